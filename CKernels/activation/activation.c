@@ -1,0 +1,118 @@
+// Checks and threads of activations, gated activations and dropout.
+#include "elementwise/spans.h"
+
+typedef struct activation_task {
+  const kiln__activation_kernels *kernels;
+  kiln_activation kind;
+  kiln__dropout_args dropout;
+} activation_task;
+
+// Views of one shape and dtype, F32 or F64, that fold into rows; the last one is what the others must be like.
+static kiln_status check(kiln_context *ctx, const char *const *names, const kiln_tensor *const *views, int count,
+                         activation_task *task, kiln__spans *spans) {
+  const kiln_tensor *like = views[count - 1];
+  kiln_dtype dtype;
+  KILN_TRY(kiln__check_real(ctx, names[count - 1], like, &dtype));
+  for (int v = 0; v < count - 1; v++) KILN_TRY(kiln__check_like(ctx, names[v], views[v], names[count - 1], like));
+  task->kernels = ctx->kernels[dtype].activation;
+  return kiln__spans_rows(ctx, names, views, count, spans);
+}
+
+static kiln_status check_kind(kiln_context *ctx, const kiln_activation_options *options, kiln_activation *kind) {
+  kiln_activation_options o = kiln_activation_defaults();
+  KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
+  *kind = o.kind;
+  if ((unsigned)o.kind <= KILN_ACT_SILU) return KILN_OK;
+  return kiln__fail(ctx, KILN_ERR_OPTION, "unknown activation %d", (int)o.kind);
+}
+
+static void fwd_span(void *arg, void *const *p, int64_t first, int64_t n) {
+  (void)first;
+  const activation_task *t = arg;
+  t->kernels->fwd(t->kind, p[0], p[1], n);
+}
+
+kiln_status kiln_activation_fwd(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x,
+                                const kiln_activation_options *options) {
+  KILN_TRY(kiln__begin(ctx, "activation_fwd"));
+  activation_task t = {0};
+  kiln__spans spans;
+  KILN_TRY(check_kind(ctx, options, &t.kind));
+  KILN_TRY(check(ctx, (const char *[]){"y", "x"}, (const kiln_tensor *[]){y, x}, 2, &t, &spans));
+  if (!ctx->query) kiln__for_spans(ctx, &spans, fwd_span, &t);
+  return KILN_OK;
+}
+
+static void bwd_span(void *arg, void *const *p, int64_t first, int64_t n) {
+  (void)first;
+  const activation_task *t = arg;
+  t->kernels->bwd(t->kind, p[0], p[1], p[2], n);
+}
+
+kiln_status kiln_activation_bwd(kiln_context *ctx, const kiln_tensor *dx, const kiln_tensor *dy, const kiln_tensor *x,
+                                const kiln_activation_options *options) {
+  KILN_TRY(kiln__begin(ctx, "activation_bwd"));
+  activation_task t = {0};
+  kiln__spans spans;
+  KILN_TRY(check_kind(ctx, options, &t.kind));
+  KILN_TRY(check(ctx, (const char *[]){"dx", "dy", "x"}, (const kiln_tensor *[]){dx, dy, x}, 3, &t, &spans));
+  if (!ctx->query) kiln__for_spans(ctx, &spans, bwd_span, &t);
+  return KILN_OK;
+}
+
+static void swiglu_fwd_span(void *arg, void *const *p, int64_t first, int64_t n) {
+  (void)first;
+  const activation_task *t = arg;
+  t->kernels->swiglu_fwd(p[0], p[1], p[2], n);
+}
+
+kiln_status kiln_swiglu_fwd(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *gate, const kiln_tensor *up) {
+  KILN_TRY(kiln__begin(ctx, "swiglu_fwd"));
+  activation_task t = {0};
+  kiln__spans spans;
+  KILN_TRY(check(ctx, (const char *[]){"y", "gate", "up"}, (const kiln_tensor *[]){y, gate, up}, 3, &t, &spans));
+  if (!ctx->query) kiln__for_spans(ctx, &spans, swiglu_fwd_span, &t);
+  return KILN_OK;
+}
+
+static void swiglu_bwd_span(void *arg, void *const *p, int64_t first, int64_t n) {
+  (void)first;
+  const activation_task *t = arg;
+  t->kernels->swiglu_bwd(p[0], p[1], p[2], p[3], p[4], n);
+}
+
+kiln_status kiln_swiglu_bwd(kiln_context *ctx, const kiln_tensor *dgate, const kiln_tensor *dup, const kiln_tensor *dy,
+                            const kiln_tensor *gate, const kiln_tensor *up) {
+  KILN_TRY(kiln__begin(ctx, "swiglu_bwd"));
+  activation_task t = {0};
+  kiln__spans spans;
+  KILN_TRY(check(ctx, (const char *[]){"dgate", "dup", "dy", "gate", "up"},
+                 (const kiln_tensor *[]){dgate, dup, dy, gate, up}, 5, &t, &spans));
+  if (!ctx->query) kiln__for_spans(ctx, &spans, swiglu_bwd_span, &t);
+  return KILN_OK;
+}
+
+static void dropout_span(void *arg, void *const *p, int64_t first, int64_t n) {
+  const activation_task *t = arg;
+  t->kernels->dropout(&t->dropout, p[0], p[1], first, n);
+}
+
+kiln_status kiln_dropout(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x,
+                         const kiln_dropout_options *options) {
+  KILN_TRY(kiln__begin(ctx, "dropout"));
+  kiln_dropout_options o = kiln_dropout_defaults();
+  KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
+  if (!(o.probability >= 0 && o.probability < 1)) {
+    return kiln__fail(ctx, KILN_ERR_OPTION, "the probability %g is not in [0, 1)", (double)o.probability);
+  }
+  activation_task t = {0};
+  kiln__spans spans;
+  KILN_TRY(check(ctx, (const char *[]){"y", "x"}, (const kiln_tensor *[]){y, x}, 2, &t, &spans));
+  t.dropout = (kiln__dropout_args){
+      .key = {(uint32_t)o.seed, (uint32_t)(o.seed >> 32)},
+      .counter = {0, o.site, (uint32_t)o.step, (uint32_t)(o.step >> 32)},
+      .threshold = (uint32_t)(o.probability * 0x1p32),
+      .scale = 1 / (1 - (double)o.probability)};
+  if (!ctx->query) kiln__for_spans(ctx, &spans, dropout_span, &t);
+  return KILN_OK;
+}

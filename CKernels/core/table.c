@@ -1,0 +1,67 @@
+#include "core/internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static bool always(void) { return true; }
+
+static const kiln__row reference = {.name = "ref", .available = always};
+
+// Best first.
+static const kiln__row *const rows[] = {
+#if defined(__x86_64__)
+    &kiln__row_avx512, &kiln__row_avx2,
+#elif defined(__aarch64__)
+    &kiln__row_neon,
+#endif
+    &kiln__row_scalar,
+};
+enum { ROWS = sizeof rows / sizeof *rows };
+
+bool kiln_isa_available(kiln_isa isa) {
+  if (isa == KILN_ISA_BEST) return true;
+  for (int i = 0; i < ROWS; i++) {
+    if (rows[i]->isa == isa) return rows[i]->available();
+  }
+  return false;
+}
+
+static kiln_status no_row(char *error, size_t size, const char *wanted) {
+  int at = snprintf(error, size, "context_create: instruction set %s is not available here; there are", wanted);
+  for (int i = 0; i < ROWS; i++) {
+    if (rows[i]->available() && at > 0 && (size_t)at < size) at += snprintf(error + at, size - (size_t)at, " %s", rows[i]->name);
+  }
+  return KILN_ERR_ISA;
+}
+
+kiln_status kiln__choose_row(kiln_device device, kiln_isa isa, const kiln__row **row, char *error, size_t error_size) {
+  *row = &reference;
+  if (device == KILN_DEVICE_REF) return KILN_OK;
+  const char *variable = getenv("KILN_ISA");
+  bool by_name = isa == KILN_ISA_BEST && variable && *variable;
+  for (int i = 0; i < ROWS; i++) {
+    bool wanted = by_name ? strcmp(rows[i]->name, variable) == 0 : isa == KILN_ISA_BEST || rows[i]->isa == isa;
+    if (!wanted || !rows[i]->available()) continue;
+    *row = rows[i];
+    return KILN_OK;
+  }
+  char number[24];
+  snprintf(number, sizeof number, "%d", isa);
+  return no_row(error, error_size, by_name ? variable : number);
+}
+
+void kiln__fill_kernels(kiln__kernels kernels[2], const kiln__row *row) {
+#define FAMILY(name)                                                       \
+  kernels[KILN_F32].name = row->f32.name ? row->f32.name : &kiln__##name##_ref_f32; \
+  kernels[KILN_F64].name = &kiln__##name##_ref_f64
+  FAMILY(activation);
+  FAMILY(attention);
+  FAMILY(elementwise);
+  FAMILY(embedding);
+  FAMILY(gemm);
+  FAMILY(loss);
+  FAMILY(norm);
+  FAMILY(optim);
+  FAMILY(rope);
+#undef FAMILY
+}

@@ -1,0 +1,45 @@
+// A CPU is a table: for each family and dtype, the kernels to use. It starts as the reference row; each instruction set
+// overrides the families that it does better.
+#ifndef KILN_TABLE_H
+#define KILN_TABLE_H
+
+#include "activation/kernels.h"
+#include "attention/kernels.h"
+#include "elementwise/kernels.h"
+#include "embedding/kernels.h"
+#include "gemm/kernels.h"
+#include "loss/kernels.h"
+#include "norm/kernels.h"
+#include "optim/kernels.h"
+#include "rope/kernels.h"
+
+// One column: the kernels for one dtype. A family's file `kernels.h` says what they take; all are serial.
+typedef struct kiln__kernels {
+  const kiln__activation_kernels *activation;
+  const kiln__attention_kernels *attention;
+  const kiln__elementwise_kernels *elementwise;
+  const kiln__embedding_kernels *embedding;
+  const kiln__gemm_kernels *gemm;
+  const kiln__loss_kernels *loss;
+  const kiln__norm_kernels *norm;
+  const kiln__optim_kernels *optim;
+  const kiln__rope_kernels *rope;
+} kiln__kernels;
+
+// One instruction set: NULL families are the reference's.
+typedef struct kiln__row {
+  const char *name;
+  kiln_isa isa;
+  bool (*available)(void);
+  kiln__kernels f32;
+} kiln__row;
+
+extern const kiln__row kiln__row_scalar, kiln__row_avx2, kiln__row_avx512, kiln__row_neon;
+
+// The row for a device and an instruction set (KILN_ISA_BEST: the environment's, else the best available).
+kiln_status kiln__choose_row(kiln_device device, kiln_isa isa, const kiln__row **row, char *error, size_t error_size);
+
+// Fills the columns F32 and F64 of a context: the reference, then what the row overrides.
+void kiln__fill_kernels(kiln__kernels kernels[2], const kiln__row *row);
+
+#endif

@@ -1,0 +1,89 @@
+#include "core/internal.h"
+
+#include <stdlib.h>
+
+// Memory added while `base` was in use. `base` itself cannot move under pointers into it.
+typedef struct kiln__block {
+  struct kiln__block *next;
+} kiln__block;
+
+static void *allocate(size_t bytes) {
+  void *p = NULL;
+  return posix_memalign(&p, KILN_ALIGNMENT, bytes) == 0 ? p : NULL;
+}
+
+static void free_overflow(kiln__workspace *w) {
+  while (w->overflow) {
+    kiln__block *next = w->overflow->next;
+    free(w->overflow);
+    w->overflow = next;
+  }
+}
+
+static kiln_status grow(kiln_context *ctx, size_t need) {
+  kiln__workspace *w = &ctx->workspace;
+  free(w->base);
+  w->size = 0;
+  w->base = allocate(need);
+  if (!w->base) return kiln__fail(ctx, KILN_ERR_MEMORY, "%zu bytes of scratch could not be had", need);
+  w->size = need;
+  return KILN_OK;
+}
+
+kiln_status kiln__scratch(kiln_context *ctx, size_t bytes, void **out) {
+  kiln__workspace *w = &ctx->workspace;
+  *out = NULL;
+  if (bytes > SIZE_MAX / 2) return kiln__fail(ctx, KILN_ERR_OVERFLOW, "scratch of %zu bytes", bytes);
+  bytes = (size_t)kiln__round_up((int64_t)bytes, KILN_ALIGNMENT);
+  size_t start = w->used, need = start + bytes;
+  w->used = need;
+  if (need > w->peak) w->peak = need;
+  if (ctx->query) return KILN_OK;
+  if (need > w->size && w->borrowed) {
+    return kiln__fail(ctx, KILN_ERR_WORKSPACE, "needs %zu bytes of workspace, the caller set %zu", need, w->size);
+  }
+  if (need > w->size && start == 0) KILN_TRY(grow(ctx, kiln__max((int64_t)need, (int64_t)w->peak)));
+  if (need <= w->size) {
+    *out = w->base + start;
+    return KILN_OK;
+  }
+  kiln__block *block = allocate(KILN_ALIGNMENT + bytes);
+  if (!block) return kiln__fail(ctx, KILN_ERR_MEMORY, "%zu bytes of scratch could not be had", bytes);
+  block->next = w->overflow;
+  w->overflow = block;
+  *out = (char *)block + KILN_ALIGNMENT;
+  return KILN_OK;
+}
+
+size_t kiln__scratch_mark(const kiln_context *ctx) { return ctx->workspace.used; }
+
+void kiln__scratch_release(kiln_context *ctx, size_t mark) {
+  ctx->workspace.used = mark;
+  if (mark == 0) free_overflow(&ctx->workspace);
+}
+
+kiln_status kiln_context_set_workspace(kiln_context *ctx, void *data, size_t bytes) {
+  KILN_TRY(kiln__begin(ctx, "context_set_workspace"));
+  if ((uintptr_t)data % KILN_ALIGNMENT) return kiln__fail(ctx, KILN_ERR_OPTION, "data is not %d-byte aligned", KILN_ALIGNMENT);
+  size_t peak = ctx->workspace.peak;
+  kiln__workspace_end(&ctx->workspace);
+  ctx->workspace.peak = peak;
+  if (data) {
+    ctx->workspace.base = data;
+    ctx->workspace.size = bytes;
+    ctx->workspace.borrowed = true;
+  }
+  return KILN_OK;
+}
+
+size_t kiln_context_workspace_peak(const kiln_context *ctx) { return ctx ? ctx->workspace.peak : 0; }
+
+void kiln_context_reset_workspace_peak(kiln_context *ctx) {
+  if (ctx) ctx->workspace.peak = 0;
+}
+
+void kiln__workspace_end(kiln__workspace *w) {
+  free_overflow(w);
+  if (!w->borrowed) free(w->base);
+  *w = (kiln__workspace){0};
+}

@@ -1,0 +1,123 @@
+// Copies, conversions and fills.
+#include "elementwise/spans.h"
+
+enum { BLOCK = 256 };
+
+typedef struct copy_task {
+  const kiln__kernels *kernels;
+  kiln_dtype to, from;
+  int64_t sy, sx;  // from element to element of a span
+} copy_task;
+
+static bool is_half(kiln_dtype dtype) { return dtype == KILN_F16 || dtype == KILN_BF16; }
+static bool is_floating(kiln_dtype dtype) { return dtype == KILN_F32 || dtype == KILN_F64 || is_half(dtype); }
+
+// n elements, one after the other; between half types at most BLOCK.
+static void convert(const copy_task *t, void *y, const void *x, int64_t n) {
+  if (t->to == t->from) {
+    memmove(y, x, (size_t)n * kiln_dtype_size(t->to));
+  } else if (is_half(t->to) && is_half(t->from)) {
+    float wide[BLOCK];
+    t->kernels[KILN_F32].elementwise->from_half(wide, x, t->from, n);
+    t->kernels[KILN_F32].elementwise->to_half(y, wide, t->to, n);
+  } else if (is_half(t->to)) {
+    t->kernels[t->from].elementwise->to_half(y, x, t->to, n);
+  } else if (is_half(t->from)) {
+    t->kernels[t->to].elementwise->from_half(y, x, t->from, n);
+  } else if (t->to == KILN_F64) {
+    for (int64_t i = 0; i < n; i++) ((double *)y)[i] = ((const float *)x)[i];
+  } else {
+    for (int64_t i = 0; i < n; i++) ((float *)y)[i] = (float)((const double *)x)[i];
+  }
+}
+
+// Elements of `size` bytes between any strides.
+static void move(void *y, int64_t sy, const void *x, int64_t sx, int64_t n, size_t size) {
+  switch (size) {
+    case 1: for (int64_t i = 0; i < n; i++) ((uint8_t *)y)[i * sy] = ((const uint8_t *)x)[i * sx]; break;
+    case 2: for (int64_t i = 0; i < n; i++) ((uint16_t *)y)[i * sy] = ((const uint16_t *)x)[i * sx]; break;
+    case 4: for (int64_t i = 0; i < n; i++) ((uint32_t *)y)[i * sy] = ((const uint32_t *)x)[i * sx]; break;
+    case 8: for (int64_t i = 0; i < n; i++) ((uint64_t *)y)[i * sy] = ((const uint64_t *)x)[i * sx]; break;
+  }
+}
+
+// A block that is not contiguous on one side passes through a buffer there.
+static void convert_block(const copy_task *t, char *y, const char *x, int64_t n) {
+  uint64_t in[BLOCK], out[BLOCK];
+  const void *source = x;
+  if (t->sx != 1) {
+    move(in, 1, x, t->sx, n, kiln_dtype_size(t->from));
+    source = in;
+  }
+  convert(t, t->sy == 1 ? (void *)y : out, source, n);
+  if (t->sy != 1) move(y, t->sy, out, 1, n, kiln_dtype_size(t->to));
+}
+
+static void copy_span(void *arg, void *const *p, int64_t first, int64_t n) {
+  (void)first;
+  const copy_task *t = arg;
+  bool contiguous = t->sy == 1 && t->sx == 1;
+  if (t->to == t->from && !contiguous) {
+    move(p[0], t->sy, p[1], t->sx, n, kiln_dtype_size(t->to));
+    return;
+  }
+  int64_t block = t->to == t->from ? n : BLOCK;
+  int64_t y_bytes = (int64_t)kiln_dtype_size(t->to) * t->sy, x_bytes = (int64_t)kiln_dtype_size(t->from) * t->sx;
+  for (int64_t i = 0; i < n; i += block) {
+    convert_block(t, (char *)p[0] + i * y_bytes, (const char *)p[1] + i * x_bytes, kiln__min(block, n - i));
+  }
+}
+
+static void run(const kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x) {
+  kiln__spans spans = kiln__spans_strided((const kiln_tensor *[]){y, x}, 2);
+  int last = spans.rank - 1;
+  copy_task t = {ctx->kernels, y->dtype, x->dtype, spans.strides[0][last], spans.strides[1][last]};
+  kiln__for_spans(ctx, &spans, copy_span, &t);
+}
+
+kiln_status kiln_copy(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x) {
+  KILN_TRY(kiln__begin(ctx, "copy"));
+  KILN_TRY(kiln__check(ctx, "x", x));
+  KILN_TRY(kiln__check(ctx, "y", y));
+  if (!kiln__same_shape(y, x)) {
+    return kiln__fail(ctx, KILN_ERR_SHAPE, "shapes differ: y is %s, x is %s", kiln__shape_text(y).s,
+                      kiln__shape_text(x).s);
+  }
+  if (y->dtype != x->dtype && !(is_floating(y->dtype) && is_floating(x->dtype))) {
+    return kiln__fail(ctx, KILN_ERR_DTYPE, "no conversion from %s to %s", kiln_dtype_name(x->dtype),
+                      kiln_dtype_name(y->dtype));
+  }
+  if (!ctx->query) run(ctx, y, x);
+  return KILN_OK;
+}
+
+// The least value of an integer type and the least above its range, both exact in fp64.
+static void integer_range(kiln_dtype dtype, double *low, double *end) {
+  bool is_signed = dtype != KILN_U8;
+  int bits = (int)kiln_dtype_size(dtype) * 8;
+  *low = is_signed ? -ldexp(1, bits - 1) : 0;
+  *end = ldexp(1, is_signed ? bits - 1 : bits);
+}
+
+kiln_status kiln_fill(kiln_context *ctx, const kiln_tensor *y, double value) {
+  KILN_TRY(kiln__begin(ctx, "fill"));
+  KILN_TRY(kiln__check(ctx, "y", y));
+  uint64_t element = 0;
+  if (is_floating(y->dtype)) {
+    convert(&(copy_task){ctx->kernels, y->dtype, KILN_F64, 1, 1}, &element, &value, 1);
+  } else {
+    double low, end;
+    integer_range(y->dtype, &low, &end);
+    if (!(value >= low && value < end) || value != floor(value)) {
+      return kiln__fail(ctx, KILN_ERR_OPTION, "y is %s, which does not hold %g", kiln_dtype_name(y->dtype), value);
+    }
+    int64_t integer = (int64_t)value;
+    memcpy(&element, &integer, sizeof element);  // little-endian: narrower types are its first bytes
+  }
+  kiln_tensor x = *y;
+  x.data = &element;
+  x.offset = 0;
+  memset(x.strides, 0, sizeof x.strides);
+  if (!ctx->query) run(ctx, y, &x);
+  return KILN_OK;
+}

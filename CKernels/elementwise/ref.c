@@ -1,0 +1,57 @@
+// The plain loops, for fp32 and fp64: this file includes itself once for each.
+#ifndef REAL
+#include "core/internal.h"
+#include "simd/half.h"
+
+#define REAL float
+#define REF(name) name##_f32
+#define NARROW(x) (x)
+#include "ref.c"
+#undef REAL
+#undef REF
+#undef NARROW
+#define REAL double
+#define REF(name) name##_f64
+#define NARROW(x) kiln__f32_odd_from_f64(x)
+#include "ref.c"
+
+#else
+
+static void REF(add)(void *y_, const void *a_, const void *b_, int64_t n) {
+  REAL *y = y_;
+  const REAL *a = a_, *b = b_;
+  for (int64_t i = 0; i < n; i++) y[i] = a[i] + b[i];
+}
+
+static void REF(sum_rows)(void *out_, const void *x_, int64_t rows, int64_t cols, int64_t ldx, bool accumulate) {
+  REAL *out = out_;
+  const REAL *x = x_;
+  for (int64_t c = 0; c < cols; c++) {
+    REAL sum = accumulate ? out[c] : 0;
+    for (int64_t row = 0; row < rows; row++) sum += x[row * ldx + c];
+    out[c] = sum;
+  }
+}
+
+static double REF(sum_squares)(const void *x_, int64_t n) {
+  const REAL *x = x_;
+  double sum = 0;
+  for (int64_t i = 0; i < n; i++) sum += (double)x[i] * (double)x[i];
+  return sum;
+}
+
+static void REF(from_half)(void *y_, const uint16_t *x, kiln_dtype half, int64_t n) {
+  REAL *y = y_;
+  for (int64_t i = 0; i < n; i++) y[i] = half == KILN_BF16 ? kiln__f32_from_bf16(x[i]) : kiln__f32_from_f16(x[i]);
+}
+
+static void REF(to_half)(uint16_t *y, const void *x_, kiln_dtype half, int64_t n) {
+  const REAL *x = x_;
+  for (int64_t i = 0; i < n; i++) {
+    y[i] = half == KILN_BF16 ? kiln__bf16_from_f32(NARROW(x[i])) : kiln__f16_from_f32(NARROW(x[i]));
+  }
+}
+
+const kiln__elementwise_kernels REF(kiln__elementwise_ref) = {REF(add), REF(sum_rows), REF(sum_squares),
+                                                             REF(from_half), REF(to_half)};
+#endif

@@ -1,0 +1,65 @@
+// Sums over rows and of squares: how they are cut for threads.
+#include "elementwise/spans.h"
+
+typedef struct rows_task {
+  const kiln__elementwise_kernels *kernels;
+  const kiln__rows *x;
+  char *out;
+  int64_t item, strip;
+  bool accumulate;
+} rows_task;
+
+static void sum_strip(void *arg, int64_t chunk, int thread) {
+  (void)thread;
+  const rows_task *t = arg;
+  int64_t from = chunk * t->strip, cols = kiln__min(t->strip, t->x->cols - from);
+  t->kernels->sum_rows(t->out + from * t->item, (const char *)t->x->data + from * t->item, t->x->rows, cols,
+                       t->x->stride, t->accumulate);
+}
+
+void kiln__sum_rows(const kiln_context *ctx, kiln_dtype dtype, void *out, const kiln__rows *x, bool accumulate) {
+  rows_task t = {ctx->kernels[dtype].elementwise, x, out, (int64_t)kiln_dtype_size(dtype), kiln__strip_columns(x->rows),
+                 accumulate};
+  kiln__parallel_for(ctx, kiln__ceil_div(x->cols, t.strip), sum_strip, &t);
+}
+
+enum { SQUARES_BLOCK = 4096, SQUARES_BLOCKS_PER_CHUNK = 16 };
+
+typedef struct squares_task {
+  const kiln__elementwise_kernels *kernels;
+  const char *x;
+  int64_t item, count, blocks;
+  double *partial;
+} squares_task;
+
+static void squares_chunk(void *arg, int64_t chunk, int thread) {
+  (void)thread;
+  const squares_task *t = arg;
+  int64_t begin = chunk * SQUARES_BLOCKS_PER_CHUNK, end = kiln__min(begin + SQUARES_BLOCKS_PER_CHUNK, t->blocks);
+  for (int64_t block = begin; block < end; block++) {
+    int64_t from = block * SQUARES_BLOCK;
+    t->partial[block] = t->kernels->sum_squares(t->x + from * t->item, kiln__min(SQUARES_BLOCK, t->count - from));
+  }
+}
+
+kiln_status kiln_sum_squares(kiln_context *ctx, const kiln_tensor *out, const kiln_tensor *x, bool accumulate) {
+  KILN_TRY(kiln__begin(ctx, "sum_squares"));
+  kiln_dtype dtype;
+  KILN_TRY(kiln__check_real(ctx, "x", x, &dtype));
+  KILN_TRY(kiln__check_dtype(ctx, "out", out, KILN_F64));
+  if (kiln__count(out) != 1) {
+    return kiln__fail(ctx, KILN_ERR_SHAPE, "out is %s, not one element", kiln__shape_text(out).s);
+  }
+  if (!kiln__is_dense(x)) return kiln__fail(ctx, KILN_ERR_STRIDE, "x is not dense");
+  int64_t count = kiln__count(x);
+  squares_task t = {ctx->kernels[dtype].elementwise, kiln__data(x), (int64_t)kiln_dtype_size(dtype), count,
+                    kiln__ceil_div(count, SQUARES_BLOCK), NULL};
+  KILN_TRY(kiln__scratch(ctx, (size_t)t.blocks * sizeof(double), (void **)&t.partial));
+  if (ctx->query) return KILN_OK;
+  kiln__parallel_for(ctx, kiln__ceil_div(t.blocks, SQUARES_BLOCKS_PER_CHUNK), squares_chunk, &t);
+  double sum = 0;
+  for (int64_t block = 0; block < t.blocks; block++) sum += t.partial[block];
+  double *result = kiln__data(out);
+  *result = accumulate ? *result + sum : sum;
+  return KILN_OK;
+}

@@ -1,0 +1,135 @@
+// Checks of matrix products and the choice of the way through.
+#include "gemm/gemm.h"
+
+// One operand: [rows, cols], or transposed [cols, rows], or a batch of these.
+typedef struct operand {
+  kiln__matrix matrix;
+  int64_t batches, rows, cols;
+} operand;
+
+static kiln_status view(kiln_context *ctx, const char *name, const kiln_tensor *t, kiln_dtype dtype, bool transposed,
+                        operand *out) {
+  KILN_TRY(kiln__check_dtype(ctx, name, t, dtype));
+  if (t->rank != 2 && t->rank != 3) {
+    return kiln__fail(ctx, KILN_ERR_SHAPE, "%s is %s, neither a matrix nor a batch of matrices", name,
+                      kiln__shape_text(t).s);
+  }
+  int row = t->rank - 2 + transposed, col = t->rank - 1 - transposed;
+  *out = (operand){{kiln__data(t), t->rank == 3 ? t->strides[0] : 0, t->strides[row], t->strides[col]},
+                   t->rank == 3 ? t->shape[0] : 1, t->shape[row], t->shape[col]};
+  return KILN_OK;
+}
+
+static kiln_status check_rows_apart(kiln_context *ctx, const char *name, const kiln_tensor *t) {
+  int64_t n = t->shape[t->rank - 1];
+  for (int i = 0; i < t->rank - 1; i++) {
+    if (t->shape[i] > 1 && t->strides[i] < n) {
+      return kiln__fail(ctx, KILN_ERR_STRIDE, "the rows of %s overlap: they have %lld elements and the stride %lld", name,
+                        (long long)n, (long long)t->strides[i]);
+    }
+  }
+  return KILN_OK;
+}
+
+// One of c's shape, with stride 1 along n.
+static kiln_status view_like_c(kiln_context *ctx, const char *name, const kiln_tensor *t, const kiln_tensor *c,
+                               kiln__matrix *out) {
+  if (!t) return KILN_OK;
+  operand x;
+  KILN_TRY(view(ctx, name, t, c->dtype, false, &x));
+  KILN_TRY(kiln__check_like(ctx, name, t, "c", c));
+  if (x.cols > 1 && x.matrix.col != 1) {
+    return kiln__fail(ctx, KILN_ERR_STRIDE, "%s has stride %lld in its last dimension, not 1", name,
+                      (long long)x.matrix.col);
+  }
+  x.matrix.col = 1;
+  *out = x.matrix;
+  return KILN_OK;
+}
+
+static kiln_status check_shapes(kiln_context *ctx, const kiln_tensor *c, const kiln_tensor *a, const kiln_tensor *b,
+                                const kiln_gemm_options *o, const operand *x, const operand *y) {
+  const char *a_note = o->transpose_a ? " transposed" : "", *b_note = o->transpose_b ? " transposed" : "";
+  kiln__text as = kiln__shape_text(a), bs = kiln__shape_text(b), cs = kiln__shape_text(c);
+  if (x->cols != y->rows) {
+    return kiln__fail(ctx, KILN_ERR_SHAPE, "inner dimensions differ: a is %s%s, b is %s%s", as.s, a_note, bs.s, b_note);
+  }
+  bool fits = a->rank == c->rank && b->rank == c->rank && c->shape[c->rank - 2] == x->rows &&
+              c->shape[c->rank - 1] == y->cols;
+  if (fits && c->rank == 3) fits = c->shape[0] == x->batches && c->shape[0] == y->batches;
+  if (fits) return KILN_OK;
+  return kiln__fail(ctx, KILN_ERR_SHAPE, "c is %s, which does not fit a, %s%s, times b, %s%s", cs.s, as.s, a_note, bs.s,
+                    b_note);
+}
+
+// A dimension of extent 1 may have any stride: give it the one that suits the kernels.
+static void settle_strides(kiln__gemm_args *g) {
+  if (g->m == 1) g->a.row = 0;
+  if (g->n == 1) g->b.col = 0;
+  if (g->k == 1) g->a.col = g->b.row = 1;
+}
+
+// By what is asked for, not by where it lies: the scratch of a call must not depend on its data.
+static kiln__gemm_carry place_of_carry(const kiln_gemm_options *o) {
+  if (o->preactivation) return KILN_CARRY_PREACTIVATION;
+  if (o->activation == KILN_ACT_NONE) return KILN_CARRY_NOT_NEEDED;
+  return o->accumulate || o->residual ? KILN_CARRY_SCRATCH : KILN_CARRY_C;
+}
+
+static kiln_status arguments(kiln_context *ctx, const kiln_tensor *c, const kiln_tensor *a, const kiln_tensor *b,
+                             const kiln_gemm_options *o, kiln_dtype *dtype, kiln__gemm_args *g) {
+  operand x, y, z;
+  KILN_TRY(kiln__check_real(ctx, "c", c, dtype));
+  KILN_TRY(view(ctx, "c", c, *dtype, false, &z));
+  KILN_TRY(view(ctx, "a", a, *dtype, o->transpose_a, &x));
+  KILN_TRY(view(ctx, "b", b, *dtype, o->transpose_b, &y));
+  KILN_TRY(check_shapes(ctx, c, a, b, o, &x, &y));
+  if ((unsigned)o->activation > KILN_ACT_SILU) {
+    return kiln__fail(ctx, KILN_ERR_OPTION, "unknown activation %d", o->activation);
+  }
+  kiln__gemm_finish *f = &g->finish;
+  KILN_TRY(view_like_c(ctx, "c", c, c, &f->c));
+  KILN_TRY(check_rows_apart(ctx, "c", c));
+  KILN_TRY(kiln__check_vector(ctx, "bias", o->bias, *dtype, z.cols));
+  KILN_TRY(view_like_c(ctx, "residual", o->residual, c, &f->residual));
+  KILN_TRY(view_like_c(ctx, "preactivation", o->preactivation, c, &f->preactivation));
+  if (o->preactivation) KILN_TRY(check_rows_apart(ctx, "preactivation", o->preactivation));
+  f->bias = kiln__data(o->bias);
+  f->alpha = o->alpha;
+  f->activation = o->activation;
+  f->accumulate = o->accumulate;
+  g->carry = place_of_carry(o);
+  g->a = x.matrix;
+  g->b = y.matrix;
+  g->batches = z.batches;
+  g->m = z.rows;
+  g->n = z.cols;
+  g->k = x.cols;
+  settle_strides(g);
+  return KILN_OK;
+}
+
+kiln_status kiln__gemm(kiln_context *ctx, const kiln_tensor *c, const kiln_tensor *a, const kiln_tensor *b,
+                       const kiln_gemm_options *options) {
+  kiln_gemm_options o = kiln_gemm_defaults();
+  KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
+  kiln_dtype dtype;
+  kiln__gemm_args g = {0};
+  KILN_TRY(arguments(ctx, c, a, b, &o, &dtype, &g));
+  if (g.batches == 0 || g.m == 0 || g.n == 0) return KILN_OK;
+  const kiln__gemm_kernels *kernels = ctx->kernels[dtype].gemm;
+  if (kernels->prefers_direct && !kernels->prefers_direct(&g)) {
+    size_t mark = kiln__scratch_mark(ctx);
+    kiln_status status = kiln__gemm_packed(ctx, kernels, &g);
+    kiln__scratch_release(ctx, mark);
+    return status;
+  }
+  if (!ctx->query) kiln__gemm_direct(ctx, kernels, &g);
+  return KILN_OK;
+}
+
+kiln_status kiln_gemm(kiln_context *ctx, const kiln_tensor *c, const kiln_tensor *a, const kiln_tensor *b,
+                      const kiln_gemm_options *options) {
+  KILN_TRY(kiln__begin(ctx, "gemm"));
+  return kiln__gemm(ctx, c, a, b, options);
+}

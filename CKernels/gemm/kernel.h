@@ -1,0 +1,45 @@
+// Matrix products in vectors: the tile kept in registers, and the parts of c made of tiles.
+
+enum { KILN_GEMM_NR = KILN_GEMM_NV * KILN_VL };
+
+#include "gemm/finish_kernel.h"
+#include "gemm/pack_kernel.h"
+#include "gemm/direct_kernel.h"
+
+// sums [mr, nr] = one strip of a times one strip of b
+VEC void gemm_tile(const float *a, const float *b, int64_t k, float *sums) {
+  vf sum[KILN_GEMM_MR][KILN_GEMM_NV];
+  for (int i = 0; i < KILN_GEMM_MR; i++) {
+    for (int j = 0; j < KILN_GEMM_NV; j++) sum[i][j] = vf_set(0);
+  }
+  for (int64_t x = 0; x < k; x++) {
+    vf line[KILN_GEMM_NV];
+    for (int j = 0; j < KILN_GEMM_NV; j++) line[j] = vf_load(b + x * KILN_GEMM_NR + j * KILN_VL);
+    for (int i = 0; i < KILN_GEMM_MR; i++) {
+      vf value = vf_set(a[x * KILN_GEMM_MR + i]);
+      for (int j = 0; j < KILN_GEMM_NV; j++) sum[i][j] = vf_fma(value, line[j], sum[i][j]);
+    }
+  }
+  for (int i = 0; i < KILN_GEMM_MR; i++) {
+    for (int j = 0; j < KILN_GEMM_NV; j++) vf_store(sums + i * KILN_GEMM_NR + j * KILN_VL, sum[i][j]);
+  }
+}
+
+static void gemm_packed(const kiln__gemm_finish *f, const kiln__gemm_part *p, const float *a, int64_t a_strip,
+                        const float *b, int64_t b_strip, int64_t k) {
+  float sums[KILN_GEMM_MR * KILN_GEMM_NR];
+  for (int64_t j = 0; j < p->cols; j += KILN_GEMM_NR, b += b_strip) {
+    const float *strip = a;
+    for (int64_t i = 0; i < p->rows; i += KILN_GEMM_MR, strip += a_strip) {
+      kiln__gemm_part tile = {p->batch, p->i + i, p->j + j, kiln__min(KILN_GEMM_MR, p->rows - i),
+                              kiln__min(KILN_GEMM_NR, p->cols - j)};
+      gemm_tile(strip, b, k, sums);
+      gemm_finish(f, &tile, sums, KILN_GEMM_NR);
+    }
+  }
+}
+
+static const kiln__gemm_kernels gemm_kernels = {
+    .direct = gemm_direct, .prefers_direct = gemm_prefers_direct,
+    .mr = KILN_GEMM_MR, .nr = KILN_GEMM_NR, .kc = KILN_GEMM_KC, .mc = KILN_GEMM_MC, .nc = KILN_GEMM_NC,
+    .pack_a = pack_a, .pack_b = pack_b, .packed = gemm_packed};

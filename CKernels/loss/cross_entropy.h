@@ -1,0 +1,32 @@
+// What cross-entropy alone and fused with the projection have in common.
+#ifndef KILN_LOSS_CROSS_ENTROPY_H
+#define KILN_LOSS_CROSS_ENTROPY_H
+
+#include "core/parallel.h"
+
+#pragma GCC visibility push(hidden)
+
+// The part of a call that is the same for both: `loss`, the targets and the options.
+typedef struct kiln__loss_call {
+  kiln_cross_entropy_options options;
+  const kiln__loss_kernels *kernels;
+  const kiln_tensor *loss;
+  const int32_t *targets;
+  double *terms;  // scratch [n]: each row's loss, so that their sum does not depend on how the rows were cut
+  int64_t n, v;
+  kiln_dtype dtype;
+} kiln__loss_call;
+
+// Checks everything that the two functions share, for n rows of v logits, and takes the scratch for the rows' losses.
+kiln_status kiln__loss_begin(kiln_context *ctx, kiln__loss_call *call, const kiln_tensor *loss,
+                             const kiln_tensor *targets, const kiln_cross_entropy_options *options);
+
+// The losses of the rows from `first` on that `logits` holds, and their gradients unless dlogits.data is NULL.
+void kiln__loss_rows(const kiln_context *ctx, const kiln__loss_call *call, int64_t first, const kiln__rows *dlogits,
+                     const kiln__rows *logits);
+
+// loss = scale * sum of the rows' losses.
+void kiln__loss_end(const kiln__loss_call *call);
+
+#pragma GCC visibility pop
+#endif

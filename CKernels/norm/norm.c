@@ -1,0 +1,115 @@
+// Checks and threads of layer and RMS normalisation.
+#include "core/parallel.h"
+
+typedef struct norm_task {
+  const kiln__norm_kernels *kernels;
+  kiln__norm_args args;
+  int64_t rows, rows_per_chunk, chunks;
+  kiln_dtype dtype;
+  char *partial_gain, *partial_bias;  // [chunks, c] each: what each chunk of rows adds to dgain and dbias
+  char *dgain, *dbias;
+  bool accumulate_params;
+} norm_task;
+
+static void cut(norm_task *t, int64_t most_chunks) {
+  int64_t rows = kiln__max(kiln__rows_per_chunk(t->args.c), kiln__ceil_div(t->rows, most_chunks));
+  t->rows_per_chunk = rows;
+  t->chunks = kiln__ceil_div(t->rows, rows);
+}
+
+static void fwd_chunk(void *arg, int64_t chunk, int thread) {
+  (void)thread;
+  norm_task *t = arg;
+  int64_t begin = chunk * t->rows_per_chunk;
+  t->kernels->fwd(&t->args, begin, kiln__min(begin + t->rows_per_chunk, t->rows));
+}
+
+static kiln_status fwd(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x, const kiln_tensor *gain,
+                       const kiln_tensor *bias, const kiln_norm_options *options, bool center) {
+  kiln_norm_options o = kiln_norm_defaults();
+  KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
+  norm_task t = {0};
+  KILN_TRY(kiln__check_real(ctx, "x", x, &t.dtype));
+  KILN_TRY(kiln__check_like(ctx, "y", y, "x", x));
+  kiln__rows rx, ry;
+  KILN_TRY(kiln__fold(ctx, "x", x, &rx));
+  KILN_TRY(kiln__fold(ctx, "y", y, &ry));
+  KILN_TRY(kiln__check_vector(ctx, "gain", gain, t.dtype, rx.cols));
+  KILN_TRY(kiln__check_vector(ctx, "bias", bias, t.dtype, rx.cols));
+  if (ctx->query || rx.rows == 0 || rx.cols == 0) return KILN_OK;
+  t.kernels = ctx->kernels[t.dtype].norm;
+  t.args = (kiln__norm_args){.y = ry.data, .ldy = ry.stride, .x = rx.data, .ldx = rx.stride, .gain = kiln__data(gain),
+                             .bias = kiln__data(bias), .c = rx.cols, .eps = o.eps, .center = center};
+  t.rows = rx.rows;
+  cut(&t, INT64_MAX);
+  kiln__parallel_for(ctx, t.chunks, fwd_chunk, &t);
+  return KILN_OK;
+}
+
+static void bwd_chunk(void *arg, int64_t chunk, int thread) {
+  (void)thread;
+  norm_task *t = arg;
+  int64_t begin = chunk * t->rows_per_chunk, line = t->args.c * (int64_t)kiln_dtype_size(t->dtype);
+  t->kernels->bwd(&t->args, t->partial_gain ? t->partial_gain + chunk * line : NULL,
+                  t->partial_bias ? t->partial_bias + chunk * line : NULL, begin,
+                  kiln__min(begin + t->rows_per_chunk, t->rows));
+}
+
+static kiln_status bwd(kiln_context *ctx, const kiln_tensor *dx, const kiln_tensor *dgain, const kiln_tensor *dbias,
+                       const kiln_tensor *dy, const kiln_tensor *x, const kiln_tensor *gain,
+                       const kiln_norm_options *options, bool center) {
+  kiln_norm_options o = kiln_norm_defaults();
+  KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
+  norm_task t = {0};
+  KILN_TRY(kiln__check_real(ctx, "x", x, &t.dtype));
+  KILN_TRY(kiln__check_like(ctx, "dy", dy, "x", x));
+  if (dx) KILN_TRY(kiln__check_like(ctx, "dx", dx, "x", x));
+  kiln__rows rx, rdx, rdy;
+  KILN_TRY(kiln__fold(ctx, "x", x, &rx));
+  KILN_TRY(kiln__fold(ctx, "dy", dy, &rdy));
+  KILN_TRY(kiln__fold(ctx, "dx", dx, &rdx));
+  KILN_TRY(kiln__check_vector(ctx, "gain", gain, t.dtype, rx.cols));
+  KILN_TRY(kiln__check_vector(ctx, "dgain", dgain, t.dtype, rx.cols));
+  KILN_TRY(kiln__check_vector(ctx, "dbias", dbias, t.dtype, rx.cols));
+  t.kernels = ctx->kernels[t.dtype].norm;
+  t.args = (kiln__norm_args){.dx = rdx.data, .lddx = rdx.stride, .dy = rdy.data, .lddy = rdy.stride, .x = rx.data,
+                             .ldx = rx.stride, .gain = kiln__data(gain), .c = rx.cols, .eps = o.eps, .center = center,
+                             .accumulate_dx = o.accumulate_dx};
+  t.rows = rx.rows;
+  cut(&t, 64);
+  int64_t bytes = t.chunks * rx.cols * (int64_t)kiln_dtype_size(t.dtype);
+  if (dgain) KILN_TRY(kiln__scratch(ctx, (size_t)bytes, (void **)&t.partial_gain));
+  if (dbias) KILN_TRY(kiln__scratch(ctx, (size_t)bytes, (void **)&t.partial_bias));
+  if (ctx->query || rx.cols == 0) return KILN_OK;
+  kiln__parallel_for(ctx, t.chunks, bwd_chunk, &t);
+  kiln__rows partial = {t.partial_gain, t.chunks, rx.cols, rx.cols};
+  if (dgain) kiln__sum_rows(ctx, t.dtype, kiln__data(dgain), &partial, o.accumulate_params);
+  partial.data = t.partial_bias;
+  if (dbias) kiln__sum_rows(ctx, t.dtype, kiln__data(dbias), &partial, o.accumulate_params);
+  return KILN_OK;
+}
+
+kiln_status kiln_layer_norm_fwd(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x, const kiln_tensor *gain,
+                                const kiln_tensor *bias, const kiln_norm_options *options) {
+  KILN_TRY(kiln__begin(ctx, "layer_norm_fwd"));
+  return fwd(ctx, y, x, gain, bias, options, true);
+}
+
+kiln_status kiln_layer_norm_bwd(kiln_context *ctx, const kiln_tensor *dx, const kiln_tensor *dgain,
+                                const kiln_tensor *dbias, const kiln_tensor *dy, const kiln_tensor *x,
+                                const kiln_tensor *gain, const kiln_norm_options *options) {
+  KILN_TRY(kiln__begin(ctx, "layer_norm_bwd"));
+  return bwd(ctx, dx, dgain, dbias, dy, x, gain, options, true);
+}
+
+kiln_status kiln_rms_norm_fwd(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x, const kiln_tensor *gain,
+                              const kiln_norm_options *options) {
+  KILN_TRY(kiln__begin(ctx, "rms_norm_fwd"));
+  return fwd(ctx, y, x, gain, NULL, options, false);
+}
+
+kiln_status kiln_rms_norm_bwd(kiln_context *ctx, const kiln_tensor *dx, const kiln_tensor *dgain, const kiln_tensor *dy,
+                              const kiln_tensor *x, const kiln_tensor *gain, const kiln_norm_options *options) {
+  KILN_TRY(kiln__begin(ctx, "rms_norm_bwd"));
+  return bwd(ctx, dx, dgain, NULL, dy, x, gain, options, false);
+}

@@ -1,0 +1,33 @@
+// The plain loops, for fp32 and fp64: this file includes itself once for each.
+#ifndef REAL
+#include "core/internal.h"
+
+#define REAL float
+#define REF(name) name##_f32
+#include "ref.c"
+#undef REAL
+#undef REF
+#define REAL double
+#define REF(name) name##_f64
+#include "ref.c"
+
+#else
+
+static void REF(rotate)(const kiln__rope_args *a, int64_t begin, int64_t end) {
+  for (int64_t row = begin; row < end; row++) {
+    int64_t b = row / a->t, t = row % a->t;
+    const REAL *cos = (const REAL *)a->cos + t * a->half, *sin = (const REAL *)a->sin + t * a->half;
+    for (int64_t h = 0; h < a->h; h++) {
+      const REAL *x = (const REAL *)a->x + b * a->x_b + t * a->x_t + h * a->x_h;
+      REAL *y = (REAL *)a->y + b * a->y_b + t * a->y_t + h * a->y_h;
+      for (int64_t i = 0; i < a->half; i++) {
+        REAL lower = x[i], upper = x[i + a->half];
+        y[i] = lower * cos[i] - upper * sin[i];
+        y[i + a->half] = upper * cos[i] + lower * sin[i];
+      }
+    }
+  }
+}
+
+const kiln__rope_kernels REF(kiln__rope_ref) = {REF(rotate)};
+#endif

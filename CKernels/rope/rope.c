@@ -1,0 +1,128 @@
+// Checks, frequencies and threads of the rotary position embedding.
+#include "core/parallel.h"
+
+typedef struct rope_task {
+  const kiln__rope_kernels *kernels;
+  kiln__rope_args args;
+  int64_t rows, rows_per_chunk, table_rows_per_chunk;
+  kiln_dtype dtype;
+  double *frequencies;   // [half]
+  const int32_t *positions;
+  void *cos, *sin;       // [t, half]
+  double direction;      // 1, or -1 for the backward
+} rope_task;
+
+// Radians per position of plane i, after scaling.
+static double frequency(const kiln_rope_options *o, int64_t i, int64_t half) {
+  double f = pow(o->base, -(double)i / (double)half);
+  if (o->scaling == KILN_ROPE_LINEAR) return f / o->factor;
+  if (o->scaling != KILN_ROPE_LLAMA3) return f;
+  double turns = (double)o->original_context * f / 6.283185307179586;  // original context / wavelength
+  if (turns > o->high_freq_factor) return f;
+  if (turns < o->low_freq_factor) return f / o->factor;
+  double kept = (turns - o->low_freq_factor) / (o->high_freq_factor - o->low_freq_factor);
+  return (1 - kept) * f / o->factor + kept * f;
+}
+
+static bool positive(double x) { return isfinite(x) && x > 0; }
+
+static kiln_status check_options(kiln_context *ctx, const kiln_rope_options *o) {
+  if (!positive(o->base)) return kiln__fail(ctx, KILN_ERR_OPTION, "base is %g, not above 0", o->base);
+  if (o->scaling == KILN_ROPE_DEFAULT) return KILN_OK;
+  if (o->scaling != KILN_ROPE_LINEAR && o->scaling != KILN_ROPE_LLAMA3) {
+    return kiln__fail(ctx, KILN_ERR_OPTION, "unknown scaling %d", (int)o->scaling);
+  }
+  if (!positive(o->factor)) return kiln__fail(ctx, KILN_ERR_OPTION, "factor is %g, not above 0", o->factor);
+  if (o->scaling == KILN_ROPE_LINEAR) return KILN_OK;
+  if (!positive(o->low_freq_factor) || !positive(o->high_freq_factor) || o->low_freq_factor >= o->high_freq_factor) {
+    return kiln__fail(ctx, KILN_ERR_OPTION, "low_freq_factor %g must be above 0 and below high_freq_factor %g",
+                      o->low_freq_factor, o->high_freq_factor);
+  }
+  if (o->original_context > 0) return KILN_OK;
+  return kiln__fail(ctx, KILN_ERR_OPTION, "original_context is %lld, not above 0", (long long)o->original_context);
+}
+
+static kiln_status check_views(kiln_context *ctx, const char *y_name, const kiln_tensor *y, const char *x_name,
+                               const kiln_tensor *x, const kiln_tensor *positions) {
+  kiln_dtype dtype;
+  KILN_TRY(kiln__check_real(ctx, x_name, x, &dtype));
+  KILN_TRY(kiln__check_like(ctx, y_name, y, x_name, x));
+  if (x->rank != 4 || x->shape[3] % 2) {
+    return kiln__fail(ctx, KILN_ERR_SHAPE, "%s is %s, not [b, t, h, d] with d even", x_name, kiln__shape_text(x).s);
+  }
+  if (x->shape[3] > 0 && (x->strides[3] != 1 || y->strides[3] != 1)) {
+    return kiln__fail(ctx, KILN_ERR_STRIDE, "%s or %s has a stride other than 1 in its last dimension", x_name, y_name);
+  }
+  if (!positions) return kiln__fail(ctx, KILN_ERR_NULL, "positions is NULL");
+  return kiln__check_vector(ctx, "positions", positions, KILN_I32, x->shape[1]);
+}
+
+// cos and sin of a chunk of positions.
+static void table_chunk(void *arg, int64_t chunk, int thread) {
+  (void)thread;
+  rope_task *t = arg;
+  int64_t half = t->args.half, begin = chunk * t->table_rows_per_chunk * half;
+  int64_t end = kiln__min(begin + t->table_rows_per_chunk * half, t->args.t * half);
+  for (int64_t at = begin; at < end; at++) {
+    double angle = t->positions[at / half] * t->frequencies[at % half];
+    double c = cos(angle), s = t->direction * sin(angle);
+    if (t->dtype == KILN_F64) {
+      ((double *)t->cos)[at] = c;
+      ((double *)t->sin)[at] = s;
+    } else {
+      ((float *)t->cos)[at] = (float)c;
+      ((float *)t->sin)[at] = (float)s;
+    }
+  }
+}
+
+static void rotate_chunk(void *arg, int64_t chunk, int thread) {
+  (void)thread;
+  rope_task *t = arg;
+  int64_t begin = chunk * t->rows_per_chunk;
+  t->kernels->rotate(&t->args, begin, kiln__min(begin + t->rows_per_chunk, t->rows));
+}
+
+static kiln_status take_scratch(kiln_context *ctx, rope_task *t) {
+  size_t table = (size_t)(t->args.t * t->args.half) * kiln_dtype_size(t->dtype);
+  KILN_TRY(kiln__scratch(ctx, (size_t)t->args.half * sizeof(double), (void **)&t->frequencies));
+  KILN_TRY(kiln__scratch(ctx, table, &t->cos));
+  return kiln__scratch(ctx, table, &t->sin);
+}
+
+static kiln_status rope(kiln_context *ctx, const char *y_name, const kiln_tensor *y, const char *x_name,
+                        const kiln_tensor *x, const kiln_tensor *positions, const kiln_rope_options *options,
+                        double direction) {
+  kiln_rope_options o = kiln_rope_defaults();
+  KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
+  KILN_TRY(check_options(ctx, &o));
+  KILN_TRY(check_views(ctx, y_name, y, x_name, x, positions));
+  if (kiln__count(x) == 0) return KILN_OK;
+  rope_task t = {.kernels = ctx->kernels[x->dtype].rope, .dtype = x->dtype, .rows = x->shape[0] * x->shape[1],
+                 .positions = kiln__data(positions), .direction = direction};
+  t.args = (kiln__rope_args){.y = kiln__data(y), .x = kiln__data(x), .t = x->shape[1], .h = x->shape[2],
+                             .half = x->shape[3] / 2, .y_b = y->strides[0], .y_t = y->strides[1],
+                             .y_h = y->strides[2], .x_b = x->strides[0], .x_t = x->strides[1], .x_h = x->strides[2]};
+  KILN_TRY(take_scratch(ctx, &t));
+  if (ctx->query) return KILN_OK;
+  t.args.cos = t.cos;
+  t.args.sin = t.sin;
+  for (int64_t i = 0; i < t.args.half; i++) t.frequencies[i] = frequency(&o, i, t.args.half);
+  t.table_rows_per_chunk = kiln__ceil_div(1024, t.args.half);
+  kiln__parallel_for(ctx, kiln__ceil_div(t.args.t, t.table_rows_per_chunk), table_chunk, &t);
+  t.rows_per_chunk = kiln__rows_per_chunk(t.args.h * x->shape[3]);
+  kiln__parallel_for(ctx, kiln__ceil_div(t.rows, t.rows_per_chunk), rotate_chunk, &t);
+  return KILN_OK;
+}
+
+kiln_status kiln_rope_fwd(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x, const kiln_tensor *positions,
+                          const kiln_rope_options *options) {
+  KILN_TRY(kiln__begin(ctx, "rope_fwd"));
+  return rope(ctx, "y", y, "x", x, positions, options, 1);
+}
+
+kiln_status kiln_rope_bwd(kiln_context *ctx, const kiln_tensor *dx, const kiln_tensor *dy,
+                          const kiln_tensor *positions, const kiln_rope_options *options) {
+  KILN_TRY(kiln__begin(ctx, "rope_bwd"));
+  return rope(ctx, "dx", dx, "dy", dy, positions, options, -1);
+}

@@ -1,0 +1,42 @@
+# The commands people type. Everything is built from here; `make demo` and `make test` do all their own set-up.
+SHELL := /bin/bash
+PREFIX ?= /usr/local
+# Debug builds compile C without optimisation unless told otherwise.
+BUILD := swift build -Xcc -O3
+KILN := .build/release/kiln
+
+.PHONY: all setup build test demo bench install libkiln fuzz clean
+
+all: build
+
+setup:
+	@scripts/setup.sh
+
+build: setup
+	$(BUILD) -c release --product kiln
+
+# Tests are built with optimisation: the plain loops that they compare with run over many elements.
+test: setup
+	swift build --build-tests -Xcc -O2 -Xswiftc -O
+	swift test --skip-build -Xcc -O2 -Xswiftc -O
+
+demo: build
+	@KILN=$(KILN) scripts/demo.sh
+
+bench: setup
+	cd bench && swift run -c release -Xcc -O3 kiln-bench $(ARGS)
+
+# The C library for other languages: libkiln.so needs libomp and libc alone.
+libkiln: setup
+	@scripts/libkiln.sh .build/libkiln
+
+install: build libkiln
+	install -D $(KILN) $(DESTDIR)$(PREFIX)/bin/kiln
+	install -D -m 644 .build/libkiln/libkiln.so $(DESTDIR)$(PREFIX)/lib/libkiln.so
+	install -d $(DESTDIR)$(PREFIX)/include/kiln $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	install -m 644 include/kiln.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 include/kiln/*.h $(DESTDIR)$(PREFIX)/include/kiln/
+	sed 's|@PREFIX@|$(PREFIX)|' scripts/kiln.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/kiln.pc
+
+clean:
+	rm -rf .build bench/.build demo

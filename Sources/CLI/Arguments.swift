@@ -1,0 +1,64 @@
+// Values on the command line that are more than a word or a number.
+
+import ArgumentParser
+import Kiln
+
+/// Two numbers with a comma: `0.9,0.95`.
+struct Pair: ExpressibleByArgument {
+  var values: [Double]
+
+  init?(argument: String) {
+    values = argument.split(separator: ",", omittingEmptySubsequences: false).compactMap { Double($0) }
+    guard values.count == 2, argument.count(where: { $0 == "," }) == 1 else { return nil }
+  }
+}
+
+/// A span of time in seconds: `45s`, `90m`, `1h30m`; a bare number counts seconds.
+struct Seconds: ExpressibleByArgument {
+  var value: Double
+
+  private static let units: [Character: Double] = ["s": 1, "m": 60, "h": 3600, "d": 86400]
+
+  init?(argument: String) {
+    if let seconds = Double(argument) {
+      value = seconds
+      return
+    }
+    value = 0
+    var digits = ""
+    for character in argument {
+      if let unit = Self.units[character] {
+        guard let number = Double(digits) else { return nil }
+        value += number * unit
+        digits = ""
+      } else {
+        digits.append(character)
+      }
+    }
+    guard digits.isEmpty, !argument.isEmpty else { return nil }
+  }
+}
+
+/// Token numbers with commas: `1,2,3`.
+struct TokenList: ExpressibleByArgument {
+  var tokens: [Int32]
+
+  init?(argument: String) {
+    let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
+    tokens = parts.compactMap { Int32($0.trimmingPrefix(while: \.isWhitespace)) }
+    guard tokens.count == parts.count else { return nil }
+  }
+}
+
+/// The value of an option that must be given. Asked for when a command runs, so that a misspelt option is named first.
+func required<Value>(_ value: Value?, _ option: String) throws -> Value {
+  guard let value else { throw ValidationError("Missing expected argument '\(option)'") }
+  return value
+}
+
+extension TrainingConfiguration.Architecture: ExpressibleByArgument {}
+extension TrainingConfiguration.Order: ExpressibleByArgument {}
+extension TrainingConfiguration.OptimizerName: ExpressibleByArgument {}
+extension TrainingConfiguration.Precision: ExpressibleByArgument {}
+extension Schedule.Shape: ExpressibleByArgument {}
+extension Context.Device: ExpressibleByArgument {}

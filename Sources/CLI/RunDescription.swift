@@ -1,0 +1,71 @@
+// What a run is, in a few lines: shown when it starts, and in its report.
+
+import Foundation
+import Kiln
+
+enum RunDescription {
+  static func rows(of trainer: Trainer) -> [(name: String, value: String)] {
+    [
+      ("model", model(trainer)), ("data", data(trainer)), ("run", length(trainer)),
+      ("optimizer", optimizer(trainer.configuration)), ("rate", rate(trainer)), ("update", update(trainer)),
+      ("device", device(trainer.context)), ("memory", memory(trainer.memory)),
+    ]
+  }
+
+  private static func model(_ trainer: Trainer) -> String {
+    let model = trainer.model.configuration
+    let heads = model.kvHeads == model.heads ? "\(model.heads)" : "\(model.heads)/\(model.kvHeads)"
+    let origin = trainer.configuration.model.map { ", from \($0)" } ?? ""
+    return "\(model.modelType), \(model.layers) layers x \(model.width), \(heads) heads, "
+      + "vocabulary \(model.vocabularySize): \(formatCount(trainer.parameterCount)) parameters\(origin)"
+  }
+
+  private static func data(_ trainer: Trainer) -> String {
+    let configuration = trainer.configuration
+    let files = configuration.data.count == 1 ? configuration.data[0] : "\(configuration.data.count) files"
+    let held = configuration.evalData.map { "; held out: \($0)" } ?? ""
+    return "\(formatCount(trainer.corpus.count)) tokens of \(files)\(held)"
+  }
+
+  private static func length(_ trainer: Trainer) -> String {
+    let configuration = trainer.configuration
+    let parts = configuration.microBatch.map { $0 < configuration.batch ? ", \($0) at a time" : "" } ?? ""
+    let start = trainer.firstStep > 0 ? ", going on at step \(trainer.firstStep)" : ""
+    return "\(trainer.steps) steps of \(configuration.batch) x \(trainer.sequenceLength) tokens\(parts)\(start)"
+  }
+
+  private static func optimizer(_ configuration: TrainingConfiguration) -> String {
+    let name = configuration.optimizer.rawValue
+    switch try? configuration.makeOptimizer() {
+    case let adam as Adam:
+      return "\(name), betas \(adam.betas.0) \(adam.betas.1), eps \(adam.eps), weight decay \(adam.weightDecay)"
+    case let sgd as SGD where sgd.momentum > 0:
+      return "\(name), momentum \(sgd.momentum), weight decay \(sgd.weightDecay)"
+    case let sgd as SGD: return "\(name), weight decay \(sgd.weightDecay)"
+    default: return name
+    }
+  }
+
+  private static func rate(_ trainer: Trainer) -> String {
+    let schedule = trainer.schedule
+    return "\(schedule.peak), \(schedule.shape.rawValue), \(schedule.warmup) steps of warm-up"
+  }
+
+  private static func update(_ trainer: Trainer) -> String {
+    let clip = trainer.configuration.gradClip
+    return trainer.updateMode + (clip > 0 ? ", gradients clipped to \(clip)" : "")
+  }
+
+  static func device(_ context: Context) -> String {
+    "\(context.device.rawValue), \(context.isa) kernels, \(context.threads) thread\(context.threads == 1 ? "" : "s")"
+  }
+
+  private static func memory(_ memory: MemoryForecast) -> String {
+    let parts = [
+      ("weights", memory.weights), ("gradients", memory.gradients), ("optimizer", memory.states),
+      ("activations", memory.arena), ("program", memory.runtime),
+    ]
+    let list = parts.filter { $0.1 > 0 }.map { "\($0.0) \(formatBytes($0.1))" }.joined(separator: ", ")
+    return "\(formatBytes(memory.total)) expected: \(list)"
+  }
+}

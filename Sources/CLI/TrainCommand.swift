@@ -1,0 +1,68 @@
+// kiln train
+
+import ArgumentParser
+import Foundation
+import Kiln
+
+struct TrainCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "train", abstract: "Train a new or a pretrained model on text.",
+    discussion: """
+      'kiln train --data book.txt --out run' trains a small GPT-2 on bytes. Every long option is also a key of \
+      --config, and options on the command line win. Ctrl-C saves and stops; --resume goes on.
+      """)
+
+  @Option(help: ArgumentHelp("A YAML file with options as keys. (default: none)", valueName: "run.yaml"))
+  var config: String?
+
+  @OptionGroup var options: TrainOptions
+
+  func run() throws {
+    signal(SIGPIPE, SIG_IGN)  // A reader that leaves must not end a run.
+    let file = try config.map(ConfigurationFile.read)
+    let request = try TrainRequest(options, over: file)
+    let interruption = Interruption {
+      Terminal.note("stopping after this step; once more ends at once")
+    }
+    let trainer = try Trainer(
+      request.configuration, out: request.out, resuming: request.point, options: request.options)
+    let progress = ProgressDisplay(trainer, isQuiet: request.isQuiet)
+    if !request.isQuiet { Terminal.print(table: RunDescription.rows(of: trainer)) }
+    let outcome = try trainer.run(shouldStop: { interruption.wasRequested }, onEvent: progress.show)
+    progress.finish()
+    let report = try RunReport.write(for: trainer, metrics: request.metrics, withSample: outcome != .interrupted)
+    Terminal.print(progress.lastLine(outcome, report: report))
+  }
+}
+
+/// What the command line and the file behind it ask for together.
+struct TrainRequest {
+  let configuration: TrainingConfiguration
+  let out: URL
+  let point: ResumePoint?
+  let options: Trainer.Options
+  let isQuiet: Bool
+
+  var metrics: URL { options.metrics ?? out.appendingPathComponent("metrics.jsonl") }
+
+  init(_ options: TrainOptions, over file: TrainOptions?) throws {
+    let layers = [options] + (file.map { [$0] } ?? [])
+    func first<Value>(_ value: (TrainOptions) -> Value?) -> Value? { layers.lazy.compactMap(value).first }
+
+    let resumed = first(\.saving.resume).map { URL(fileURLWithPath: $0) }
+    let named = first(\.saving.out).map { URL(fileURLWithPath: $0) }
+    if let resumed, let named, resumed.standardizedFileURL != named.standardizedFileURL {
+      throw ValidationError("--resume '\(resumed.relativePath)' goes on in place, not in --out '\(named.relativePath)'")
+    }
+    out = try required(resumed ?? named, "--out <dir>")
+    point = try resumed.map(TrainingConfiguration.resume)
+    var configuration = point?.configuration ?? TrainingConfiguration()
+    layers.reversed().forEach { $0.apply(to: &configuration) }
+    _ = try required(configuration.data.first, "--data <data>...")
+    self.configuration = configuration
+    self.options = Trainer.Options(
+      threads: first(\.machine.threads), device: first(\.machine.device) ?? .cpu,
+      metrics: first(\.saving.metrics).map { URL(fileURLWithPath: $0) })
+    isQuiet = layers.contains(where: \.saving.quiet)
+  }
+}

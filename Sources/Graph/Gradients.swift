@@ -1,0 +1,112 @@
+import KilnKernels
+
+/// What the pull-back of one node works with.
+public final class Pullback {
+  public let node: Node
+  /// The gradient of each output, nil where none arrives.
+  public let gradients: [Value?]
+  public let graph: Graph
+  private let needed: (Value) -> Bool
+  private let existing: (Value) -> Value?
+  private let keep: (Value) throws(KilnError) -> Value
+  fileprivate var absorbed: Set<Int> = []
+
+  fileprivate init(
+    _ node: Node, _ gradients: [Value?], _ graph: Graph, needed: @escaping (Value) -> Bool,
+    existing: @escaping (Value) -> Value?, keep: @escaping (Value) throws(KilnError) -> Value
+  ) {
+    self.node = node
+    self.gradients = gradients
+    self.graph = graph
+    self.needed = needed
+    self.existing = existing
+    self.keep = keep
+  }
+
+  /// Whether anything that is trained lies behind an input.
+  public func needs(_ input: Int) -> Bool { needed(node.inputs[input]) }
+
+  /// A value of the forward pass, for use in the backward: itself, or computed again where that is cheap.
+  public func saved(_ value: Value) throws(KilnError) -> Value { try keep(value) }
+
+  /// Whether an input has a gradient already, which `absorb` would return.
+  public func gradientExists(_ input: Int) -> Bool { existing(node.inputs[input]) != nil }
+
+  /// The gradient that an input has already. A pull-back that takes it returns the sum, accumulated in place; one that
+  /// does not returns its own part, and the two are added by another node.
+  public func absorb(_ input: Int) -> Value? {
+    let value = existing(node.inputs[input])
+    if value != nil { absorbed.insert(input) }
+    return value
+  }
+}
+
+extension Graph {
+  /// The gradient of a loss by itself, which starts every backward pass.
+  public var unit: Value { input("unit", .scalar()) }
+
+  /// Records the backward pass from `seeds` (a value and its gradient each, `unit` for a loss) and returns the gradient of
+  /// each parameter in `parameters` that the seeds depend on.
+  /// - Parameter buffers: persistent tensors that gradients are accumulated into, instead of values of this graph.
+  public func gradients(
+    of seeds: [(value: Value, gradient: Value)], for parameters: [Parameter], into buffers: [Parameter: Parameter] = [:]
+  ) throws(KilnError) -> [Parameter: Value] {
+    let forward = nodes
+    let needed = dependents(of: Set(parameters), upTo: forward.count)
+    var gradients: [Int: Value] = [:]
+    for (value, gradient) in seeds { gradients[value.id] = gradient }
+    for (parameter, buffer) in buffers where self.parameterValues[parameter] != nil {
+      gradients[self[parameter].id] = self[buffer]
+    }
+    var reached = Set(seeds.map(\.value.id))
+    var again: [Int: Value] = [:]
+
+    func keep(_ value: Value) throws(KilnError) -> Value {
+      if let known = again[value.id] { return known }
+      guard let node = node(of: value), let output = node.outputs.firstIndex(of: value),
+        let recipe = node.operation.recomputation(of: output, node: node)
+      else { return value }
+      var inputs: [Value] = []
+      for input in recipe.inputs { inputs.append(try keep(input)) }
+      let result = try record(erased: recipe.operation, inputs)[recipe.output]
+      again[value.id] = result
+      return result
+    }
+
+    for node in forward.reversed() where node.outputs.contains(where: { reached.contains($0.id) }) {
+      guard node.inputs.contains(where: { needed.contains($0.id) }) else { continue }
+      let pull = Pullback(
+        node, node.outputs.map { reached.contains($0.id) ? gradients[$0.id] : nil }, self,
+        needed: { needed.contains($0.id) }, existing: { gradients[$0.id] }, keep: keep)
+      try scope(node.scope.isEmpty ? "backward" : node.scope + ".backward") { () throws(KilnError) in
+        let parts = try node.operation.pullback(pull)
+        precondition(parts.count == node.inputs.count, "\(node.operation.label): a gradient for each input")
+        for (index, input) in node.inputs.enumerated() where needed.contains(input.id) {
+          guard let part = parts[index] else { continue }
+          precondition(part.type == input.type, "\(node.operation.label): gradient \(part.type) of \(input.type)")
+          if let existing = gradients[input.id], !pull.absorbed.contains(index) {
+            gradients[input.id] = try record(Add(continuing: true), [existing, part])[0]
+          } else {
+            gradients[input.id] = part
+          }
+          reached.insert(input.id)
+        }
+      }
+    }
+    var result: [Parameter: Value] = [:]
+    for parameter in parameters {
+      guard let value = parameterValues[parameter], reached.contains(value.id) else { continue }
+      result[parameter] = gradients[value.id]
+    }
+    return result
+  }
+
+  /// The values that depend on the parameters, themselves included.
+  private func dependents(of parameters: Set<Parameter>, upTo count: Int) -> Set<Int> {
+    var result = Set(parameterValues.filter { parameters.contains($0.key) }.map(\.value.id))
+    for node in nodes.prefix(count) where node.inputs.contains(where: { result.contains($0.id) }) {
+      result.formUnion(node.outputs.map(\.id))
+    }
+    return result
+  }
+}

@@ -1,0 +1,83 @@
+import KilnKernels
+
+/// A step of training or inference, recorded before it runs: operations on values, in an order that is valid to run.
+/// It only ever grows.
+public final class Graph {
+  /// Where a value comes from.
+  public enum Source {
+    case input(String)
+    case parameter(Parameter)
+    case node(Int)
+  }
+
+  public private(set) var nodes: [Node] = []
+  public private(set) var types: [TensorType] = []
+  public private(set) var sources: [Source] = []
+  private var inputs: [String: Value] = [:]
+  private var parameters: [Parameter: Value] = [:]
+  private var scopes: [String] = []
+
+  public init() {}
+
+  public var inputValues: [String: Value] { inputs }
+  public var parameterValues: [Parameter: Value] { parameters }
+
+  /// Data that the caller sets before each run.
+  public func input(_ name: String, _ type: TensorType) -> Value {
+    if let known = inputs[name] {
+      precondition(known.type == type, "input \(name) is recorded as \(known.type) and as \(type)")
+      return known
+    }
+    let value = append(type, .input(name))
+    inputs[name] = value
+    return value
+  }
+
+  /// The current content of a persistent tensor.
+  public subscript(parameter: Parameter) -> Value {
+    if let known = parameters[parameter] { return known }
+    let value = append(parameter.type, .parameter(parameter))
+    parameters[parameter] = value
+    return value
+  }
+
+  /// Appends a node. Shapes that do not fit are an error here, not when it runs.
+  @discardableResult
+  public func record(_ operation: some Operation, _ inputs: [Value]) throws(KilnError) -> [Value] {
+    try record(erased: operation, inputs)
+  }
+
+  @discardableResult
+  func record(erased operation: any Operation, _ inputs: [Value]) throws(KilnError) -> [Value] {
+    precondition(inputs.allSatisfy { $0.graph === self }, "a value of another graph")
+    let outputTypes: [TensorType]
+    do throws(KilnError) {
+      outputTypes = try operation.outputs(for: inputs.map(\.type))
+    } catch {
+      throw KilnError(error.kind, "\(scope.isEmpty ? "" : scope + ": ")\(operation.label): \(error.message)", hint: error.hint)
+    }
+    let outputs = outputTypes.map { append($0, .node(nodes.count)) }
+    nodes.append(Node(operation: operation, inputs: inputs, outputs: outputs, scope: scope))
+    return outputs
+  }
+
+  /// Records `body` under a name, for messages, plans and pictures.
+  public func scope<R>(_ name: String, _ body: () throws(KilnError) -> R) throws(KilnError) -> R {
+    scopes.append(name)
+    defer { scopes.removeLast() }
+    return try body()
+  }
+
+  /// The full name of where recording stands.
+  public var scope: String { scopes.joined(separator: ".") }
+
+  public func node(of value: Value) -> Node? {
+    if case .node(let index) = sources[value.id] { nodes[index] } else { nil }
+  }
+
+  private func append(_ type: TensorType, _ source: Source) -> Value {
+    types.append(type)
+    sources.append(source)
+    return Value(graph: self, id: types.count - 1, type: type)
+  }
+}

@@ -1,0 +1,123 @@
+import KilnKernels
+
+/// y = activation(x w + bias) + residual, over the last dimension of x [..., k].
+/// Inputs: x, w, then bias and residual where present. Outputs: y [..., n], then the pre-activation where kept.
+public struct Project: Operation {
+  /// The weight is [n, k], as torch's Linear stores it; otherwise [k, n], as GPT-2's Conv1D does.
+  public var transposedWeight: Bool
+  public var hasBias = false
+  public var activation: Activation?
+  public var hasResidual = false
+  /// Training keeps the pre-activation, from which the backward has both the activation and its slope.
+  public var keepsPreactivation = false
+
+  public init(transposedWeight: Bool) { self.transposedWeight = transposedWeight }
+
+  private var residualIndex: Int { hasBias ? 3 : 2 }
+
+  public func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] {
+    let x = inputs[0], w = inputs[1]
+    guard w.shape.rank == 2, x.shape.rank >= 1, x.shape.last == w.shape[transposedWeight ? 1 : 0] else {
+      throw KilnError(.shape, "inner dimensions differ: x is \(x), the weight is \(w)")
+    }
+    let n = w.shape[transposedWeight ? 0 : 1]
+    let y = TensorType(Shape(x.shape.extents.dropLast() + [n]), x.dtype)
+    if hasBias, inputs[2].shape != [n] { throw KilnError(.shape, "the bias is \(inputs[2]), not [\(n)]") }
+    if hasResidual, inputs[residualIndex] != y {
+      throw KilnError(.shape, "the residual is \(inputs[residualIndex]), the product \(y)")
+    }
+    return keepsPreactivation ? [y, y] : [y]
+  }
+
+  public var sharing: [Sharing] { hasResidual ? [.allowed(0, residualIndex)] : [] }
+
+  public func recomputation(of output: Int, node: Node) -> (operation: any Operation, inputs: [Value], output: Int)? {
+    guard output == 0, let activation, keepsPreactivation, !hasResidual else { return nil }
+    return (Activate(activation), [node.outputs[1]], 0)
+  }
+
+  public func pullback(_ pull: Pullback) throws(KilnError) -> [Value?] {
+    guard let dy = pull.gradients[0] else { return pull.node.inputs.map { _ in nil } }
+    let graph = pull.graph, inputs = pull.node.inputs
+    var d = dy
+    if let activation {
+      precondition(keepsPreactivation, "a projection with an activation was recorded for inference")
+      d = try graph.record(ActivateBackward(activation), [dy, pull.node.outputs[1]])[0]
+    }
+    var gradients = [Value?](repeating: nil, count: inputs.count)
+    if pull.needs(1) {
+      let x = try pull.saved(inputs[0])
+      let product = MatMul(shape: inputs[1].shape, transposeA: true, accumulates: pull.gradientExists(1))
+      let operands = transposedWeight ? [d, x] : [x, d]
+      gradients[1] = try graph.record(product, operands + [pull.absorb(1)].compactMap { $0 })[0]
+    }
+    if hasBias, pull.needs(2) {
+      let sum = BiasBackward(accumulates: pull.gradientExists(2))
+      gradients[2] = try graph.record(sum, [d] + [pull.absorb(2)].compactMap { $0 })[0]
+    }
+    if pull.needs(0) {
+      let product = MatMul(shape: inputs[0].shape, transposeB: !transposedWeight, accumulates: pull.gradientExists(0))
+      gradients[0] = try graph.record(product, [d, inputs[1]] + [pull.absorb(0)].compactMap { $0 })[0]
+    }
+    if hasResidual { gradients[residualIndex] = dy }
+    return gradients
+  }
+
+  public func work(for inputs: [TensorType]) -> Work {
+    let m = inputs[0].shape.rows, k = inputs[0].shape.last, n = inputs[1].shape.count / max(k, 1)
+    let outputs = m * n * (keepsPreactivation ? 2 : 1) * inputs[0].dtype.size
+    return Work(flops: 2 * m * n * k, bytes: inputs.reduce(outputs) { $0 + $1.byteCount })
+  }
+
+  public func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
+    var options = Context.GemmOptions()
+    options.transposeB = transposedWeight
+    options.activation = activation
+    options.bias = hasBias ? inputs[2] : nil
+    options.residual = hasResidual ? inputs[residualIndex].matrix : nil
+    options.preactivation = keepsPreactivation ? outputs[1].matrix : nil
+    try step.context.gemm(outputs[0].matrix, inputs[0].matrix, inputs[1], options)
+  }
+}
+
+/// c = a b (or c + a b) of matrices, leading dimensions folded; the output has the given shape.
+struct MatMul: Operation {
+  var shape: Shape
+  var transposeA = false
+  var transposeB = false
+  /// A third input is the value that the product is added to.
+  var accumulates = false
+
+  func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] { [TensorType(shape, inputs[0].dtype)] }
+
+  var sharing: [Sharing] { accumulates ? [.continues(0, 2)] : [] }
+
+  func work(for inputs: [TensorType]) -> Work {
+    let k = transposeA ? inputs[0].shape.rows : inputs[0].shape.last
+    let traffic = inputs[0].byteCount + inputs[1].byteCount + shape.count * inputs[0].dtype.size
+    return Work(flops: 2 * shape.count * k, bytes: traffic)
+  }
+
+  func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
+    var options = Context.GemmOptions()
+    options.transposeA = transposeA
+    options.transposeB = transposeB
+    options.accumulate = accumulates
+    try step.context.gemm(outputs[0].matrix, inputs[0].matrix, inputs[1].matrix, options)
+  }
+}
+
+/// dbias = sum over rows of dy.
+struct BiasBackward: Operation {
+  var accumulates = false
+
+  func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] {
+    [TensorType([inputs[0].shape.last], inputs[0].dtype)]
+  }
+
+  var sharing: [Sharing] { accumulates ? [.continues(0, 1)] : [] }
+
+  func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
+    try step.context.biasBackward(outputs[0], inputs[0], accumulate: accumulates)
+  }
+}

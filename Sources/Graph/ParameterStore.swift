@@ -1,0 +1,27 @@
+import KilnKernels
+
+/// The persistent tensors of a run, by parameter.
+public final class ParameterStore {
+  private var tensors: [Parameter: Tensor] = [:]
+
+  public init() {}
+
+  /// The tensor of a parameter; new ones are zeros.
+  public func tensor(_ parameter: Parameter) throws(KilnError) -> Tensor {
+    if let known = tensors[parameter] { return known }
+    let tensor = try Tensor(zeros: parameter.shape, parameter.type.dtype)
+    tensors[parameter] = tensor
+    return tensor
+  }
+
+  /// Uses memory that is there already, such as a mapped file; it must then only be read.
+  public func bind(_ parameter: Parameter, to tensor: Tensor) {
+    precondition(tensor.shape == parameter.shape && tensor.dtype == parameter.type.dtype)
+    tensors[parameter] = tensor
+  }
+
+  public func remove(_ parameter: Parameter) { tensors[parameter] = nil }
+
+  public var parameters: [Parameter] { tensors.keys.sorted { $0.name < $1.name } }
+  public var byteCount: Int { tensors.values.reduce(0) { $0 + $1.byteCount } }
+}

@@ -1,0 +1,143 @@
+import KilnKernels
+
+/// Gives every tensor of a graph its place, before the first step runs.
+public struct Planner {
+  private let context: Context
+
+  public init(context: Context) { self.context = context }
+
+  /// - Parameter outputs: values that are still there after a run.
+  public func plan(_ graph: Graph, outputs: [Value]) throws(KilnError) -> Plan {
+    let order = Schedule.order(of: graph, outputs: outputs)
+    let lifetimes = Lifetimes(graph, order, outputs: outputs)
+    var groups = Groups(graph, order, lifetimes)
+    groups.share()
+
+    var blocks: [Block] = [], blockOfRoot: [Int: Int] = [:]
+    for (root, span) in groups.arenaSpans() {
+      blockOfRoot[root] = blocks.count
+      blocks.append(Block(size: graph.types[root].byteCount, start: span.lowerBound, end: span.upperBound))
+    }
+    let workspaces = try order.map { (index) throws(KilnError) in try workspace(of: graph.nodes[index]) }
+    let firstWorkspace = blocks.count
+    for (time, bytes) in workspaces.enumerated() { blocks.append(Block(size: bytes, start: time, end: time)) }
+    let (offsets, size) = Placement.place(blocks)
+
+    var steps: [Plan.Step] = []
+    for (time, index) in order.enumerated() {
+      for copy in groups.copies[index] ?? [] { steps.append(.copy(from: copy.from, to: copy.to)) }
+      let start = offsets[firstWorkspace + time]
+      steps.append(.run(node: index, workspace: start..<start + workspaces[time]))
+    }
+    let locations = graph.types.indices.map { value -> Plan.Location? in
+      let root = groups.root(value)
+      if let block = blockOfRoot[root] { return .arena(offsets[block]) }
+      if case .parameter(let parameter) = graph.sources[root] { return .parameter(parameter) }
+      return nil
+    }
+    return Plan(
+      graph: graph, steps: steps, locations: locations, arenaBytes: size, lowerBound: Placement.lowerBound(blocks),
+      largestWorkspace: workspaces.max() ?? 0)
+  }
+
+  /// The scratch of a node, which also checks that its kernels accept its shapes.
+  private func workspace(of node: Node) throws(KilnError) -> Int {
+    func empty(_ values: [Value]) -> [Tensor] { values.map { Tensor($0.shape, $0.type.dtype, in: nil) } }
+    return try context.measuringWorkspace { () throws(KilnError) in
+      do throws(KilnError) {
+        try node.operation.run(in: StepContext(context: context), inputs: empty(node.inputs), outputs: empty(node.outputs))
+      } catch {
+        throw KilnError(error.kind, "\(node.scope): \(error.message)", hint: error.hint)
+      }
+    }
+  }
+}
+
+/// When each value is made and last used, in positions of the order. Inputs live throughout.
+private struct Lifetimes {
+  var made: [Int]
+  var lastUse: [Int]
+
+  init(_ graph: Graph, _ order: [Int], outputs: [Value]) {
+    made = [Int](repeating: Int.max, count: graph.types.count)
+    lastUse = [Int](repeating: -1, count: graph.types.count)
+    for (time, index) in order.enumerated() {
+      for output in graph.nodes[index].outputs {
+        made[output.id] = time
+        lastUse[output.id] = time
+      }
+      for input in graph.nodes[index].inputs { lastUse[input.id] = time }
+    }
+    for output in outputs { lastUse[output.id] = order.count }
+    for input in graph.inputValues.values where lastUse[input.id] >= 0 {
+      made[input.id] = 0
+      lastUse[input.id] = order.count
+    }
+  }
+}
+
+/// Values that share memory: an output that works in place joins the group of its input.
+private struct Groups {
+  private let graph: Graph
+  private let order: [Int]
+  private let lifetimes: Lifetimes
+  private var parent: [Int]
+  /// Copies to make before a node, where an input that is continued must also stay as it is.
+  var copies: [Int: [(from: Value, to: Value)]] = [:]
+
+  init(_ graph: Graph, _ order: [Int], _ lifetimes: Lifetimes) {
+    self.graph = graph
+    self.order = order
+    self.lifetimes = lifetimes
+    parent = Array(graph.types.indices)
+  }
+
+  func root(_ value: Int) -> Int {
+    var value = value
+    while parent[value] != value { value = parent[value] }
+    return value
+  }
+
+  mutating func share() {
+    for (time, index) in order.enumerated() {
+      let node = graph.nodes[index]
+      var taken: Set<Int> = []  // a place is given to one output only
+      for sharing in node.operation.sharing {
+        let input = node.inputs[sharing.input], output = node.outputs[sharing.output]
+        guard parent[output.id] == output.id else { continue }
+        if isFree(input, after: time, at: node, for: sharing), taken.insert(root(input.id)).inserted, input.type == output.type {
+          parent[output.id] = root(input.id)
+        } else if sharing.kind == .continues {
+          copies[index, default: []].append((input, output))
+        }
+      }
+    }
+  }
+
+  /// Whether nothing needs the input's content beside what this sharing makes of it.
+  private func isFree(_ input: Value, after time: Int, at node: Node, for sharing: Sharing) -> Bool {
+    let uses = node.inputs.filter { root($0.id) == root(input.id) }.count
+    guard lifetimes.lastUse[input.id] == time, uses == 1 else { return false }
+    switch graph.sources[input.id] {
+    case .input: return false
+    // Only a gradient buffer is meant to be accumulated into; a weight changes by updates alone.
+    case .parameter(let parameter): return sharing.kind == .continues && parameter.role == .gradient
+    case .node:
+      if case .parameter = graph.sources[root(input.id)] { return sharing.kind == .continues }
+      return true
+    }
+  }
+
+  /// For each group in the arena: its root, and from when to when it is needed.
+  func arenaSpans() -> [(root: Int, span: ClosedRange<Int>)] {
+    var spans: [Int: ClosedRange<Int>] = [:]
+    for value in graph.types.indices where lifetimes.lastUse[value] >= 0 {
+      let root = root(value)
+      if case .parameter = graph.sources[root] { continue }
+      guard lifetimes.made[value] != Int.max else { continue }
+      let own = lifetimes.made[value]...max(lifetimes.made[value], lifetimes.lastUse[value])
+      spans[root] = spans[root].map { min($0.lowerBound, own.lowerBound)...max($0.upperBound, own.upperBound) } ?? own
+    }
+    return spans.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+  }
+}

@@ -1,0 +1,51 @@
+import KilnKernels
+
+/// Element type and shape: all that is known of a tensor before it exists.
+public struct TensorType: Sendable, Hashable, CustomStringConvertible {
+  public var shape: Shape
+  public var dtype: DType
+
+  public init(_ shape: Shape, _ dtype: DType = .float32) {
+    self.shape = shape
+    self.dtype = dtype
+  }
+
+  public static func scalar(_ dtype: DType = .float32) -> TensorType { TensorType([], dtype) }
+
+  public var byteCount: Int { shape.count * dtype.size }
+  public var description: String { "\(dtype.rawValue)\(shape)" }
+}
+
+/// A tensor that lives across steps under a name: a weight, an optimizer's state, a cache.
+public struct Parameter: Sendable, Hashable {
+  public enum Role: String, Sendable, Hashable {
+    case weight, gradient, state, cache
+  }
+
+  public let name: String
+  public let type: TensorType
+  public let role: Role
+
+  public init(_ name: String, _ shape: Shape, _ dtype: DType = .float32, role: Role = .weight) {
+    self.name = name
+    type = TensorType(shape, dtype)
+    self.role = role
+  }
+
+  public var shape: Shape { type.shape }
+
+  /// Weight decay applies to tensors of two and more dimensions only: never to biases and gains.
+  public var decays: Bool { shape.rank >= 2 }
+}
+
+/// A handle on a value of a graph.
+public struct Value: Hashable {
+  public let graph: Graph
+  public let id: Int
+  public let type: TensorType
+
+  public var shape: Shape { type.shape }
+
+  public static func == (a: Value, b: Value) -> Bool { a.id == b.id && a.graph === b.graph }
+  public func hash(into hasher: inout Hasher) { hasher.combine(id) }
+}

@@ -1,0 +1,83 @@
+import CKernels
+
+/// Where kernels run: device, threads, instruction set and scratch memory. For one thread of the caller at a time.
+public final class Context {
+  public enum Device: String, Sendable, CaseIterable {
+    /// The fastest kernels for this CPU.
+    case cpu
+    /// The plain reference loops.
+    case ref
+  }
+
+  public let device: Device
+  let handle: OpaquePointer
+  private var workspace: Storage?
+
+  /// - Parameter threads: nil takes `KILN_THREADS`, else every CPU this process may run on.
+  public init(device: Device = .cpu, threads: Int? = nil) throws(KilnError) {
+    var options = kiln_context_defaults()
+    options.device = device == .ref ? KILN_DEVICE_REF : KILN_DEVICE_CPU
+    if let threads {
+      guard (1...1024).contains(threads) else {
+        throw KilnError(.argument, "\(threads) threads", hint: "give a number from 1 to 1024")
+      }
+      options.threads = Int32(threads)
+    }
+    var created: OpaquePointer?
+    guard kiln_context_create(&created, &options) == KILN_OK, let created else {
+      throw KilnError(.argument, String(cString: kiln_last_error(nil)))
+    }
+    self.device = device
+    handle = created
+  }
+
+  deinit { kiln_context_free(handle) }
+
+  public var threads: Int { Int(kiln_context_threads(handle)) }
+
+  /// The kernels in use: "ref", "scalar", "avx2", "avx512" or "neon".
+  public var isa: String { String(cString: kiln_context_isa(handle)) }
+
+  /// Names of the instruction sets that this CPU and build have, best first.
+  public static var availableISAs: [String] {
+    [(KILN_ISA_AVX512, "avx512"), (KILN_ISA_AVX2, "avx2"), (KILN_ISA_NEON, "neon"), (KILN_ISA_SCALAR, "scalar")]
+      .filter { kiln_isa_available($0.0) }.map(\.1)
+  }
+
+  /// The most scratch that any call in `body` would need. The calls check their arguments and touch no data.
+  public func measuringWorkspace(_ body: () throws(KilnError) -> Void) throws(KilnError) -> Int {
+    kiln_context_reset_workspace_peak(handle)
+    kiln_context_set_query(handle, true)
+    defer { kiln_context_set_query(handle, false) }
+    try body()
+    return kiln_context_workspace_peak(handle)
+  }
+
+  /// Gives the kernels a fixed scratch memory; nil lets it grow on demand again.
+  public func setWorkspace(_ storage: Storage?) throws(KilnError) {
+    workspace = storage
+    try check(kiln_context_set_workspace(handle, storage?.base, storage?.byteCount ?? 0))
+  }
+
+  /// Turns a status into a thrown error: the one place where that happens.
+  func check(_ status: kiln_status) throws(KilnError) {
+    guard status != KILN_OK else { return }
+    let kind: KilnError.Kind =
+      switch status {
+      case KILN_ERR_SHAPE, KILN_ERR_STRIDE, KILN_ERR_DTYPE, KILN_ERR_OVERFLOW: .shape
+      case KILN_ERR_INDEX: .data
+      case KILN_ERR_MEMORY, KILN_ERR_WORKSPACE: .memory
+      default: .argument
+      }
+    throw KilnError(kind, String(cString: kiln_last_error(handle)))
+  }
+
+  /// Calls a kernel with views of the tensors, in their order; a missing tensor is NULL.
+  func call(_ tensors: Tensor?..., kernel: ([UnsafePointer<kiln_tensor>?]) -> kiln_status) throws(KilnError) {
+    let views = tensors.map { $0?.view ?? kiln_tensor() }
+    let status = views.withUnsafeBufferPointer { buffer in
+      kernel(tensors.indices.map { tensors[$0] == nil ? nil : buffer.baseAddress! + $0 })
+    }
+    try check(status)
+  }
+}

@@ -1,0 +1,29 @@
+import CKernels
+
+/// The type of a tensor's elements.
+public enum DType: String, Sendable, Hashable, CaseIterable, Codable {
+  case float32, float64, float16, bfloat16, int32, int64, uint8, int8
+
+  /// Bytes of one element.
+  public var size: Int { Int(kiln_dtype_size(code)) }
+
+  public var isFloatingPoint: Bool {
+    switch self {
+    case .float32, .float64, .float16, .bfloat16: true
+    case .int32, .int64, .uint8, .int8: false
+    }
+  }
+
+  var code: kiln_dtype {
+    switch self {
+    case .float32: KILN_F32
+    case .float64: KILN_F64
+    case .float16: KILN_F16
+    case .bfloat16: KILN_BF16
+    case .int32: KILN_I32
+    case .int64: KILN_I64
+    case .uint8: KILN_U8
+    case .int8: KILN_I8
+    }
+  }
+}

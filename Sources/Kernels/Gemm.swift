@@ -1,0 +1,55 @@
+import CKernels
+
+/// An activation function; the formulas are in `kiln/activation.h`.
+public enum Activation: String, Sendable, Hashable, CaseIterable {
+  case relu, geluTanh, geluErf, silu
+
+  var code: kiln_activation {
+    switch self {
+    case .relu: KILN_ACT_RELU
+    case .geluTanh: KILN_ACT_GELU_TANH
+    case .geluErf: KILN_ACT_GELU_ERF
+    case .silu: KILN_ACT_SILU
+    }
+  }
+}
+
+extension Context {
+  /// What happens around a product.
+  public struct GemmOptions {
+    public var transposeA = false
+    public var transposeB = false
+    public var accumulate = false
+    public var alpha: Float = 1
+    public var activation: Activation?
+    public var bias: Tensor?
+    public var residual: Tensor?
+    public var preactivation: Tensor?
+    public init() {}
+  }
+
+  /// c = activation(alpha a b + bias) + residual; see `kiln_gemm`.
+  public func gemm(_ c: Tensor, _ a: Tensor, _ b: Tensor, _ options: GemmOptions = GemmOptions()) throws(KilnError) {
+    try call(c, a, b, options.bias, options.residual, options.preactivation) { p in
+      var o = kiln_gemm_defaults()
+      o.transpose_a = options.transposeA ? 1 : 0
+      o.transpose_b = options.transposeB ? 1 : 0
+      o.accumulate = options.accumulate ? 1 : 0
+      o.alpha = options.alpha
+      o.activation = options.activation?.code ?? KILN_ACT_NONE
+      o.bias = p[3]
+      o.residual = p[4]
+      o.preactivation = p[5]
+      return kiln_gemm(handle, p[0], p[1], p[2], &o)
+    }
+  }
+
+  /// dbias = sum over rows of dy; see `kiln_bias_bwd`.
+  public func biasBackward(_ dbias: Tensor, _ dy: Tensor, accumulate: Bool = false) throws(KilnError) {
+    try call(dbias, dy) { p in
+      var o = kiln_bias_defaults()
+      o.accumulate = accumulate ? 1 : 0
+      return kiln_bias_bwd(handle, p[0], p[1], &o)
+    }
+  }
+}

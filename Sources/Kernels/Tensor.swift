@@ -1,0 +1,138 @@
+import CKernels
+
+/// A view of elements in a storage: type, shape, strides and where they begin. Copying it copies the view.
+///
+/// One without a storage describes data that is not there yet, which is all that a query needs.
+public struct Tensor: Sendable {
+  public let storage: Storage?
+  public let byteOffset: Int
+  public let dtype: DType
+  public let shape: Shape
+  public let strides: [Int]
+
+  /// A dense row-major view into `storage`, which must hold all of it.
+  public init(_ shape: Shape, _ dtype: DType, in storage: Storage?, at byteOffset: Int = 0) {
+    precondition(storage.map { byteOffset >= 0 && byteOffset + shape.count * dtype.size <= $0.byteCount } ?? true)
+    self.init(storage: storage, byteOffset: byteOffset, dtype: dtype, shape: shape, strides: shape.strides)
+  }
+
+  /// New memory, all zeros.
+  public init(zeros shape: Shape, _ dtype: DType = .float32) throws(KilnError) {
+    self.init(shape, dtype, in: try Storage(byteCount: shape.count * dtype.size))
+  }
+
+  public init(_ values: [Float], _ shape: Shape) throws(KilnError) {
+    try self.init(zeros: shape)
+    copy(from: values)
+  }
+
+  public init(_ values: [Int32], _ shape: Shape) throws(KilnError) {
+    try self.init(zeros: shape, .int32)
+    copy(from: values)
+  }
+
+  private init(storage: Storage?, byteOffset: Int, dtype: DType, shape: Shape, strides: [Int]) {
+    self.storage = storage
+    self.byteOffset = byteOffset
+    self.dtype = dtype
+    self.shape = shape
+    self.strides = strides
+  }
+
+  public var byteCount: Int { shape.count * dtype.size }
+  public var isDense: Bool { strides == shape.strides }
+
+  /// The same elements under another shape of the same count.
+  public func reshaped(_ shape: Shape) -> Tensor {
+    precondition(isDense && shape.count == self.shape.count, "\(self.shape) cannot be seen as \(shape)")
+    return Tensor(storage: storage, byteOffset: byteOffset, dtype: dtype, shape: shape, strides: shape.strides)
+  }
+
+  /// All leading dimensions as one: [rows, last].
+  public var matrix: Tensor { reshaped([shape.rows, shape.last]) }
+
+  /// The part `range` of one dimension, without copying.
+  public func slice(_ dimension: Int, _ range: Range<Int>) -> Tensor {
+    precondition(range.lowerBound >= 0 && range.upperBound <= shape[dimension])
+    var extents = shape.extents
+    extents[dimension] = range.count
+    return Tensor(
+      storage: storage, byteOffset: byteOffset + range.lowerBound * strides[dimension] * dtype.size, dtype: dtype,
+      shape: Shape(extents), strides: strides)
+  }
+
+  /// The last dimension seen as two: [..., h * d] as [..., h, d]. Works on slices too.
+  public func split(last heads: Int) -> Tensor {
+    precondition(shape.last % heads == 0)
+    let width = shape.last / heads
+    return Tensor(
+      storage: storage, byteOffset: byteOffset, dtype: dtype, shape: Shape(shape.extents.dropLast() + [heads, width]),
+      strides: strides.dropLast() + [width, 1])
+  }
+
+  // MARK: Elements, for inputs, scalars and tests
+
+  private func elements<T>(_ type: T.Type) -> UnsafeMutableBufferPointer<T> {
+    precondition(isDense && MemoryLayout<T>.size == dtype.size)
+    guard let storage else { preconditionFailure("a tensor without data was read") }
+    let start = (storage.base + byteOffset).bindMemory(to: T.self, capacity: shape.count)
+    return UnsafeMutableBufferPointer(start: start, count: shape.count)
+  }
+
+  public func floats() -> [Float] { Array(elements(Float.self)) }
+  public func doubles() -> [Double] { Array(elements(Double.self)) }
+  public func integers() -> [Int32] { Array(elements(Int32.self)) }
+
+  public func copy(from values: [Float]) { write(values) }
+  public func copy(from values: [Double]) { write(values) }
+  public func copy(from values: [Int32]) { write(values) }
+
+  private func write<T>(_ values: [T]) {
+    precondition(values.count == shape.count, "\(values.count) values for shape \(shape)")
+    _ = elements(T.self).update(fromContentsOf: values)
+  }
+
+  /// The one element of a scalar, whichever floating-point type or int32 it has.
+  public var scalar: Double {
+    get {
+      switch dtype {
+      case .float32: Double(elements(Float.self)[0])
+      case .float64: elements(Double.self)[0]
+      default: Double(elements(Int32.self)[0])
+      }
+    }
+    nonmutating set {
+      switch dtype {
+      case .float32: elements(Float.self)[0] = Float(newValue)
+      case .float64: elements(Double.self)[0] = newValue
+      default: elements(Int32.self)[0] = Int32(newValue)
+      }
+    }
+  }
+
+  /// The bytes of a dense tensor, for writing it to a file.
+  public func withBytes<R>(_ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R {
+    try body(UnsafeRawBufferPointer(elements(bytes: ())))
+  }
+
+  private func elements(bytes: Void) -> UnsafeMutableRawBufferPointer {
+    precondition(isDense)
+    return UnsafeMutableRawBufferPointer(start: storage.map { $0.base + byteOffset }, count: byteCount)
+  }
+
+  /// How the C library sees it.
+  var view: kiln_tensor {
+    var tensor = kiln_tensor()
+    tensor.data = storage?.base
+    tensor.offset = Int64(byteOffset)
+    tensor.dtype = dtype.code
+    tensor.rank = Int32(shape.rank)
+    withUnsafeMutableBytes(of: &tensor.shape) { raw in
+      for (index, extent) in shape.extents.enumerated() { raw.storeBytes(of: Int64(extent), toByteOffset: index * 8, as: Int64.self) }
+    }
+    withUnsafeMutableBytes(of: &tensor.strides) { raw in
+      for (index, stride) in strides.enumerated() { raw.storeBytes(of: Int64(stride), toByteOffset: index * 8, as: Int64.self) }
+    }
+    return tensor
+  }
+}

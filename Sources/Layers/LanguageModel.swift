@@ -1,0 +1,62 @@
+import KilnGraph
+import KilnKernels
+
+/// A decoder that predicts the next token.
+public protocol LanguageModel: Sendable {
+  var configuration: ModelConfiguration { get }
+
+  /// Every parameter once, under its Hugging Face name.
+  var parameters: [Parameter] { get }
+
+  /// The output projection [vocabulary, width]; the token embedding itself where the two are tied.
+  var head: Parameter { get }
+
+  /// The last layer's normalised output [b, t, width] for tokens [b, t] at positions [t].
+  /// - Parameter cache: the positions before these, for generation.
+  func hidden(_ tokens: Value, positions: Value, mode: Mode, cache: KVCache?) throws(KilnError) -> Value
+
+  /// What a parameter of a new model starts as.
+  func initialValue(of parameter: Parameter) -> InitialValue
+}
+
+extension LanguageModel {
+  /// Inputs of a recorded step: tokens and targets [b, t], positions [t], and the factor of the loss.
+  public static var inputNames: (tokens: String, targets: String, positions: String, scale: String) {
+    ("tokens", "targets", "positions", "loss_scale")
+  }
+
+  /// Records loss = loss_scale * sum of the cross-entropies of a batch.
+  public func loss(in graph: Graph, batch: Int, time: Int, mode: Mode) throws(KilnError) -> Value {
+    let names = Self.inputNames
+    let tokens = graph.input(names.tokens, TensorType([batch, time], .int32))
+    let targets = graph.input(names.targets, TensorType([batch, time], .int32))
+    let x = try hidden(tokens, positions: graph.input(names.positions, TensorType([time], .int32)), mode: mode, cache: nil)
+    let trains = mode != .inference
+    return try graph.scope("loss") { () throws(KilnError) in
+      let operation = LinearCrossEntropy(trainsInput: trains, trainsWeight: trains)
+      return try graph.record(operation, [x, graph[head], targets, graph.input(names.scale, .scalar())])[0]
+    }
+  }
+
+  /// Records the logits [b, 1, vocabulary] of the token after `time` new ones.
+  public func nextLogits(in graph: Graph, batch: Int, time: Int, cache: KVCache) throws(KilnError) -> Value {
+    let names = Self.inputNames
+    let tokens = graph.input(names.tokens, TensorType([batch, time], .int32))
+    let x = try hidden(
+      tokens, positions: graph.input(names.positions, TensorType([time], .int32)), mode: .inference, cache: cache)
+    return try graph.scope("head") { () throws(KilnError) in
+      let last = try graph.record(LastPosition(), [x])[0]
+      return try graph.record(Project(transposedWeight: true), [last, graph[head]])[0]
+    }
+  }
+}
+
+extension ModelConfiguration {
+  /// The model that the configuration describes.
+  public func makeModel() -> any LanguageModel {
+    switch self {
+    case .gpt2(let configuration): GPT2(configuration)
+    case .llama(let configuration): Llama(configuration)
+    }
+  }
+}

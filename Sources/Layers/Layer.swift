@@ -1,0 +1,91 @@
+import KilnGraph
+import KilnKernels
+
+/// A part of a model: parameters under their Hugging Face names, and how a value goes through.
+public protocol Layer: Sendable {
+  var parameters: [Parameter] { get }
+  func callAsFunction(_ x: Value) throws(KilnError) -> Value
+}
+
+/// What a forward pass is recorded for.
+public enum Mode: Sendable, Hashable {
+  /// Nothing is kept for a backward pass.
+  case inference
+  /// Gradients will follow; `dropout` is the probability of an element becoming zero, 0 for none.
+  case training(dropout: Float)
+}
+
+/// y = activation(x w + b) + residual.
+public struct Linear: Layer {
+  /// How the weight is stored: as torch's Linear does, or as GPT-2's Conv1D does.
+  public enum Storage: Sendable { case outputsByInputs, inputsByOutputs }
+
+  public let weight: Parameter
+  public let bias: Parameter?
+  let storage: Storage
+
+  public init(_ name: String, inputs: Int, outputs: Int, bias: Bool, storage: Storage = .outputsByInputs) {
+    weight = Parameter(name + ".weight", storage == .outputsByInputs ? [outputs, inputs] : [inputs, outputs])
+    self.bias = bias ? Parameter(name + ".bias", [outputs]) : nil
+    self.storage = storage
+  }
+
+  public var parameters: [Parameter] { [weight] + (bias.map { [$0] } ?? []) }
+
+  public func callAsFunction(_ x: Value) throws(KilnError) -> Value { try self(x, residual: nil) }
+
+  public func callAsFunction(
+    _ x: Value, activation: Activation? = nil, residual: Value? = nil, mode: Mode = .inference
+  ) throws(KilnError) -> Value {
+    var operation = Project(transposedWeight: storage == .outputsByInputs)
+    operation.hasBias = bias != nil
+    operation.activation = activation
+    operation.hasResidual = residual != nil
+    operation.keepsPreactivation = activation != nil && mode != .inference
+    let graph = x.graph
+    var inputs = [x, graph[weight]]
+    if let bias { inputs.append(graph[bias]) }
+    if let residual { inputs.append(residual) }
+    return try graph.record(operation, inputs)[0]
+  }
+}
+
+/// Layer normalisation with gain and bias, or RMS normalisation with a gain.
+public struct Norm: Layer {
+  let gain: Parameter
+  let bias: Parameter?
+  let eps: Float
+
+  public static func layer(_ name: String, width: Int, eps: Double) -> Norm {
+    Norm(gain: Parameter(name + ".weight", [width]), bias: Parameter(name + ".bias", [width]), eps: Float(eps))
+  }
+
+  public static func rms(_ name: String, width: Int, eps: Double) -> Norm {
+    Norm(gain: Parameter(name + ".weight", [width]), bias: nil, eps: Float(eps))
+  }
+
+  public var parameters: [Parameter] { [gain] + (bias.map { [$0] } ?? []) }
+
+  public func callAsFunction(_ x: Value) throws(KilnError) -> Value {
+    let operation = Normalize(bias == nil ? .rms : .layer, eps: eps)
+    return try x.graph.record(operation, [x] + parameters.map { x.graph[$0] })[0]
+  }
+}
+
+/// Rows of a table, by token or position.
+public struct Embedding: Layer {
+  public let table: Parameter
+
+  public init(_ name: String, count: Int, width: Int) { table = Parameter(name + ".weight", [count, width]) }
+
+  public var parameters: [Parameter] { [table] }
+
+  public func callAsFunction(_ ids: Value) throws(KilnError) -> Value {
+    try ids.graph.record(Lookup(), [ids.graph[table], ids])[0]
+  }
+
+  /// The rows added to `x`.
+  public func callAsFunction(_ ids: Value, addedTo x: Value) throws(KilnError) -> Value {
+    try ids.graph.record(Lookup(accumulates: true), [ids.graph[table], ids, x])[0]
+  }
+}

@@ -1,0 +1,71 @@
+import Foundation
+import KilnData
+import KilnGraph
+import KilnKernels
+import KilnLayers
+
+/// What an evaluation found.
+public struct Evaluation: Sendable, Hashable, Codable {
+  /// Total negative log-likelihood over total target tokens, in nats.
+  public var loss: Double
+  public var perplexity: Double
+  /// Of the text behind the tokens; absent for token shards, whose text is unknown.
+  public var bitsPerByte: Double?
+  public var tokens: Int
+  public var batches: Int
+
+  enum CodingKeys: String, CodingKey {
+    case loss, perplexity, tokens, batches
+    case bitsPerByte = "bits_per_byte"
+  }
+}
+
+/// Measures a model on held-out tokens, walking them in order once.
+public final class Evaluator {
+  private let session: Session
+  private let loss: Value
+  private let batch: Int
+  private let time: Int
+
+  public init(
+    _ model: any LanguageModel, batch: Int, time: Int, context: Context, store: ParameterStore
+  ) throws(KilnError) {
+    let graph = Graph()
+    self.batch = batch
+    self.time = time
+    loss = try model.loss(in: graph, batch: batch, time: time, mode: .inference)
+    session = try Session(try Planner(context: context).plan(graph, outputs: [loss]), context: context, store: store)
+    session.input("positions")?.copy(from: (0..<Int32(time)).map { $0 })
+    session.input("loss_scale")?.scalar = 1
+  }
+
+  var plan: Plan { session.plan }
+
+  /// - Parameters:
+  ///   - limit: stop after so many batches.
+  ///   - shouldStop: asked before each batch; a stop is an error of kind `interrupted`.
+  public func evaluate(
+    _ corpus: Corpus, limit: Int? = nil, shouldStop: () -> Bool = { false }
+  ) throws(KilnError) -> Evaluation {
+    let windows = try EvaluationWindows(corpus, context: time, batch: batch)
+    var total = 0.0, tokens = 0, batches = 0
+    for index in 0..<min(windows.count, limit ?? .max) {
+      guard !shouldStop() else { throw KilnError(.interrupted, "the evaluation was interrupted") }
+      let batch = windows[index]
+      session.input("tokens")?.copy(from: batch.inputs)
+      session.input("targets")?.copy(from: batch.targets)
+      try session.run()
+      let sum = session.tensor(of: loss).scalar
+      guard sum.isFinite else { throw KilnError(.numerics, "the loss of batch \(index) is \(sum)") }
+      total += sum
+      tokens += batch.targetCount
+      batches += 1
+    }
+    let mean = total / Double(tokens)
+    // Every target token but the first of the text is predicted; the bytes are taken in the same proportion.
+    let bytesPerToken = corpus.byteCount.map { Double($0) / Double(corpus.count) }
+    return Evaluation(
+      loss: mean, perplexity: exp(mean), bitsPerByte: bytesPerToken.map { mean / M_LN2 / $0 },
+      tokens: tokens, batches: batches)
+  }
+}

@@ -1,0 +1,104 @@
+import Foundation
+import KilnCheckpoints
+import KilnData
+import KilnGraph
+import KilnKernels
+import KilnLayers
+import KilnOptimizers
+
+/// The version of Kiln; checkpoints carry it.
+public let kilnVersion = "0.1.0"
+
+/// The choices, beside the configuration, that the bits of a run depend on. A checkpoint carries them.
+struct NumericPlan: Codable, Equatable {
+  var device: String
+  var isa: String
+  var microBatch: Int
+}
+
+/// A run's checkpoints: everything that is needed to go on with the same bits.
+struct RunState {
+  let out: URL
+  let model: any LanguageModel
+  let optimizer: any Optimizer
+  let store: ParameterStore
+  let tokenizer: any Tokenizer
+
+  static func directory(of out: URL, keep: Int = 2) throws(KilnError) -> CheckpointDirectory {
+    try CheckpointDirectory(out.appendingPathComponent("checkpoints"), keep: keep, kilnVersion: kilnVersion)
+  }
+
+  private var states: [Parameter] { model.parameters.flatMap { optimizer.states(of: $0) } }
+
+  /// Writes the checkpoint of a step.
+  func save(_ state: TrainingState, keep: Int) throws(KilnError) -> URL {
+    let checkpoint = try Self.directory(of: out, keep: keep).write(step: state.step) { (folder) throws(KilnError) in
+      try ModelFiles.save(model, store, tokenizer: tokenizer, to: folder)
+      try state.write(
+        to: folder.appendingPathComponent(TrainingState.fileName), tensors: states.map(ModelFiles.description),
+        contents: ModelFiles.contents(of: states, in: store))
+    }
+    return checkpoint.folder
+  }
+
+  /// Fills the optimizer's states from a checkpoint.
+  func restoreStates(from folder: URL, context: Context) throws(KilnError) {
+    let url = folder.appendingPathComponent(TrainingState.fileName)
+    let tensors = try TrainingState.read(url).tensors
+    for parameter in states {
+      guard let stored = tensors[parameter.name], stored.shape == parameter.shape else {
+        throw KilnError(.format, "'\(url.path)' does not hold '\(parameter.name)' as \(parameter.shape)")
+      }
+      try context.copy(try store.tensor(parameter), try ModelFiles.mappedTensor(stored))
+    }
+  }
+}
+
+extension TrainingConfiguration {
+  /// The newest intact checkpoint of a run, its state, and the configuration it was made with.
+  public static func resume(_ out: URL) throws(KilnError) -> ResumePoint {
+    guard FileManager.default.fileExists(atPath: out.path) else {
+      throw KilnError(.file, "'\(out.path)' does not exist", hint: "--resume takes the --out directory of an earlier run")
+    }
+    guard let found = try RunState.directory(of: out).latest() else {
+      throw KilnError(.file, "'\(out.path)' holds no checkpoint", hint: "start anew with --out and another directory")
+    }
+    let folder = found.checkpoint.folder
+    let state = try TrainingState.read(folder.appendingPathComponent(TrainingState.fileName)).state
+    guard let configuration = try? JSONDecoder().decode(Self.self, from: Data(state.configuration.utf8)) else {
+      throw KilnError(.format, "'\(folder.path)' was made by another version of Kiln: its configuration cannot be read")
+    }
+    return ResumePoint(out: out, folder: folder, state: state, configuration: configuration, warnings: found.warnings)
+  }
+
+  /// Flags that a resumed run may change: they do not alter what the steps compute.
+  static let mayDiffer: Set<String> = ["steps", "epochs", "maxTime", "saveEvery", "keep", "evalEvery", "evalData"]
+
+  /// Refuses a configuration that differs from the one a checkpoint was made with, naming both values.
+  func checkResumable(from old: TrainingConfiguration) throws(KilnError) {
+    let mine = values(), theirs = old.values()
+    for key in Set(mine.keys).union(theirs.keys).subtracting(Self.mayDiffer).sorted() where mine[key] != theirs[key] {
+      let flag = key.reduce(into: "--") { $0 += $1.isUppercase ? "-" + $1.lowercased() : String($1) }
+      throw KilnError(
+        .argument, "\(flag) is \(mine[key] ?? "the default"), but the run was started with \(theirs[key] ?? "the default")",
+        hint: "leave \(flag) out to go on, or start anew with another --out")
+    }
+  }
+
+  /// Every property that is set, by name, as text.
+  private func values() -> [String: String] {
+    guard let data = try? JSONEncoder().encode(self),
+      let object = try? JSONSerialization.jsonObject(with: data) as? [String: Any]
+    else { return [:] }
+    return object.mapValues { ($0 as? [Any]).map { $0.map { "\($0)" }.joined(separator: ",") } ?? "\($0)" }
+  }
+}
+
+/// Where a run can go on.
+public struct ResumePoint: Sendable {
+  public let out: URL
+  public let folder: URL
+  public let state: TrainingState
+  public let configuration: TrainingConfiguration
+  public let warnings: [String]
+}

@@ -1,0 +1,261 @@
+import Foundation
+import KilnCheckpoints
+import KilnData
+import KilnGraph
+import KilnKernels
+import KilnLayers
+import KilnOptimizers
+
+/// Trains a language model from text to a finished directory: the main job of Kiln.
+///
+/// ```swift
+/// var configuration = TrainingConfiguration()
+/// configuration.data = ["book.txt"]
+/// configuration.steps = 200
+/// let trainer = try Trainer(configuration, out: URL(fileURLWithPath: "run"))
+/// try trainer.run { event in
+///   if case .step(let metrics) = event { print(metrics.step, metrics.loss) }
+/// }
+/// ```
+public final class Trainer {
+  /// What happens during a run, for whoever watches.
+  public enum Event: Sendable {
+    case step(StepMetrics)
+    case evaluated(step: Int, Evaluation)
+    case saved(step: Int, URL)
+    case notice(String)
+  }
+
+  public enum Outcome: Sendable, Equatable { case finished, interrupted, outOfTime }
+
+  /// Choices of a run that change neither its results nor its checkpoints.
+  public struct Options: Sendable {
+    public var threads: Int?
+    public var device: Context.Device
+    /// Where metrics are written; nil is `metrics.jsonl` in the output directory.
+    public var metrics: URL?
+
+    public init(threads: Int? = nil, device: Context.Device = .cpu, metrics: URL? = nil) {
+      self.threads = threads
+      self.device = device
+      self.metrics = metrics
+    }
+  }
+
+  public let configuration: TrainingConfiguration
+  public let out: URL
+  /// The step before which the run ends; nil where nothing but time ends it.
+  public let steps: Int?
+  public let schedule: Schedule
+  public let parameterCount: Int
+  public let memory: MemoryForecast
+  public let context: Context
+
+  private let inputs: Inputs
+  private let metricsURL: URL
+  private let point: ResumePoint?
+  private let source: BatchSource
+  private let step: TrainingStep
+  private let evaluator: Evaluator?
+  private let runState: RunState
+  private let notices: [String]
+
+  /// Prepares a run, so far that the first step can be taken; nothing is written yet.
+  /// - Parameter point: where to go on; `configuration` may then differ in what does not change the steps.
+  public init(
+    _ configuration: TrainingConfiguration, out: URL, resuming point: ResumePoint? = nil, options: Options = Options()
+  ) throws(KilnError) {
+    try configuration.validate()
+    if let point {
+      try configuration.checkResumable(from: point.configuration)
+    } else if FileManager.default.fileExists(atPath: out.path) {
+      throw KilnError(.file, "'\(out.path)' exists", hint: "go on with --resume \(out.path), or choose another --out")
+    }
+    self.configuration = configuration
+    self.out = out
+    self.point = point
+    metricsURL = options.metrics ?? out.appendingPathComponent("metrics.jsonl")
+    let inputs = try Inputs(configuration, resuming: point)
+    self.inputs = inputs
+    let context = try Context(device: options.device, threads: options.threads)
+    self.context = context
+
+    let order: BatchSource.Order = configuration.order == .shuffled ? .shuffled(seed: configuration.seed) : .sequential
+    source = try BatchSource(inputs.corpus, context: inputs.context, batch: configuration.batch, order: order)
+    steps = configuration.steps(sequences: source.sequenceCount)
+    schedule = try configuration.rates(steps: steps)
+
+    let store = ParameterStore()
+    let optimizer = try configuration.makeOptimizer()
+    runState = RunState(out: out, model: inputs.model, optimizer: optimizer, store: store, tokenizer: inputs.tokenizer)
+    if let pretrained = inputs.pretrained {
+      try ModelFiles.load(inputs.model, from: pretrained, into: store, access: .copied, context: context)
+    } else {
+      try inputs.model.initialize(store, seed: configuration.seed, context: context)
+    }
+    if let point { try runState.restoreStates(from: point.folder, context: context) }
+
+    let microBatch = configuration.microBatch ?? configuration.batch
+    let shape = TrainingStep.Shape(
+      batch: configuration.batch, microBatch: microBatch, time: inputs.context, dropout: Float(configuration.dropout),
+      clip: configuration.gradClip > 0 ? configuration.gradClip : nil)
+    step = try TrainingStep(inputs.model, optimizer, shape: shape, context: context, store: store)
+    evaluator = try inputs.evalCorpus.map { (_) throws(KilnError) in
+      try Evaluator(inputs.model, batch: microBatch, time: inputs.context, context: context, store: store)
+    }
+    parameterCount = inputs.model.parameters.reduce(0) { $0 + $1.shape.count }
+    memory = MemoryForecast(step.plans, evaluation: evaluator?.plan)
+    let numericPlan = NumericPlan(device: context.device.rawValue, isa: context.isa, microBatch: microBatch)
+    notices = (point?.warnings ?? []) + Self.notices(about: numericPlan, point)
+  }
+
+  private static func notices(about plan: NumericPlan, _ point: ResumePoint?) -> [String] {
+    guard let point, let old = try? JSONDecoder().decode(NumericPlan.self, from: Data(point.state.numericPlan.utf8)),
+      old != plan
+    else { return [] }
+    return ["the run was started on \(old.device)/\(old.isa) and goes on on \(plan.device)/\(plan.isa): the last bits may differ"]
+  }
+
+  /// When weights are updated: "immediate" or "deferred".
+  public var updateMode: String { step.mode.rawValue }
+
+  /// The first step that this run takes.
+  public var firstStep: Int { point?.state.step ?? 0 }
+
+  public var model: any LanguageModel { inputs.model }
+  public var tokenizer: any Tokenizer { inputs.tokenizer }
+  public var store: ParameterStore { runState.store }
+  public var corpus: Corpus { inputs.corpus }
+  public var evalCorpus: Corpus? { inputs.evalCorpus }
+  /// Tokens of a training sequence.
+  public var sequenceLength: Int { inputs.context }
+
+  /// Trains to the end, or until `shouldStop` says so after a step; then everything is saved.
+  @discardableResult
+  public func run(
+    shouldStop: () -> Bool = { false }, onEvent: (Event) -> Void = { _ in }
+  ) throws(KilnError) -> Outcome {
+    notices.forEach { onEvent(.notice($0)) }
+    try Folder.create(out)
+    let file = try MetricsFile(appendingTo: metricsURL, resumeAt: firstStep)
+    var clock = RunClock(seconds: try Self.secondsSoFar(metricsURL), limit: configuration.maxTime)
+    var tokens = point?.state.tokensSeen ?? 0
+    for index in firstStep..<max(steps ?? .max, firstStep) {
+      var metrics = try trainOnce(index, &tokens, &clock)
+      if let evaluation = try evaluateIfDue(after: index, shouldStop: shouldStop) {
+        metrics.evalLoss = evaluation.loss
+        metrics.evalBitsPerByte = evaluation.bitsPerByte
+        onEvent(.evaluated(step: index, evaluation))
+      }
+      try file.append(metrics)
+      onEvent(.step(metrics))
+      let done = index + 1
+      let ending: Outcome? = done == steps ? .finished : shouldStop() ? .interrupted : clock.isOver ? .outOfTime : nil
+      if ending != nil || done % (configuration.saveEvery ?? TrainingConfiguration.defaultSaveEvery) == 0 {
+        onEvent(.saved(step: done, try save(step: done, tokens: tokens)))
+      }
+      if ending == .interrupted { return .interrupted }
+      if ending == .outOfTime {
+        try finish()
+        return .outOfTime
+      }
+    }
+    try finish()
+    return .finished
+  }
+
+  private func trainOnce(_ index: Int, _ tokens: inout Int, _ clock: inout RunClock) throws(KilnError) -> StepMetrics {
+    let batch = source.batch(step: index)
+    let rate = rate(at: index, clock)
+    let result: TrainingStep.Result
+    do throws(KilnError) {
+      result = try clock.measure { () throws(KilnError) in
+        try step.run(batch, step: index, seed: configuration.seed, lr: rate)
+      }
+    } catch {
+      throw error.kind == .numerics ? explain(error, batch, index) : error
+    }
+    tokens += batch.targetCount
+    return StepMetrics(
+      step: index, loss: result.loss, gradNorm: result.gradNorm, lr: rate, tokens: tokens, seconds: clock.seconds,
+      tokensPerSecond: Double(batch.targetCount) / clock.last, peakBytes: ProcessMemory.peakResident)
+  }
+
+  /// The learning rate of a step. A run that time ends goes by the steps that it will have taken at this pace.
+  private func rate(at index: Int, _ clock: RunClock) -> Double {
+    guard steps == nil, let share = clock.share, share > 0 else { return schedule.rate(at: index) }
+    var schedule = schedule
+    schedule.steps = firstStep + Int((Double(index - firstStep) / share).rounded(.up))
+    return schedule.rate(at: index)
+  }
+
+  /// Runs a step that went wrong again, to say where.
+  private func explain(_ error: KilnError, _ batch: Batch, _ index: Int) -> KilnError {
+    var found = error
+    do throws(KilnError) { try step.findFault(batch, step: index, seed: configuration.seed) } catch { found = error }
+    return KilnError(
+      .numerics, "step \(index): \(found.message)",
+      hint: "nothing of this step was saved; lower --lr, or set --grad-clip, and go on from the last checkpoint")
+  }
+
+  private func evaluateIfDue(after index: Int, shouldStop: () -> Bool) throws(KilnError) -> Evaluation? {
+    guard let evaluator, let corpus = inputs.evalCorpus else { return nil }
+    let every = configuration.evalEvery ?? steps.map { max(1, $0 / 10) } ?? 100
+    guard (index + 1) % every == 0 || index + 1 == steps else { return nil }
+    do throws(KilnError) {
+      return try evaluator.evaluate(corpus, shouldStop: shouldStop)
+    } catch {
+      // An interruption during an evaluation ends the run after this step, as any other does.
+      if error.kind == .interrupted { return nil }
+      throw error
+    }
+  }
+
+  private func save(step: Int, tokens: Int) throws(KilnError) -> URL {
+    let plan = NumericPlan(
+      device: context.device.rawValue, isa: context.isa, microBatch: configuration.microBatch ?? configuration.batch)
+    let state = TrainingState(
+      step: step, tokensSeen: tokens, configuration: Self.json(configuration), numericPlan: Self.json(plan))
+    return try runState.save(state, keep: configuration.keep)
+  }
+
+  /// The finished model stands at the output directory itself, where other tools look.
+  private func finish() throws(KilnError) {
+    try ModelFiles.save(inputs.model, store, tokenizer: inputs.tokenizer, to: out)
+  }
+
+  private static func json(_ value: some Encodable) -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    return (try? encoder.encode(value)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
+  }
+
+  private static func secondsSoFar(_ metrics: URL) throws(KilnError) -> Double {
+    FileManager.default.fileExists(atPath: metrics.path) ? try MetricsFile.read(metrics).last?.seconds ?? 0 : 0
+  }
+}
+
+/// Seconds spent in training steps.
+private struct RunClock {
+  private(set) var seconds: Double
+  private(set) var last = 0.0
+  private let limit: Double?
+  private let began = ContinuousClock.now
+
+  init(seconds: Double, limit: Double?) {
+    self.seconds = seconds
+    self.limit = limit
+  }
+
+  /// The share that is used up of the time that this process may take; nil without a limit.
+  var share: Double? { limit.map { (ContinuousClock.now - began) / .seconds(1) / $0 } }
+  var isOver: Bool { share.map { $0 >= 1 } ?? false }
+
+  mutating func measure<R>(_ body: () throws(KilnError) -> R) throws(KilnError) -> R {
+    let start = ContinuousClock.now
+    let result = try body()
+    last = (ContinuousClock.now - start) / .seconds(1)
+    seconds += last
+    return result
+  }
+}

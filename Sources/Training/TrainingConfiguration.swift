@@ -1,0 +1,175 @@
+import Foundation
+import KilnKernels
+import KilnLayers
+import KilnOptimizers
+
+/// Everything that decides what a run computes. A checkpoint carries it, and a resumed run goes by it.
+///
+/// The properties are the long flags of `kiln train` (`grad-clip` is `gradClip`), with the same defaults.
+public struct TrainingConfiguration: Sendable, Hashable, Codable {
+  public enum Architecture: String, Sendable, Hashable, Codable, CaseIterable { case gpt2, llama }
+  public enum Order: String, Sendable, Hashable, Codable, CaseIterable { case shuffled, sequential }
+  public enum OptimizerName: String, Sendable, Hashable, Codable, CaseIterable {
+    case sgd, momentum, nesterov, adam, adamw
+  }
+  public enum Precision: String, Sendable, Hashable, Codable, CaseIterable { case fp32 }
+
+  // Data
+  public var data: [String] = []
+  public var tokenizer: String?
+  public var evalData: String?
+  public var order = Order.shuffled
+
+  // A new model, or a pretrained one
+  public var model: String?
+  public var arch: Architecture?
+  public var layers: Int?
+  public var heads: Int?
+  public var kvHeads: Int?
+  public var width: Int?
+  public var hidden: Int?
+  public var vocabSize: Int?
+  public var dropout: Double = 0
+
+  // The batch and the length of the run
+  public var context: Int?
+  public var batch = 16
+  public var microBatch: Int?
+  public var steps: Int?
+  public var epochs: Double?
+  public var maxTime: Double?
+
+  // The method
+  public var optimizer = OptimizerName.adamw
+  public var lr: Double?
+  public var betas: [Double] = [0.9, 0.95]
+  public var eps = 1e-8
+  public var momentum: Double?
+  public var weightDecay: Double?
+  public var gradClip = 1.0
+  public var schedule = Schedule.Shape.cosine
+  public var warmup: Int?
+  public var seed: UInt64 = 0
+  public var precision = Precision.fp32
+
+  // Saving and looking
+  public var saveEvery: Int?
+  public var keep = 2
+  public var evalEvery: Int?
+
+  public init() {}
+}
+
+extension TrainingConfiguration {
+  public static let defaultSteps = 1000
+  public static let defaultContext = 256
+  public static let defaultSaveEvery = 500
+
+  /// Steps of the run: as given, or as many as the epochs take, or 1000; nil where nothing but time ends it.
+  func steps(sequences: Int) -> Int? {
+    if let steps { return steps }
+    if let epochs { return max(1, Int((epochs * Double(sequences) / Double(batch)).rounded(.up))) }
+    return maxTime == nil ? Self.defaultSteps : nil
+  }
+
+  /// The learning rate over the steps; the warm-up is a tenth of them, at most 100, unless given (20 in a run that time
+  /// ends, whose schedule follows the clock).
+  func rates(steps: Int?) throws(KilnError) -> Schedule {
+    try Schedule(schedule, peak: peakRate, warmup: warmup ?? steps.map { min(100, $0 / 10) } ?? 20, steps: steps ?? .max)
+  }
+
+  /// The configuration of a new model whose vocabulary has at least `vocabulary` tokens.
+  func newModel(vocabulary: Int) throws(KilnError) -> ModelConfiguration {
+    let size = vocabSize ?? vocabulary
+    guard size >= vocabulary else {
+      throw KilnError(
+        .argument, "--vocab-size \(size) is smaller than the tokenizer's vocabulary of \(vocabulary)",
+        hint: "leave --vocab-size out, or give at least \(vocabulary)")
+    }
+    let width = width ?? 256, layers = layers ?? 4, heads = heads ?? max(1, width / 64)
+    let context = context ?? Self.defaultContext
+    switch arch ?? .gpt2 {
+    case .gpt2:
+      if let kvHeads, kvHeads != heads {
+        throw KilnError(.argument, "--kv-heads \(kvHeads) means nothing to GPT-2", hint: "use --arch llama")
+      }
+      return .gpt2(
+        try GPT2Configuration(
+          vocabularySize: size, contextLength: context, width: width, layers: layers, heads: heads, hidden: hidden,
+          residualDropout: dropout, embeddingDropout: dropout, attentionDropout: 0))
+    case .llama:
+      return .llama(
+        try LlamaConfiguration(
+          vocabularySize: size, contextLength: context, width: width, hidden: hidden ?? (8 * width / 3 + 31) / 32 * 32,
+          layers: layers, heads: heads, kvHeads: kvHeads, rmsNormEpsilon: 1e-5, tiesWordEmbeddings: true))
+    }
+  }
+
+  /// Peak learning rate: as given, or what suits the optimizer and whether the model is new.
+  public var peakRate: Double {
+    if let lr { return lr }
+    switch optimizer {
+    case .adam, .adamw: return model == nil ? 1e-3 : 3e-5
+    case .sgd: return model == nil ? 0.1 : 1e-3
+    case .momentum, .nesterov: return model == nil ? 0.02 : 1e-4
+    }
+  }
+
+  /// The optimizer with its hyperparameters; weight decay is 0.1 for AdamW and off elsewhere unless given.
+  public func makeOptimizer() throws(KilnError) -> any Optimizer {
+    switch optimizer {
+    case .sgd: try SGD(momentum: 0, weightDecay: weightDecay ?? 0)
+    case .momentum: try SGD(momentum: momentum ?? 0.9, weightDecay: weightDecay ?? 0)
+    case .nesterov: try SGD(momentum: momentum ?? 0.9, nesterov: true, weightDecay: weightDecay ?? 0)
+    case .adam, .adamw:
+      try Adam(
+        betas: (betas[0], betas[1]), eps: eps, weightDecay: weightDecay ?? (optimizer == .adamw ? 0.1 : 0),
+        decoupled: optimizer == .adamw)
+    }
+  }
+
+  /// Refuses what cannot be meant, one clear line each.
+  public func validate() throws(KilnError) {
+    guard !data.isEmpty else { throw KilnError(.argument, "no data was given", hint: "name text files with --data FILE...") }
+    let positive: [(String, Int?)] = [
+      ("layers", layers), ("heads", heads), ("kv-heads", kvHeads), ("width", width), ("hidden", hidden),
+      ("vocab-size", vocabSize), ("context", context), ("batch", batch), ("micro-batch", microBatch), ("steps", steps),
+      ("keep", keep), ("save-every", saveEvery), ("eval-every", evalEvery),
+    ]
+    for (flag, value) in positive {
+      if let value, value < 1 { throw KilnError(.argument, "--\(flag) is \(value)", hint: "give a number of at least 1") }
+    }
+    for (flag, value) in [("epochs", epochs), ("max-time", maxTime)] {
+      if let value, !(value > 0 && value.isFinite) { throw KilnError(.argument, "--\(flag) is \(value), not positive") }
+    }
+    for (flag, value) in [("lr", lr), ("weight-decay", weightDecay), ("grad-clip", gradClip)] {
+      if let value, !(value >= 0 && value.isFinite) { throw KilnError(.argument, "--\(flag) is \(value), not a number >= 0") }
+    }
+    guard (0..<1).contains(dropout) else { throw KilnError(.argument, "--dropout is \(dropout), not in 0 ..< 1") }
+    guard betas.count == 2 else { throw KilnError(.argument, "--betas takes two numbers, not \(betas.count)", hint: "such as 0.9,0.95") }
+    if let warmup, warmup < 0 { throw KilnError(.argument, "--warmup is \(warmup)") }
+    if let microBatch, batch % microBatch != 0 {
+      throw KilnError(.argument, "--batch \(batch) is not a multiple of --micro-batch \(microBatch)")
+    }
+    if let momentum, optimizer != .momentum, optimizer != .nesterov {
+      throw KilnError(
+        .argument, "--momentum \(momentum) means nothing to --optimizer \(optimizer.rawValue)",
+        hint: "use --optimizer momentum or nesterov")
+    }
+    try checkModelFlags()
+    _ = try makeOptimizer()
+  }
+
+  private func checkModelFlags() throws(KilnError) {
+    guard model != nil else { return }
+    let given: [(String, Bool)] = [
+      ("arch", arch != nil), ("layers", layers != nil), ("heads", heads != nil), ("kv-heads", kvHeads != nil),
+      ("width", width != nil), ("hidden", hidden != nil), ("vocab-size", vocabSize != nil),
+    ]
+    if let flag = given.first(where: \.1)?.0 {
+      throw KilnError(
+        .argument, "--\(flag) describes a new model, --model a pretrained one: give one of the two",
+        hint: "the sizes of a pretrained model are in its config.json")
+    }
+  }
+}

@@ -1,0 +1,133 @@
+import KilnData
+import KilnGraph
+import KilnKernels
+import KilnLayers
+import KilnOptimizers
+
+/// One step of training as planned graphs: forward, backward and update in one, or, with micro-batches, the gradients of
+/// a part of the batch, accumulated, and then the updates.
+final class TrainingStep {
+  struct Shape {
+    var batch: Int
+    var microBatch: Int
+    var time: Int
+    var dropout: Float
+    /// Global norm to clip to; nil leaves gradients alone.
+    var clip: Double?
+  }
+
+  struct Result {
+    var loss: Double
+    var gradNorm: Double
+  }
+
+  /// When weights are updated: each as soon as its gradient is complete, or all after one look at every gradient.
+  enum UpdateMode: String { case immediate, deferred }
+
+  let mode: UpdateMode
+  let plans: [Plan]
+  private let shape: Shape
+  private let gradientSession: Session
+  /// Applies accumulated gradients; nil where the gradient session does so itself.
+  private let updateSession: Session?
+  private let clearSession: Session?
+  private let loss: Value
+  private let norm: Value
+
+  init(
+    _ model: any LanguageModel, _ optimizer: any Optimizer, shape: Shape, context: Context, store: ParameterStore
+  ) throws(KilnError) {
+    self.shape = shape
+    let accumulates = shape.microBatch < shape.batch
+    mode = accumulates || shape.clip != nil ? .deferred : .immediate
+
+    let graph = Graph()
+    loss = try model.loss(in: graph, batch: shape.microBatch, time: shape.time, mode: .training(dropout: shape.dropout))
+    try graph.record(FiniteCheck(of: "the loss"), [loss])
+    let planner = Planner(context: context)
+    if accumulates {
+      let buffers = Dictionary(uniqueKeysWithValues: model.parameters.map { ($0, Self.buffer(of: $0)) })
+      let sums = try graph.gradients(of: [(loss, graph.unit)], for: model.parameters, into: buffers)
+      let update = Graph()
+      let gradients = model.parameters.map { ($0, update[Self.buffer(of: $0)]) }
+      norm = try Self.recordUpdates(gradients, optimizer, clip: shape.clip, mode: mode)
+      let clear = Graph()
+      for parameter in model.parameters { try clear.record(Clear(), [clear[Self.buffer(of: parameter)]]) }
+      plans = [
+        try planner.plan(graph, outputs: [loss] + sums.values.sorted { $0.id < $1.id }), try planner.plan(update, outputs: [norm]),
+        try planner.plan(clear, outputs: []),
+      ]
+      updateSession = try Session(plans[1], context: context, store: store)
+      clearSession = try Session(plans[2], context: context, store: store)
+    } else {
+      let gradients = try graph.gradients(of: [(loss, graph.unit)], for: model.parameters)
+      let byCompletion = gradients.sorted { $0.value.id < $1.value.id }.map { ($0.key, $0.value) }
+      norm = try Self.recordUpdates(byCompletion, optimizer, clip: shape.clip, mode: mode)
+      plans = [try planner.plan(graph, outputs: [loss, norm])]
+      updateSession = nil
+      clearSession = nil
+    }
+    gradientSession = try Session(plans[0], context: context, store: store)
+    gradientSession.input("positions")?.copy(from: (0..<Int32(shape.time)).map { $0 })
+    (updateSession ?? gradientSession).input("zero")?.scalar = 0
+  }
+
+  private static func buffer(of parameter: Parameter) -> Parameter {
+    Parameter("gradient.\(parameter.name)", parameter.shape, role: .gradient)
+  }
+
+  /// The global norm, and every parameter's update, which waits for its own gradient's check (immediate) or for all
+  /// (deferred).
+  private static func recordUpdates(
+    _ gradients: [(Parameter, Value)], _ optimizer: any Optimizer, clip: Double?, mode: UpdateMode
+  ) throws(KilnError) -> Value {
+    guard let graph = gradients.first?.1.graph else { throw KilnError(.argument, "nothing is trained") }
+    let lr = graph.input("lr", .scalar(.float64))
+    var sum = graph.input("zero", .scalar(.float64))
+    var gates: [Value] = []
+    for (parameter, gradient) in gradients {
+      let results = try graph.record(SquaredNorm(of: "the gradient of \(parameter.name)"), [sum, gradient])
+      sum = results[0]
+      gates.append(results[1])
+    }
+    let clipped = try graph.record(ClipScale(limit: clip), [sum])
+    for ((parameter, gradient), gate) in zip(gradients, gates) {
+      try optimizer.update(
+        parameter, states: optimizer.states(of: parameter), gradient: gradient, lr: lr,
+        scale: mode == .deferred ? clipped[1] : gate)
+    }
+    return clipped[0]
+  }
+
+  /// Trains on a batch.
+  func run(_ batch: Batch, step: Int, seed: UInt64, lr: Double) throws(KilnError) -> Result {
+    (updateSession ?? gradientSession).input("lr")?.scalar = lr
+    try clearSession?.run()
+    var total = 0.0
+    try forEachMicroBatch(batch) { () throws(KilnError) in
+      try gradientSession.run(step: step, seed: seed)
+      total += gradientSession.tensor(of: loss).scalar
+    }
+    try updateSession?.run(step: step, seed: seed)
+    return Result(loss: total, gradNorm: (updateSession ?? gradientSession).tensor(of: norm).scalar)
+  }
+
+  /// Runs the same step again with a look at every result; the error names the first that is not finite.
+  func findFault(_ batch: Batch, step: Int, seed: UInt64) throws(KilnError) {
+    try clearSession?.run()
+    try forEachMicroBatch(batch) { () throws(KilnError) in
+      try gradientSession.run(step: step, seed: seed, checking: true)
+    }
+    try updateSession?.run(step: step, seed: seed, checking: true)
+  }
+
+  private func forEachMicroBatch(_ batch: Batch, _ body: () throws(KilnError) -> Void) throws(KilnError) {
+    let size = shape.microBatch * shape.time
+    gradientSession.input("loss_scale")?.scalar = 1 / Double(max(batch.targetCount, 1))
+    for start in stride(from: 0, to: shape.batch * shape.time, by: size) {
+      gradientSession.input("tokens")?.copy(from: Array(batch.inputs[start..<start + size]))
+      gradientSession.input("targets")?.copy(from: Array(batch.targets[start..<start + size]))
+      try body()
+    }
+  }
+}

@@ -1,0 +1,94 @@
+"""The rules the golden vectors follow: batches, loss, evaluation, optimizers, training and greedy generation."""
+
+import dataclasses
+import math
+
+import torch
+import torch.nn.functional as F
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """One training run. Fields that an optimizer does not know keep their defaults; `grad_clip` 0 means off."""
+
+  optimizer: str
+  lr: float
+  weight_decay: float
+  momentum: float = 0.0
+  betas: tuple = (0.9, 0.95)
+  eps: float = 1e-8
+  grad_clip: float = 0.0
+  batch: int = 2
+  micro_batch: int = 2
+
+
+def sequential_batch(tokens, context, batch, step):
+  """Sequence i takes tokens [iT, iT + T]: T inputs and their T next-token targets."""
+  sequences = [tokens[i * context:(i + 1) * context + 1] for i in range(step * batch, (step + 1) * batch)]
+  assert len(sequences[-1]) == context + 1, "the tokens do not reach for all steps without wrapping"
+  block = torch.tensor(sequences)
+  return block[:, :-1], block[:, 1:]
+
+
+def mean_loss(model, inputs, targets):
+  logits = model(input_ids=inputs, use_cache=False).logits
+  return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
+@torch.no_grad()
+def evaluate(model, tokens, context):
+  """Walks the tokens in windows of `context`, the last partial one included; returns (mean loss, target tokens)."""
+  total, count = 0.0, 0
+  for start in range(0, len(tokens) - 1, context):
+    window = torch.tensor(tokens[start:start + context + 1])
+    logits = model(input_ids=window[None, :-1], use_cache=False).logits[0]
+    total += F.cross_entropy(logits, window[1:], reduction="sum").item()
+    count += len(window) - 1
+  return total / count, count
+
+
+def make_optimizer(model, settings):
+  """Weight decay applies to tensors of two and more dimensions only."""
+  parameters = list(model.parameters())
+  groups = [
+    {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
+    {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+  ]
+  if settings.optimizer in ("sgd", "momentum", "nesterov"):
+    nesterov = settings.optimizer == "nesterov"
+    return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=nesterov)
+  method = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
+  return method(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps)
+
+
+def gradient_norm(model):
+  """The global L2 norm, summed in float64."""
+  return math.sqrt(sum(p.grad.double().square().sum().item() for p in model.parameters()))
+
+
+def train(model, tokens, context, steps, settings):
+  """Returns each step's loss before the update and gradient norm before clipping."""
+  optimizer = make_optimizer(model, settings)
+  losses, norms = [], []
+  for step in range(steps):
+    optimizer.zero_grad()
+    loss = mean_loss(model, *sequential_batch(tokens, context, settings.batch, step))
+    loss.backward()
+    losses.append(loss.item())
+    norms.append(gradient_norm(model))
+    if settings.grad_clip > 0:
+      torch.nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip)
+    optimizer.step()
+  return losses, norms
+
+
+@torch.no_grad()
+def generate_greedily(model, prompt, count):
+  """Returns `count` new tokens, with no stopping at special tokens, and the smallest lead of a winning logit."""
+  tokens, lead = list(prompt), math.inf
+  for _ in range(count):
+    logits = model(input_ids=torch.tensor([tokens]), use_cache=False).logits[0, -1]
+    best = logits.topk(2)
+    lead = min(lead, (best.values[0] - best.values[1]).item())
+    tokens.append(best.indices[0].item())
+  return tokens[len(prompt):], lead

@@ -1,0 +1,63 @@
+import KilnGraph
+import KilnKernels
+import KilnTestSupport
+import Testing
+
+/// Plans: that sharing memory changes no result, and that eager nodes run when they may.
+struct PlanTests {
+  /// x -> gelu -> +x -> relu -> + the gelu, in which several values are used twice.
+  private func record(_ graph: Graph) throws -> (all: [Value], result: Value) {
+    let x = graph.input("x", TensorType([4, 8]))
+    let a = try graph.record(Activate(.geluTanh), [x])[0]
+    let b = try graph.record(Add(), [a, x])[0]
+    let c = try graph.record(Activate(.relu), [b])[0]
+    let d = try graph.record(Add(continuing: true), [c, a])[0]
+    let e = try graph.record(Add(continuing: true), [d, d])[0]
+    let f = try graph.record(Add(continuing: true), [x, e])[0]
+    return ([a, b, c, d, e], f)
+  }
+
+  private func run(keepingAll: Bool) throws -> (values: [Float], input: [Float], bytes: Int) {
+    let context = try Context(threads: 1)
+    let graph = Graph()
+    let (all, result) = try record(graph)
+    let plan = try Planner(context: context).plan(graph, outputs: keepingAll ? all + [result] : [result])
+    let session = try Session(plan, context: context, store: ParameterStore())
+    let x = try #require(session.input("x"))
+    x.copy(from: pseudoRandom(32, seed: 3).map { Float($0) })
+    try session.run()
+    return (session.tensor(of: result).floats(), x.floats(), plan.arenaBytes)
+  }
+
+  @Test func sharingMemoryChangesNothing() throws {
+    let kept = try run(keepingAll: true), shared = try run(keepingAll: false)
+    #expect(kept.values == shared.values)
+    #expect(kept.values.contains { $0 != 0 })
+    #expect(shared.input == pseudoRandom(32, seed: 3).map { Float($0) }, "an input was written over")
+    #expect(shared.bytes < kept.bytes)
+  }
+
+  @Test func shapesThatDoNotFitAreNamed() throws {
+    let graph = Graph()
+    let x = graph.input("x", TensorType([4, 8])), w = graph[Parameter("w", [9, 3])]
+    let error = #expect(throws: KilnError.self) {
+      try graph.scope("layer") { () throws(KilnError) in try graph.record(Project(transposedWeight: false), [x, w]) }
+    }
+    #expect(error?.kind == .shape)
+    #expect(error?.message == "layer: Project: inner dimensions differ: x is float32[4, 8], the weight is float32[9, 3]")
+  }
+
+  @Test func aFaultIsFoundWhereItBegins() throws {
+    let context = try Context(threads: 1)
+    let graph = Graph()
+    let x = graph.input("x", TensorType([4]))
+    let y = try graph.scope("first") { () throws(KilnError) in try graph.record(Activate(.silu), [x])[0] }
+    let z = try graph.scope("second") { () throws(KilnError) in try graph.record(Add(), [y, y])[0] }
+    let session = try Session(try Planner(context: context).plan(graph, outputs: [z]), context: context, store: ParameterStore())
+    session.input("x")?.copy(from: [1, 2, .nan, 4] as [Float])
+    try session.run()
+    let error = #expect(throws: KilnError.self) { try session.run(checking: true) }
+    #expect(error?.kind == .numerics)
+    #expect(error?.message == "first: Activate gave a result that is not finite")
+  }
+}

@@ -1,0 +1,192 @@
+import CKernels
+import Testing
+
+/// A context for tests; ended with the object.
+public final class TestContext {
+  public let handle: OpaquePointer
+
+  public init(device: kiln_device = KILN_DEVICE_CPU, isa: kiln_isa = KILN_ISA_BEST, threads: Int = 1) {
+    var options = kiln_context_defaults()
+    options.device = device
+    options.isa = isa
+    options.threads = Int32(threads)
+    var handle: OpaquePointer?
+    let status = kiln_context_create(&handle, &options)
+    guard status == KILN_OK, let handle else { fatalError(String(cString: kiln_last_error(nil))) }
+    self.handle = handle
+  }
+
+  deinit { kiln_context_free(handle) }
+
+  public var lastError: String { String(cString: kiln_last_error(handle)) }
+
+  /// The instruction sets of this machine and build.
+  public static var availableISAs: [kiln_isa] {
+    [KILN_ISA_SCALAR, KILN_ISA_AVX2, KILN_ISA_AVX512, KILN_ISA_NEON].filter { kiln_isa_available($0) }
+  }
+}
+
+/// One operation on given data, declared once and used for every check: each instruction set, layout and thread count
+/// against the reference loops in fp64, and its gradient against finite differences.
+///
+/// `call` gets views in the order of `outputs` and `inputs`. An output that starts with values (`initial`) is one that
+/// the operation reads: accumulated into, or updated in place.
+public struct KernelCase {
+  public struct Operand {
+    public var shape: [Int]
+    public var values: [Double]
+    public var isInteger = false
+    public var fixedLayout = false  // dense in every run
+
+    /// Floating-point data; without values, pseudo-random numbers.
+    public static func real(_ shape: [Int], _ values: [Double]? = nil, seed: UInt64 = 1, scale: Double = 1, dense: Bool = false) -> Operand {
+      let count = shape.reduce(1, *)
+      let data = values ?? pseudoRandom(count, seed: seed &+ UInt64(count)).map { Double(Float($0 * scale)) }
+      return Operand(shape: shape, values: data, fixedLayout: dense || shape.count < 2)
+    }
+
+    public static func integers(_ shape: [Int], _ values: [Int]) -> Operand {
+      Operand(shape: shape, values: values.map(Double.init), isInteger: true, fixedLayout: true)
+    }
+  }
+
+  public struct Output {
+    public var shape: [Int]
+    public var initial: [Double]?
+    public var fixedLayout: Bool
+    public var isDouble: Bool
+
+    public init(_ shape: [Int], initial: [Double]? = nil, dense: Bool = false, isDouble: Bool = false) {
+      self.shape = shape
+      self.initial = initial
+      self.fixedLayout = dense || shape.count < 2
+      self.isDouble = isDouble
+    }
+  }
+
+  public typealias Call = (_ context: OpaquePointer, _ outputs: [kiln_tensor], _ inputs: [kiln_tensor]) -> kiln_status
+
+  public var name: String
+  public var inputs: [Operand]
+  public var outputs: [Output]
+  public var call: Call
+
+  public init(_ name: String, inputs: [Operand], outputs: [Output], call: @escaping Call) {
+    self.name = name
+    self.inputs = inputs
+    self.outputs = outputs
+    self.call = call
+  }
+
+  /// Runs once; the outputs.
+  public func run(_ context: TestContext, _ dtype: kiln_dtype, _ layout: Layout = .dense) -> [TestTensor] {
+    let ins = inputs.map {
+      TestTensor($0.shape, $0.isInteger ? KILN_I32 : dtype, layout: $0.fixedLayout && layout == .strided ? .misaligned : layout, values: $0.values)
+    }
+    let outs = outputs.map {
+      TestTensor($0.shape, $0.isDouble ? KILN_F64 : dtype, layout: $0.fixedLayout && layout == .strided ? .misaligned : layout, values: $0.initial)
+    }
+    let status = call(context.handle, outs.map(\.view), ins.map(\.view))
+    #expect(status == KILN_OK, "\(name): \(context.lastError)")
+    for tensor in outs + ins { #expect(tensor.guardsIntact, "\(name): wrote outside its views (\(layout))") }
+    return outs
+  }
+
+  /// Every instruction set and layout against the reference in fp64: the error is at most twice that of the plain loops
+  /// in fp32, or `ulps` roundings of the largest element; the same bits for 1, 2, 3 and 7 threads.
+  public func check(ulps: Double = 8) {
+    let exact = run(TestContext(device: KILN_DEVICE_REF), KILN_F64).map(\.values)
+    let plain = run(TestContext(device: KILN_DEVICE_REF), KILN_F32).map(\.values)
+    for (index, values) in exact.enumerated() where !values.isEmpty {
+      #expect(values.contains { $0 != 0 }, "\(name): output \(index) is all zeros, so the test says nothing")
+      #expect(!values.contains { $0.isNaN }, "\(name): output \(index) of the reference is not a number")
+    }
+    for isa in TestContext.availableISAs {
+      for layout in Layout.allCases {
+        let results = run(TestContext(isa: isa), KILN_F32, layout)
+        for index in outputs.indices {
+          compare(results[index].values, plain[index], exact[index], ulps: ulps, "\(name), output \(index), isa \(isa.rawValue), \(layout)")
+        }
+        for threads in layout == .dense ? [2, 3, 7] : [] {
+          let again = run(TestContext(isa: isa, threads: threads), KILN_F32, layout)
+          #expect(zip(again, results).allSatisfy { $0.bits == $1.bits }, "\(name): other bits with \(threads) threads")
+        }
+      }
+    }
+  }
+
+  /// For operations without freedom in their roundings: the same bits as the plain fp32 loops, with several threads.
+  /// Cheaper than `check`, so for shapes that are cut into several chunks.
+  public func checkExact() {
+    let plain = run(TestContext(device: KILN_DEVICE_REF), KILN_F32)
+    for isa in TestContext.availableISAs {
+      for layout in [Layout.dense, .strided] {
+        let fast = run(TestContext(isa: isa, threads: 3), KILN_F32, layout)
+        #expect(zip(fast, plain).allSatisfy { $0.bits == $1.bits }, "\(name): not the reference's bits, isa \(isa.rawValue), \(layout)")
+      }
+    }
+  }
+
+  private func compare(_ fast: [Double], _ plain: [Double], _ exact: [Double], ulps: Double, _ label: String) {
+    var scale = 0.0, plainError = 0.0
+    for index in exact.indices where exact[index].isFinite {
+      scale = max(scale, abs(exact[index]))
+      plainError = max(plainError, abs(plain[index] - exact[index]))
+    }
+    let tolerance = max(2 * plainError, ulps * scale * 0x1p-24)
+    for index in exact.indices {
+      let value = fast[index], truth = exact[index]
+      if truth.isFinite ? abs(value - truth) <= tolerance : value == truth { continue }
+      Issue.record("\(label): element \(index) is \(value), not \(truth) (tolerance \(tolerance))")
+      return
+    }
+  }
+
+  /// Finite differences in fp64 through the reference: for the scalar L = sum of w * output, w fixed and random, `gradient`
+  /// gets the outputs' weights as its upstream and returns dL/dinput for the inputs listed in `wrt`, in that order.
+  public func checkGradient(
+    of output: Int = 0, wrt: [Int], step: Double = 1e-5, tolerance: Double = 1e-6,
+    gradient: (_ upstream: Operand, _ forward: [[Double]]) -> KernelCase
+  ) {
+    let reference = TestContext(device: KILN_DEVICE_REF)
+    let weights = pseudoRandom(outputs[output].shape.reduce(1, *), seed: 99)
+    func loss(_ varied: KernelCase) -> Double {
+      zip(varied.run(reference, KILN_F64)[output].values, weights).reduce(0) { $0 + $1.0 * $1.1 }
+    }
+    let forward = run(reference, KILN_F64).map(\.values)
+    let analytic = gradient(.real(outputs[output].shape, weights), forward).run(reference, KILN_F64)
+    for (position, input) in wrt.enumerated() {
+      let values = analytic[position].values
+      let scale = max(values.map(abs).max() ?? 0, 1e-3)
+      #expect(values.contains { $0 != 0 }, "\(name): the gradient of input \(input) is all zeros")
+      let probes = Swift.stride(from: 0, to: values.count, by: max(1, values.count / 24))
+      for element in probes {
+        var plus = self, minus = self
+        plus.inputs[input].values[element] += step
+        minus.inputs[input].values[element] -= step
+        let numeric = (loss(plus) - loss(minus)) / (2 * step)
+        #expect(
+          abs(numeric - values[element]) <= tolerance * scale * 10,
+          "\(name): d/dinput\(input)[\(element)] is \(values[element]), by differences \(numeric)")
+      }
+    }
+  }
+
+  /// The call must fail with this status and a message that holds `text`.
+  public func expectFailure(_ status: kiln_status, _ text: String) {
+    let context = TestContext()
+    let ins = inputs.map { TestTensor($0.shape, $0.isInteger ? KILN_I32 : KILN_F32, values: $0.values) }
+    let outs = outputs.map { TestTensor($0.shape, $0.isDouble ? KILN_F64 : KILN_F32, values: $0.initial) }
+    let got = call(context.handle, outs.map(\.view), ins.map(\.view))
+    #expect(got == status, "\(name): \(String(cString: kiln_status_name(got))): \(context.lastError)")
+    #expect(context.lastError.contains(text), "\(name): the message is '\(context.lastError)'")
+  }
+}
+
+/// Lengths around the lane counts 1, 4, 8 and 16, and long enough for every loop.
+public let laneLengths = [1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 67, 131]
+
+/// Calls `body` with pointers to the views: how the C functions take them.
+public func withPointers<R>(_ views: [kiln_tensor], _ body: ([UnsafePointer<kiln_tensor>]) -> R) -> R {
+  views.withUnsafeBufferPointer { buffer in body(views.indices.map { buffer.baseAddress! + $0 }) }
+}

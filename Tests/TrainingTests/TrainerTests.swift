@@ -1,0 +1,129 @@
+import Foundation
+import KilnCheckpoints
+import KilnGraph
+import KilnKernels
+import KilnTraining
+import Testing
+
+/// Whole runs: the same bits for any thread count and after any interruption, and faults that are found and not saved.
+struct TrainerTests {
+  /// A tiny run on a text that is made up here.
+  private func configuration(in folder: URL, steps: Int = 8) throws -> TrainingConfiguration {
+    let text = (0..<400).map { "the \($0 * 7919 % 1000) quick brown foxes jump over \($0) lazy dogs. " }.joined()
+    let data = folder.appendingPathComponent("text.txt")
+    try Data(text.utf8).write(to: data)
+    var configuration = TrainingConfiguration()
+    configuration.data = [data.path]
+    (configuration.layers, configuration.width, configuration.heads) = (2, 48, 3)
+    (configuration.context, configuration.batch, configuration.steps) = (32, 4, steps)
+    configuration.dropout = 0.1
+    return configuration
+  }
+
+  private func train(
+    _ configuration: TrainingConfiguration, out: URL, resuming point: ResumePoint? = nil, threads: Int = 2, stopAfter: Int = .max
+  ) throws -> [StepMetrics] {
+    let trainer = try Trainer(configuration, out: out, resuming: point, options: Trainer.Options(threads: threads))
+    var metrics: [StepMetrics] = []
+    try trainer.run(
+      shouldStop: { metrics.count >= stopAfter },
+      onEvent: { if case .step(let step) = $0 { metrics.append(step) } })
+    return metrics
+  }
+
+  private func bits(_ metrics: [StepMetrics]) -> [[UInt64]] {
+    metrics.map { [UInt64($0.step), $0.loss.bitPattern, $0.gradNorm.bitPattern, $0.lr.bitPattern, UInt64($0.tokens)] }
+  }
+
+  private func weights(_ out: URL) throws -> Data { try Data(contentsOf: out.appendingPathComponent("model.safetensors")) }
+
+  @Test func sameBitsForAnyNumberOfThreads() throws {
+    try withTemporaryFolder { folder in
+      for architecture in TrainingConfiguration.Architecture.allCases {
+        for clip in [0, 1.0] {
+          var configuration = try configuration(in: folder, steps: 4)
+          configuration.arch = architecture
+          configuration.gradClip = clip
+          var first: (metrics: [[UInt64]], weights: Data)?
+          for threads in [1, 2, 3, 7] {
+            let out = folder.appendingPathComponent("\(architecture)-\(clip)-\(threads)")
+            let metrics = bits(try train(configuration, out: out, threads: threads))
+            if let first {
+              #expect(first.metrics == metrics, "\(architecture), clip \(clip), \(threads) threads")
+              #expect(try first.weights == weights(out), "\(architecture), clip \(clip), \(threads) threads")
+            } else {
+              first = (metrics, try weights(out))
+            }
+          }
+        }
+      }
+    }
+  }
+
+  @Test(arguments: TrainingConfiguration.OptimizerName.allCases)
+  func resumingGivesTheSameBits(_ optimizer: TrainingConfiguration.OptimizerName) throws {
+    try withTemporaryFolder { folder in
+      var configuration = try configuration(in: folder)
+      configuration.optimizer = optimizer
+      configuration.microBatch = optimizer == .adamw ? 2 : nil
+      let whole = folder.appendingPathComponent("whole"), parts = folder.appendingPathComponent("parts")
+      let expected = try train(configuration, out: whole)
+      var metrics = try train(configuration, out: parts, stopAfter: 3)
+      #expect(metrics.count == 3)
+      let point = try TrainingConfiguration.resume(parts)
+      metrics += try train(point.configuration, out: parts, resuming: point, threads: 3)
+      #expect(bits(metrics) == bits(expected))
+      #expect(try weights(parts) == weights(whole))
+      #expect(try MetricsFile.read(parts.appendingPathComponent("metrics.jsonl")).map(\.step) == Array(0..<8))
+    }
+  }
+
+  @Test func aFaultStopsBeforeAnythingIsSaved() throws {
+    try withTemporaryFolder { folder in
+      var configuration = try configuration(in: folder, steps: 20)
+      configuration.optimizer = .sgd
+      configuration.lr = 1e25
+      configuration.gradClip = 0
+      configuration.schedule = .constant
+      configuration.warmup = 0
+      configuration.saveEvery = 1
+      let out = folder.appendingPathComponent("out")
+      let error = #expect(throws: KilnError.self) { try train(configuration, out: out) }
+      #expect(error?.kind == .numerics)
+      let message = error?.message ?? ""
+      #expect(message.wholeMatch(of: /step \d+: transformer\.\S+: \w+ gave a result that is not finite/) != nil, "\(message)")
+      let point = try TrainingConfiguration.resume(out)
+      #expect(message.hasPrefix("step \(point.state.step): "), "the checkpoint of step \(point.state.step) is the last good one")
+      #expect(!FileManager.default.fileExists(atPath: out.appendingPathComponent("model.safetensors").path))
+    }
+  }
+
+  @Test func aResumedRunRefusesAnotherConfiguration() throws {
+    try withTemporaryFolder { folder in
+      let out = folder.appendingPathComponent("out")
+      _ = try train(try configuration(in: folder), out: out, stopAfter: 2)
+      let point = try TrainingConfiguration.resume(out)
+      var changed = point.configuration
+      changed.seed = 5
+      let error = #expect(throws: KilnError.self) { try Trainer(changed, out: out, resuming: point) }
+      #expect(error?.message == "--seed is 5, but the run was started with 0")
+      changed = point.configuration
+      changed.steps = 9
+      _ = try Trainer(changed, out: out, resuming: point)
+    }
+  }
+
+  @Test func immediateUpdatesNeedNoGradientBuffers() throws {
+    try withTemporaryFolder { folder in
+      var configuration = try configuration(in: folder)
+      configuration.dropout = 0
+      (configuration.layers, configuration.batch, configuration.context) = (8, 1, 8)
+      configuration.gradClip = 0
+      let immediate = try Trainer(configuration, out: folder.appendingPathComponent("a"))
+      configuration.gradClip = 1
+      let deferred = try Trainer(configuration, out: folder.appendingPathComponent("b"))
+      #expect(immediate.updateMode == "immediate" && deferred.updateMode == "deferred")
+      #expect(deferred.memory.arena - immediate.memory.arena > deferred.memory.weights / 2)
+    }
+  }
+}

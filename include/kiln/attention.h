@@ -1,0 +1,46 @@
+/// Exact attention in tiles (Dao et al., arXiv 2205.14135): no t x t matrix is ever stored.
+#ifndef KILN_ATTENTION_H
+#define KILN_ATTENTION_H
+
+#include "context.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct kiln_attention_options {
+  uint32_t size;
+  uint32_t causal;   ///< key j is visible to query i iff j <= i + tk - tq (aligned at the bottom right)
+  float scale;       ///< default 1 / sqrt(d)
+} kiln_attention_options;
+
+static inline kiln_attention_options kiln_attention_defaults(void) {
+  kiln_attention_options o = {(uint32_t)sizeof(kiln_attention_options), 0, 0};
+  return o;
+}
+
+/// o = softmax(scale * q k^T + mask) v for each batch and head.
+/// o, q [b, tq, h, d]; k, v [b, tk, hkv, d], h a multiple of hkv, query head i reads key head i / (h / hkv);
+/// lse [b, h, tq] (output, may be NULL): log of the sum of exponentials of each row, which the backward needs.
+/// q, k, v and o need stride 1 in d and take any other strides, so that they may be parts of one packed tensor.
+/// A row that sees no key gives o = 0, lse = -infinity.
+KILN_API kiln_status kiln_attention_fwd(kiln_context *ctx, const kiln_tensor *o, const kiln_tensor *lse,
+                                        const kiln_tensor *q, const kiln_tensor *k, const kiln_tensor *v,
+                                        const kiln_attention_options *options);
+
+/// What `kiln_attention_bwd` reads: the forward's inputs and outputs.
+typedef struct kiln_attention_saved {
+  const kiln_tensor *q, *k, *v, *o, *lse;
+} kiln_attention_saved;
+
+/// Gradients of the above. dq, q, d_o, o [b, tq, h, d]; dk, dv, k, v [b, tk, hkv, d]; lse [b, h, tq] of the forward.
+/// With p = exp(scale q k^T - lse), delta = rowsum(d_o * o): dv = p^T d_o; ds = p * (d_o v^T - delta);
+/// dq = scale ds k; dk = scale ds^T q; dk and dv summed over the query heads of a key head. All overwritten.
+KILN_API kiln_status kiln_attention_bwd(kiln_context *ctx, const kiln_tensor *dq, const kiln_tensor *dk,
+                                        const kiln_tensor *dv, const kiln_tensor *d_o,
+                                        const kiln_attention_saved *saved, const kiln_attention_options *options);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,52 @@
+/// Matrix products with a closed set of epilogues.
+#ifndef KILN_GEMM_H
+#define KILN_GEMM_H
+
+#include "activation.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct kiln_gemm_options {
+  uint32_t size;
+  uint32_t transpose_a;              ///< a is given as [k, m] ([..., k, m] batched)
+  uint32_t transpose_b;              ///< b is given as [n, k] ([..., n, k] batched)
+  uint32_t accumulate;               ///< c += instead of c =
+  kiln_activation activation;        ///< default: none
+  float alpha;                       ///< default 1
+  const kiln_tensor *bias;           ///< [n], default none
+  const kiln_tensor *residual;       ///< of c's shape, default none; may be c itself when not accumulating
+  const kiln_tensor *preactivation;  ///< output of c's shape, default none: what the backward of the activation needs
+} kiln_gemm_options;
+
+static inline kiln_gemm_options kiln_gemm_defaults(void) {
+  kiln_gemm_options o = {(uint32_t)sizeof(kiln_gemm_options), 0, 0, 0, KILN_ACT_NONE, 1, NULL, NULL, NULL};
+  return o;
+}
+
+/// p = alpha * a b + bias;  c = act(p) + residual  (or c += that);  preactivation = p.
+/// a [m, k], b [k, n], c [m, n]; or all with the same one leading batch dimension. k may be 0 (the product is then 0).
+/// a and b take any strides; c, residual and preactivation need stride 1 in n.
+/// Accumulation in fp32, over k in an order that depends on the shapes alone.
+KILN_API kiln_status kiln_gemm(kiln_context *ctx, const kiln_tensor *c, const kiln_tensor *a, const kiln_tensor *b,
+                               const kiln_gemm_options *options);
+
+typedef struct kiln_bias_options {
+  uint32_t size;
+  uint32_t accumulate; ///< dbias += instead of =
+} kiln_bias_options;
+
+static inline kiln_bias_options kiln_bias_defaults(void) {
+  kiln_bias_options o = {(uint32_t)sizeof(kiln_bias_options), 0};
+  return o;
+}
+
+/// dbias = sum over rows of dy: the gradient of a bias. dbias [n], dy [..., n].
+KILN_API kiln_status kiln_bias_bwd(kiln_context *ctx, const kiln_tensor *dbias, const kiln_tensor *dy,
+                                   const kiln_bias_options *options);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
