@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 BUILD := swift build -Xcc -O3
 KILN := .build/release/kiln
 
-.PHONY: all setup build test demo bench install libkiln fuzz clean
+.PHONY: all setup build test demo bench install libkiln clean
 
 all: build
 

@@ -4,4 +4,4 @@ set -euo pipefail
 out=$(mkdir -p "$1" && cd "$1" && pwd)
 cd "$(dirname "$0")/.."
 "${CC:-clang}" ${CFLAGS:--O3} -std=gnu2x -fPIC -shared -DKILN_OPENMP -I include -I CKernels $(find CKernels -name '*.c') \
-  -Wl,--version-script=CKernels/kiln.map -Wl,-soname,libkiln.so -l:libomp5.so -lm -o "$out/libkiln.so"
+  -Wl,--version-script=scripts/kiln.map -Wl,-soname,libkiln.so -l:libomp5.so -lm -o "$out/libkiln.so"

@@ -4,8 +4,6 @@
 
 #include <kiln.h>
 
-#pragma GCC visibility push(hidden)
-
 typedef struct kiln__dropout_args {
   uint32_t key[2], counter[4];  // counter[0] is set for each element
   uint32_t threshold;           // an element stays if its random word is at least this
@@ -32,5 +30,4 @@ float kiln__act_slope_f32(kiln_activation kind, float x);
 double kiln__act_value_f64(kiln_activation kind, double x);
 double kiln__act_slope_f64(kiln_activation kind, double x);
 
-#pragma GCC visibility pop
 #endif

@@ -138,7 +138,8 @@ static void bwd_chunk(void *arg, int64_t chunk, int thread) {
   attention_task *t = arg;
   int64_t head = chunk / t->splits, split = chunk % t->splits;
   kiln__attention_target to = target(t, head, split);
-  t->kernels->bwd(&t->args, head / t->hkv, head % t->hkv, split, t->splits, &to, t->scratch + thread * t->scratch_bytes);
+  t->kernels->bwd(&t->args, head / t->hkv, head % t->hkv, split, t->splits, &to,
+                  t->scratch + thread * t->scratch_bytes);
 }
 
 static void sum_chunk(void *arg, int64_t head, int thread) {

@@ -1,7 +1,7 @@
 // What the forward and the backward of attention are made of: tiles in scratch memory and their products.
 //
-// Letters: a tile has nq <= ATTENTION_Q queries and nk <= ATTENTION_K keys. Scores s[key * ATTENTION_Q + query]; rows of
-// d elements at stride ld = attention_ld(d), zero beyond d; a transposed block t[c * ATTENTION_Q + query].
+// Letters: a tile has nq <= ATTENTION_Q queries and nk <= ATTENTION_K keys. Scores s[key * ATTENTION_Q + query]; rows
+// of d elements at stride ld = attention_ld(d), zero beyond d; a transposed block t[c * ATTENTION_Q + query].
 // Key j of the tile is visible to query i iff j <= i + shift; shift >= nk means that all are.
 
 // The products' accumulators: ATTENTION_MR x ATTENTION_NV vectors fill the registers (12 of 16 or 24 of 32).
@@ -96,7 +96,8 @@ static void attention_scores(float *s, const float *k, const float *t, int64_t n
   }
 }
 
-// out[i, :] += sum over the keys j of p[j, i] x[j, :].
+// out[i, :] += sum over the keys j of p[j, i] x[j, :]. Pairs masked inside a group of ATTENTION_MR queries count with
+// p = 0, which a NaN or infinity in x outlives.
 static void attention_by_query(float *out, const float *p, const float *x, int64_t nk, int64_t nq, int64_t d,
                                int64_t shift) {
   int64_t ld = attention_ld(d);

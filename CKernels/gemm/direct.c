@@ -19,6 +19,7 @@ static void direct_part(void *arg, int64_t chunk, int thread) {
 }
 
 void kiln__gemm_direct(const kiln_context *ctx, const kiln__gemm_kernels *kernels, const kiln__gemm_args *g) {
-  direct_task t = {kernels, g, kiln__ceil_div(g->m, KILN_GEMM_DIRECT_ROWS), kiln__ceil_div(g->n, KILN_GEMM_DIRECT_COLS)};
+  direct_task t = {kernels, g, kiln__ceil_div(g->m, KILN_GEMM_DIRECT_ROWS),
+                   kiln__ceil_div(g->n, KILN_GEMM_DIRECT_COLS)};
   kiln__parallel_for(ctx, g->batches * t.row_parts * t.col_parts, direct_part, &t);
 }

@@ -24,8 +24,8 @@ static kiln_status check_rows_apart(kiln_context *ctx, const char *name, const k
   int64_t n = t->shape[t->rank - 1];
   for (int i = 0; i < t->rank - 1; i++) {
     if (t->shape[i] > 1 && t->strides[i] < n) {
-      return kiln__fail(ctx, KILN_ERR_STRIDE, "the rows of %s overlap: they have %lld elements and the stride %lld", name,
-                        (long long)n, (long long)t->strides[i]);
+      return kiln__fail(ctx, KILN_ERR_STRIDE, "the rows of %s overlap: they have %lld elements and the stride %lld",
+                        name, (long long)n, (long long)t->strides[i]);
     }
   }
   return KILN_OK;

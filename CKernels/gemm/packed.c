@@ -6,7 +6,7 @@
 #include "gemm/gemm.h"
 
 enum {
-  PANEL_M = 1024, PANEL_N = 2048, PANEL_RUNS = 4,
+  PANEL_M = 1024, PANEL_N = 3072, PANEL_RUNS = 4,
   PARTS = 32,               // wanted of a panel, so that threads end together ...
   PART_WORK = 1 << 19,      // ... but not below so many multiply-adds a part
   PACK_ELEMENTS = 32768,    // packed by one chunk
@@ -19,7 +19,8 @@ typedef struct packed_task {
   int64_t kc, runs;                          // k is `runs` runs of kc, the last one maybe shorter
   int64_t panel_batches, panel_m, panel_n, panel_k;
   int64_t part_m, part_n;
-  float *a, *b, *sums;                       // packed panels; sums [panel_batches, m, panel_n]: the carry, if it is here
+  float *a, *b;                              // the packed panels
+  float *sums;                               // [panel_batches, m, panel_n]: the carry, if it is KILN_CARRY_SCRATCH
   // the round: batch, i, j, k of the panel and its extents
   kiln__gemm_part panel;
   int64_t batches, k, depth;

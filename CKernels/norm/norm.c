@@ -41,7 +41,7 @@ static kiln_status fwd(kiln_context *ctx, const kiln_tensor *y, const kiln_tenso
   t.args = (kiln__norm_args){.y = ry.data, .ldy = ry.stride, .x = rx.data, .ldx = rx.stride, .gain = kiln__data(gain),
                              .bias = kiln__data(bias), .c = rx.cols, .eps = o.eps, .center = center};
   t.rows = rx.rows;
-  cut(&t, INT64_MAX);
+  cut(&t, t.rows);
   kiln__parallel_for(ctx, t.chunks, fwd_chunk, &t);
   return KILN_OK;
 }

@@ -27,7 +27,9 @@ struct ContentDescription {
       try addRun(url, isFinished: holds("config.json"))
     } else if holds("config.json") {
       try addModel(path)
-    } else if url.pathExtension == "safetensors" || holds("model.safetensors") || holds("model.safetensors.index.json") {
+    } else if url.pathExtension == "safetensors" || holds("model.safetensors")
+      || holds("model.safetensors.index.json")
+    {
       try addWeights(url)
     } else if url.pathExtension == "json" || holds("tokenizer.json") {
       try addTokenizer(url)

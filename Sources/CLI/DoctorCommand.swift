@@ -10,7 +10,9 @@ struct DoctorCommand: ParsableCommand {
     discussion: "Ends with 1 if there is a problem.")
 
   func run() throws {
-    let checks = [processor, instructionSets, threads, openMP, memory, hugePages, cache, kernels, environment].map { $0() }
+    let checks = [
+      processor(), instructionSets(), threads(), openMP(), memory(), hugePages(), cache(), kernels(), environment(),
+    ]
     let width = checks.map(\.name.count).max() ?? 0
     for check in checks {
       let name = check.name.padding(toLength: width + 2, withPad: " ", startingAt: 0)
@@ -54,7 +56,8 @@ struct DoctorCommand: ParsableCommand {
 
   private func openMP() -> Check {
     let maps = SystemFile.lines(of: "/proc/self/maps")
-    let library = maps.lazy.compactMap { $0.split(separator: " ").last }.first { $0.contains("libomp") || $0.contains("libgomp") }
+    let files = maps.lazy.compactMap { $0.split(separator: " ").last }
+    let library = files.first { $0.contains("libomp") || $0.contains("libgomp") }
     return Check("OpenMP", library.map { "linked: \($0)" } ?? "not linked: everything runs on one thread")
   }
 
@@ -85,7 +88,8 @@ struct DoctorCommand: ParsableCommand {
 
   private func kernels() -> Check {
     Check("check") { () throws(KilnError) in
-      let fast = try Context(), difference = try KernelCheck.largestDifference(between: fast, and: Context(device: .ref))
+      let fast = try Context()
+      let difference = try KernelCheck.largestDifference(between: fast, and: Context(device: .ref))
       guard difference < 1e-4 else {
         throw KilnError(.numerics, "\(fast.isa) kernels differ from the reference by \(difference)")
       }
@@ -96,7 +100,8 @@ struct DoctorCommand: ParsableCommand {
   private func environment() -> Check {
     let names = ["KILN_ISA", "KILN_THREADS", "KILN_CACHE"]
     let values = ProcessInfo.processInfo.environment
-    return Check("environment", names.map { "\($0) " + (values[$0].map { "= \($0)" } ?? "not set") }.joined(separator: ", "))
+    let settings = names.map { "\($0) " + (values[$0].map { "= \($0)" } ?? "not set") }
+    return Check("environment", settings.joined(separator: ", "))
   }
 }
 

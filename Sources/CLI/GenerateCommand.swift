@@ -14,10 +14,12 @@ struct GenerateCommand: ParsableCommand {
 
   @OptionGroup var source: ModelSource
 
-  @Option(parsing: .unconditional, help: ArgumentHelp("The text to continue.", valueName: "text"))
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("The text to continue. (required, or --prompt-tokens)", valueName: "text"))
   var prompt: String?
 
-  @Option(help: ArgumentHelp("Instead of --prompt: the tokens to continue.", valueName: "1,2,3"))
+  @Option(help: ArgumentHelp("Instead of --prompt: the tokens to continue. (default: none)", valueName: "1,2,3"))
   var promptTokens: TokenList?
 
   @Option(help: ArgumentHelp("The most tokens to make.", valueName: "n"))
@@ -74,8 +76,8 @@ struct GenerateCommand: ParsableCommand {
       Terminal.print(text.rest())
     }
     if tokens.count < maxTokens, shown.count == tokens.count {
-      Terminal.note(
-        "note: the model's context of \(loaded.model.configuration.contextLength) tokens is full after \(tokens.count) new ones")
+      let limit = loaded.model.configuration.contextLength
+      Terminal.note("note: the model's context of \(limit) tokens is full after \(tokens.count) new ones")
     }
   }
 }

@@ -4,7 +4,8 @@ import Foundation
 import Kiln
 
 final class ProgressDisplay {
-  private let steps: Int
+  private let steps: Int?
+  private let maxTime: Double?
   private let firstStep: Int
   private let out: URL
   private let isQuiet: Bool
@@ -17,6 +18,7 @@ final class ProgressDisplay {
 
   init(_ trainer: Trainer, isQuiet: Bool) {
     steps = trainer.steps
+    maxTime = trainer.configuration.maxTime
     firstStep = trainer.firstStep
     out = trainer.out
     self.isQuiet = isQuiet
@@ -46,7 +48,7 @@ final class ProgressDisplay {
   func lastLine(_ outcome: Trainer.Outcome, report: URL) -> String {
     let resume = "kiln train --resume \(out.relativePath)"
     guard let last else {
-      return "nothing to do: \(firstStep) of \(steps) steps were done; go on with more: \(resume) --steps N"
+      return "nothing to do: \(firstStep)\(ofSteps) steps were done; go on with more: \(resume) --steps N"
     }
     let done = last.step + 1
     let time = formatDuration(elapsed)
@@ -55,8 +57,8 @@ final class ProgressDisplay {
     let files = "model in \(out.relativePath), report in \(report.relativePath)"
     return switch outcome {
     case .finished: "finished \(done) steps in \(time): \(result); \(files)"
-    case .outOfTime: "time is up after \(done) of \(steps) steps: \(result); \(files); go on with: \(resume)"
-    case .interrupted: "stopped and saved after \(done) of \(steps) steps: \(result); go on with: \(resume)"
+    case .outOfTime: "time is up after \(done)\(ofSteps) steps: \(result); \(files); go on with: \(resume)"
+    case .interrupted: "stopped and saved after \(done)\(ofSteps) steps: \(result); go on with: \(resume)"
     }
   }
 
@@ -66,7 +68,7 @@ final class ProgressDisplay {
     guard !isQuiet else { return }
     let now = ContinuousClock.now
     let pause: Duration = isInteractive ? .milliseconds(100) : .seconds(5)
-    if let shown, now - shown < pause, isInteractive || metrics.step + 1 < steps { return }
+    if let shown, now - shown < pause, isInteractive || metrics.step + 1 != steps { return }
     shown = now
     if isInteractive {
       Terminal.write("\r\u{1B}[K" + String(line(metrics).prefix(Terminal.width - 1)))
@@ -78,13 +80,22 @@ final class ProgressDisplay {
   private func line(_ metrics: StepMetrics) -> String {
     let done = metrics.step + 1
     let parts = [
-      "step \(done)/\(steps)", String(format: "loss %.4f", loss.value), formatRate(metrics.tokensPerSecond),
+      "step \(done)" + (steps.map { "/\($0)" } ?? ""), String(format: "loss %.4f", loss.value),
+      formatRate(metrics.tokensPerSecond),
       formatBytes(metrics.peakBytes),
     ]
-    let perStep = elapsed / Double(done - firstStep)
-    let rest = done < steps ? ["ETA " + formatDuration(perStep * Double(steps - done))] : []
-    return (parts + rest).joined(separator: "  ")
+    let rest = remaining(after: done)
+    return (parts + (rest > 0 ? ["ETA " + formatDuration(rest)] : [])).joined(separator: "  ")
   }
+
+  /// Seconds until the steps are done or the time is up, whichever comes first.
+  private func remaining(after done: Int) -> Double {
+    let bySteps = steps.map { elapsed / Double(done - firstStep) * Double($0 - done) } ?? .infinity
+    return max(0, min(bySteps, maxTime.map { $0 - elapsed } ?? .infinity))
+  }
+
+  /// " of 1000", where the number of steps is known.
+  private var ofSteps: String { steps.map { " of \($0)" } ?? "" }
 
   private func remark(_ text: String) {
     guard !isQuiet else { return }

@@ -31,7 +31,8 @@ enum RunDescription {
     let configuration = trainer.configuration
     let parts = configuration.microBatch.map { $0 < configuration.batch ? ", \($0) at a time" : "" } ?? ""
     let start = trainer.firstStep > 0 ? ", going on at step \(trainer.firstStep)" : ""
-    return "\(trainer.steps) steps of \(configuration.batch) x \(trainer.sequenceLength) tokens\(parts)\(start)"
+    let length = trainer.steps.map { "\($0) steps" } ?? "as many steps as the time allows,"
+    return "\(length) of \(configuration.batch) x \(trainer.sequenceLength) tokens\(parts)\(start)"
   }
 
   private static func optimizer(_ configuration: TrainingConfiguration) -> String {

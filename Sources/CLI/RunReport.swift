@@ -12,7 +12,8 @@ enum RunReport {
       sample: withSample ? try sample(of: trainer) : nil,
       unigramBitsPerByte: trainer.corpus.byteEntropy(decodedBy: trainer.tokenizer))
     try Report.write(
-      to: url, title: "Kiln: \(trainer.out.lastPathComponent)", metrics: try MetricsFile.read(metrics), summary: summary)
+      to: url, title: "Kiln: \(trainer.out.lastPathComponent)", metrics: try MetricsFile.read(metrics),
+      summary: summary)
     return url
   }
 
@@ -20,7 +21,8 @@ enum RunReport {
   private static func sample(of trainer: Trainer) throws(KilnError) -> String? {
     let corpus = trainer.evalCorpus ?? trainer.corpus
     let limit = trainer.model.configuration.contextLength
-    guard let largest = corpus.maximumToken(), Int(largest) < trainer.tokenizer.vocabularySize, limit > 1 else { return nil }
+    guard let largest = corpus.maximumToken(), Int(largest) < trainer.tokenizer.vocabularySize, limit > 1
+    else { return nil }
     let prompt = corpus[0..<min(32, limit / 2, corpus.count)]
     let tokens = try Generator(trainer.model, context: trainer.context, store: trainer.store).generate(
       after: prompt, count: 400, sampling: Sampling(temperature: 0.8, seed: trainer.configuration.seed))

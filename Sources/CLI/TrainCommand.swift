@@ -28,8 +28,11 @@ struct TrainCommand: ParsableCommand {
       request.configuration, out: request.out, resuming: request.point, options: request.options)
     let progress = ProgressDisplay(trainer, isQuiet: request.isQuiet)
     if !request.isQuiet { Terminal.print(table: RunDescription.rows(of: trainer)) }
-    let outcome = try trainer.run(shouldStop: { interruption.wasRequested }, onEvent: progress.show)
-    progress.finish()
+    let outcome: Trainer.Outcome
+    do {
+      defer { progress.finish() }
+      outcome = try trainer.run(shouldStop: { interruption.wasRequested }, onEvent: progress.show)
+    }
     let report = try RunReport.write(for: trainer, metrics: request.metrics, withSample: outcome != .interrupted)
     Terminal.print(progress.lastLine(outcome, report: report))
   }

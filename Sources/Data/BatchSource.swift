@@ -35,13 +35,6 @@ public struct BatchSource: Sendable {
     sequenceCount = (corpus.count - 1) / context
   }
 
-  /// The number of steps that see each sequence `epochs` times, rounded up to whole batches.
-  public func steps(epochs: Int) -> Int {
-    let (sequences, overflow) = sequenceCount.multipliedReportingOverflow(by: epochs)
-    guard !overflow else { return .max }
-    return sequences / rows + (sequences % rows > 0 ? 1 : 0)
-  }
-
   /// The batch of a step, from 0.
   public func batch(step: Int) -> Batch {
     var batch = Batch(rows: rows, context: context)

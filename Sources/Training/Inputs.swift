@@ -38,6 +38,8 @@ struct Inputs {
       throw KilnError(
         .argument, "--context \(context) is longer than the model's \(limit) positions", hint: "give at most \(limit)")
     }
-    for corpus in [corpus, evalCorpus].compactMap({ $0 }) { try corpus.check(vocabularySize: model.configuration.vocabularySize) }
+    for corpus in [corpus, evalCorpus].compactMap({ $0 }) {
+      try corpus.check(vocabularySize: model.configuration.vocabularySize)
+    }
   }
 }

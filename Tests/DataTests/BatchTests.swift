@@ -21,8 +21,6 @@ import Testing
     #expect(first.targetCount == 8)
     #expect(source.batch(step: 2).inputs == [16, 17, 18, 19, 0, 1, 2, 3])
     #expect(source.batch(step: 5) == first)
-    #expect(source.steps(epochs: 1) == 3 && source.steps(epochs: 2) == 5 && source.steps(epochs: 0) == 0)
-    #expect(source.steps(epochs: .max) == .max)
   }
 
   @Test func aCorpusOfOneSequenceIsEnough() throws {

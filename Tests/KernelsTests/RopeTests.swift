@@ -4,8 +4,8 @@ import KilnTestSupport
 import Testing
 
 struct RopeTests {
-  typealias Function = (OpaquePointer?, UnsafePointer<kiln_tensor>?, UnsafePointer<kiln_tensor>?, UnsafePointer<kiln_tensor>?,
-    UnsafePointer<kiln_rope_options>?) -> kiln_status
+  typealias View = UnsafePointer<kiln_tensor>
+  typealias Function = (OpaquePointer?, View?, View?, View?, UnsafePointer<kiln_rope_options>?) -> kiln_status
 
   static func rotation(
     _ shape: [Int], positions: [Int]? = nil, x: [Double]? = nil, _ function: @escaping Function = kiln_rope_fwd,
@@ -13,7 +13,8 @@ struct RopeTests {
   ) -> KernelCase {
     let positions = positions ?? (0..<shape[1]).map { $0 * 37 % 101 - 3 }
     return KernelCase(
-      "rope \(shape)", inputs: [.real(shape, x, seed: 1), .integers([positions.count], positions)], outputs: [.init(shape)]
+      "rope \(shape)", inputs: [.real(shape, x, seed: 1), .integers([positions.count], positions)],
+      outputs: [.init(shape)]
     ) { context, outputs, inputs in
       withPointers(outputs + inputs) { p in
         var options = options

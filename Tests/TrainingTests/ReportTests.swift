@@ -20,8 +20,9 @@ import Testing
     #expect(page.text(of: "tr") == ["ModelGPT-2", "Seed1"])
     #expect(page.text(of: "pre") == ["Once"])
     let labels = page.attributes(of: "svg", named: "aria-label")
-    #expect(labels.map { $0.prefix { $0 != "," } } == ["Loss", "Learning rate", "Gradient norm", "Speed", "Peak memory"])
-    #expect(labels.first?.contains("held-out from 3.") == true)
+    let titles = labels.map { $0.prefix { $0 != "," } }
+    #expect(titles == ["Loss", "Learning rate", "Gradient norm", "Speed", "Peak memory"])
+    #expect(labels.first?.contains("held-out from 4.1 at step 0 to ") == true)
     #expect(page.attributes(of: "path", named: "class").filter { $0 == "marks" || $0 == "reference" }.count == 2)
     for element in ["script", "link", "img", "iframe"] { #expect(page.text(of: element).isEmpty) }
     #expect(!page.source.contains("url(") && !page.source.contains("href") && !page.source.contains("@import"))
@@ -37,7 +38,7 @@ import Testing
     #expect(
       figures == [
         "Final loss: 1.032 nats per token", "Held-out loss: 1.5 best 1.25", "Held-out: 2.164 bits per byte",
-        "Speed: 38.1k tokens/s median over the steps", "Peak memory: 1.3 GiB of the whole process",
+        "Speed: 38.1k tokens/s median", "Peak memory: 1.3 GiB of the whole process",
         "Time: 2m 05s 101 steps, 827k tokens",
       ])
   }
@@ -56,7 +57,7 @@ import Testing
 
   @Test func escapesAllThatComesFromOutside() throws {
     let nasty = "</pre><script>alert(\"1\" & '2')</script>]]>\u{0}\u{1B}\u{FFFF}\t\n é 漢字 👩‍👩‍👧"
-    let shown = nasty.replacing("\u{0}", with: "␀").replacing("\u{1B}", with: "␛").replacing("\u{FFFF}", with: "\u{FFFD}")
+    let shown = "</pre><script>alert(\"1\" & '2')</script>]]>␀␛\u{FFFD}\t\n é 漢字 👩‍👩‍👧"
     let summary = RunSummary(rows: [.init(nasty, nasty)], sample: nasty)
     let page = try Page(Report.html(title: nasty, metrics: run(steps: 2), summary: summary))
     #expect(page.text(of: "script").isEmpty)
@@ -76,7 +77,8 @@ import Testing
 
   @Test func survivesAbsurdNumbers() throws {
     let absurd = [
-      Double.nan, .infinity, -.infinity, 0, -1, 1e308, -1e308, .leastNonzeroMagnitude, -.leastNonzeroMagnitude, 1e-290, 1e18,
+      Double.nan, .infinity, -.infinity, 0, -1, 1e308, -1e308, .leastNonzeroMagnitude, -.leastNonzeroMagnitude, 1e-290,
+      1e18,
     ]
     let integers = [Int.max, Int.min, 0, -1, Int.max - 1]
     for (index, value) in absurd.enumerated() {
@@ -152,11 +154,14 @@ import Testing
     let loss = ChartScale.linear([1.47, 5.55], fromZero: false)
     #expect(loss.ticks.map(\.label) == ["1", "2", "3", "4", "5", "6"])
     #expect(loss.position(1) == 0 && loss.position(6) == 1 && loss.position(3.5) == 0.5)
-    #expect(ChartScale.linear([1.2e9], fromZero: true).ticks.map(\.label).last == "1500M")
-    #expect(ChartScale.linear([38_200, 41_000], fromZero: true).ticks.map(\.label) == ["0", "10k", "20k", "30k", "40k", "50k"])
-    #expect(ChartScale.linear([0, 3e-4], fromZero: true).ticks.map(\.label) == ["0", "1e-4", "2e-4", "3e-4"])
-    #expect(ChartScale.linear([1.31, 1.302], fromZero: false).ticks.map(\.label) == ["1.302", "1.304", "1.306", "1.308", "1.31"])
-    #expect(ChartScale.linear([0, 0], fromZero: true).ticks.map(\.label) == ["-1", "-0.5", "0", "0.5", "1"])
+    func labels(_ values: [Double], fromZero: Bool = true) -> [String] {
+      ChartScale.linear(values, fromZero: fromZero).ticks.map(\.label)
+    }
+    #expect(labels([1.2e9]) == ["0", "500M", "1000M", "1500M"])
+    #expect(labels([38_200, 41_000]) == ["0", "10k", "20k", "30k", "40k", "50k"])
+    #expect(labels([0, 3e-4]) == ["0", "1e-4", "2e-4", "3e-4"])
+    #expect(labels([1.31, 1.302], fromZero: false) == ["1.302", "1.304", "1.306", "1.308", "1.31"])
+    #expect(labels([0, 0]) == ["-1", "-0.5", "0", "0.5", "1"])
   }
 
   @Test func stepTicksAreWholeSteps() {
@@ -192,7 +197,8 @@ import Testing
 
   @Test func durations() {
     let shown = [0, 0.84, 9.9, 9.99, 59.6, 125, 3720, 273_600, 1e18, .infinity, -1, .nan].map { formatDuration($0) }
-    #expect(shown == ["0s", "0.8s", "9.9s", "10s", "1m 00s", "2m 05s", "1h 02m", "3d 04h", "11574074074074d 01h", "–", "–", "–"])
+    let short = ["0s", "0.8s", "9.9s", "10s", "1m 00s", "2m 05s", "1h 02m", "3d 04h"]
+    #expect(shown == short + ["11574074074074d 01h", "–", "–", "–"])
   }
 
   @Test func reals() {

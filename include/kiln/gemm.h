@@ -28,7 +28,7 @@ static inline kiln_gemm_options kiln_gemm_defaults(void) {
 /// p = alpha * a b + bias;  c = act(p) + residual  (or c += that);  preactivation = p.
 /// a [m, k], b [k, n], c [m, n]; or all with the same one leading batch dimension. k may be 0 (the product is then 0).
 /// a and b take any strides; c, residual and preactivation need stride 1 in n.
-/// Accumulation in fp32, over k in an order that depends on the shapes alone.
+/// Accumulation in fp32, over k in an order that depends on shapes, strides and the instruction set alone.
 KILN_API kiln_status kiln_gemm(kiln_context *ctx, const kiln_tensor *c, const kiln_tensor *a, const kiln_tensor *b,
                                const kiln_gemm_options *options);
 

@@ -33,7 +33,9 @@ KILN_API kiln_status kiln_cross_entropy(kiln_context *ctx, const kiln_tensor *lo
 /// their gradient in place, and used up.
 /// loss: one element; dx, x [n, c]; dw, w [v, c]; targets I32 [n]. dx = dlogits w; dw = dlogits^T x. dx and dw may
 /// each be NULL: then only the loss (or the other gradient) is computed.
-/// Scratch: a block of rows of logits, at most 32 MiB or 16 rows, and the products' own.
+/// Scratch: a block of rows of logits, at most 32 MiB or 16 rows, and the products' own. Should it run out
+/// (KILN_ERR_MEMORY, KILN_ERR_WORKSPACE), dx and dw may have been written in part.
+/// @return KILN_ERR_INDEX for a target that is neither in 0 ..< v nor `ignore`, before anything is written.
 KILN_API kiln_status kiln_linear_cross_entropy(kiln_context *ctx, const kiln_tensor *loss, const kiln_tensor *dx,
                                                const kiln_tensor *dw, const kiln_tensor *x, const kiln_tensor *w,
                                                const kiln_tensor *targets, const kiln_cross_entropy_options *options);

@@ -51,7 +51,8 @@ enum ConfigurationFile {
       return try TrainOptions.parse(arguments)
     } catch {
       let place = key.map { "'\(path)', key '\($0)'" } ?? "'\(path)'"
-      throw KilnError(.format, "\(place): \(TrainOptions.message(for: error))", hint: "keys are the options of 'kiln train --help'")
+      throw KilnError(
+        .format, "\(place): \(TrainOptions.message(for: error))", hint: "keys are the options of 'kiln train --help'")
     }
   }
 }

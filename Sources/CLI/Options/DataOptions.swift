@@ -7,10 +7,7 @@ struct DataOptions: ParsableArguments {
   @Option(parsing: .upToNextOption, help: "Files to train on: UTF-8 text, or token shards. (required)")
   var data: [String] = []
 
-  @Option(
-    help: ArgumentHelp(
-      "How text becomes tokens: 'bytes', a tokenizer.json, or a folder with one. (default: the model's own, else bytes)",
-      valueName: "bytes|path"))
+  @Option(help: .tokenizer)
   var tokenizer: String?
 
   @Option(help: ArgumentHelp("Held-out text or tokens, evaluated now and then. (default: none)", valueName: "file"))
@@ -25,4 +22,12 @@ struct DataOptions: ParsableArguments {
     configuration.evalData = evalData ?? configuration.evalData
     configuration.order = order ?? configuration.order
   }
+}
+
+extension ArgumentHelp {
+  static let tokenizer = ArgumentHelp(
+    """
+    How text becomes tokens: 'bytes', a tokenizer.json, or a folder with one. \
+    (default: the model's own, else bytes)
+    """, valueName: "bytes|path")
 }

@@ -20,14 +20,20 @@ struct LengthOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Steps of the run, those before a resume included. (default: \(TrainingConfiguration.defaultSteps))",
+      "Steps of the run, those before a resume included. (default: \(TrainingConfiguration.defaultSteps), "
+        + "or what --max-time allows)",
       valueName: "n"))
   var steps: Int?
 
   @Option(help: ArgumentHelp("Instead of --steps: passes over the data. (default: none)", valueName: "x"))
   var epochs: Double?
 
-  @Option(help: ArgumentHelp("Stop and save after so long: 45s, 90m, 2h. (default: no limit)", valueName: "time"))
+  @Option(
+    help: ArgumentHelp(
+      """
+      Stop and save after so long: 45s, 90m, 2h; without --steps and --epochs the schedule ends there too. \
+      (default: no limit)
+      """, valueName: "time"))
   var maxTime: Seconds?
 
   func validate() throws {

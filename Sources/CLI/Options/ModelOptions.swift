@@ -6,8 +6,10 @@ import Kiln
 struct ModelOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "A pretrained model: a folder with config.json and safetensors, or the safetensors file in it. (default: a new model)",
-      valueName: "path"))
+      """
+      A pretrained model: a folder with config.json and safetensors, or the safetensors file in it. \
+      (default: a new model)
+      """, valueName: "path"))
   var model: String?
 
   @Option(help: "The kind of a new model. (default: gpt2)")
@@ -19,7 +21,9 @@ struct ModelOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Attention heads; they divide the width. (default: width / 64)", valueName: "n"))
   var heads: Int?
 
-  @Option(help: ArgumentHelp("Heads of keys and values, llama only; they divide the heads. (default: heads)", valueName: "n"))
+  @Option(
+    help: ArgumentHelp(
+      "Heads of keys and values, llama only; they divide the heads. (default: heads)", valueName: "n"))
   var kvHeads: Int?
 
   @Option(help: ArgumentHelp("Width of the residual stream. (default: 256)", valueName: "n"))
@@ -35,7 +39,8 @@ struct ModelOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Probability of dropping a value in training. (default: \(TrainingConfiguration.defaults.dropout))", valueName: "p"))
+      "Probability of dropping a value in training. (default: \(TrainingConfiguration.defaults.dropout))",
+      valueName: "p"))
   var dropout: Double?
 
   func apply(to configuration: inout TrainingConfiguration) {

@@ -6,13 +6,11 @@ import Kiln
 
 struct ModelSource: ParsableArguments {
   @Option(
-    help: ArgumentHelp("A folder with config.json and safetensors, or the safetensors file in it. (required)", valueName: "path"))
+    help: ArgumentHelp(
+      "A folder with config.json and safetensors, or the safetensors file in it. (required)", valueName: "path"))
   var model: String?
 
-  @Option(
-    help: ArgumentHelp(
-      "How text becomes tokens: 'bytes', a tokenizer.json, or a folder with one. (default: the model's own, else bytes)",
-      valueName: "bytes|path"))
+  @Option(help: .tokenizer)
   var tokenizer: String?
 
   /// The model with its weights mapped, and its tokenizer.

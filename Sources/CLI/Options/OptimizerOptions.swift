@@ -15,10 +15,9 @@ struct OptimizerOptions: ParsableArguments {
       """, valueName: "x"))
   var lr: Double?
 
-  @Option(
-    help: ArgumentHelp(
-      "Decay of Adam's two moments. (default: \(TrainingConfiguration.defaults.betas.map { "\($0)" }.joined(separator: ",")))",
-      valueName: "a,b"))
+  private static let defaultBetas = TrainingConfiguration.defaults.betas.map { "\($0)" }.joined(separator: ",")
+
+  @Option(help: ArgumentHelp("Decay of Adam's two moments. (default: \(defaultBetas))", valueName: "a,b"))
   var betas: Pair?
 
   @Option(help: ArgumentHelp("Adam's guard against division by zero. (default: 1e-8)", valueName: "x"))
@@ -39,7 +38,7 @@ struct OptimizerOptions: ParsableArguments {
   var gradClip: Double?
 
   @Option(
-    help: "The learning rate's course after the warm-up. (default: \(TrainingConfiguration.defaults.schedule.rawValue))")
+    help: "The rate's course after the warm-up. (default: \(TrainingConfiguration.defaults.schedule.rawValue))")
   var schedule: Schedule.Shape?
 
   @Option(

@@ -19,13 +19,16 @@ struct SavingOptions: ParsableArguments {
       "Steps between checkpoints. (default: \(TrainingConfiguration.defaultSaveEvery))", valueName: "n"))
   var saveEvery: Int?
 
-  @Option(help: ArgumentHelp("Checkpoints that stay. (default: \(TrainingConfiguration.defaults.keep))", valueName: "n"))
+  @Option(
+    help: ArgumentHelp("Checkpoints that stay. (default: \(TrainingConfiguration.defaults.keep))", valueName: "n"))
   var keep: Int?
 
   @Option(help: ArgumentHelp("Steps between evaluations. (default: a tenth of the steps)", valueName: "n"))
   var evalEvery: Int?
 
-  @Option(help: ArgumentHelp("Where each step's metrics go. (default: metrics.jsonl in the output folder)", valueName: "file"))
+  @Option(
+    help: ArgumentHelp(
+      "Where each step's metrics go. (default: metrics.jsonl in the output folder)", valueName: "file"))
   var metrics: String?
 
   @Flag(help: "Print errors and the last line only. (default: off)")

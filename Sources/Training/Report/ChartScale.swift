@@ -42,7 +42,8 @@ extension ChartScale {
       (lower, upper) = (lower - margin, upper + margin)
     }
     let step = roundStep(upper - lower, count: 5)
-    return ChartScale(lower: (lower / step).rounded(.down) * step, upper: (upper / step).rounded(.up) * step, step: step)
+    (lower, upper) = ((lower / step).rounded(.down) * step, (upper / step).rounded(.up) * step)
+    return ChartScale(lower: lower, upper: upper, step: step)
   }
 
   /// A logarithmic scale if the values are positive and span more than two decades, else a linear one from zero.

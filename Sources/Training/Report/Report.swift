@@ -32,17 +32,19 @@ extension Report {
     let held = metrics.last { $0.evalLoss != nil }
     let best = metrics.compactMap(\.evalLoss).min()
     let bits = metrics.last { $0.evalBitsPerByte != nil }?.evalBitsPerByte
+    let steps = metrics.count == 1 ? "1 step" : "\(formatCount(metrics.count)) steps"
     let rates = metrics.map(\.tokensPerSecond).filter(\.isFinite).sorted()
     let rate = rates.isEmpty ? nil : rates[rates.count / 2]
     return [
       .init("Final loss", last.map { formatReal($0.loss) }, note: "nats per token"),
-      .init("Held-out loss", held?.evalLoss.map(formatReal), note: best.map { "best \(formatReal($0))" } ?? "not evaluated"),
+      .init(
+        "Held-out loss", held?.evalLoss.map(formatReal),
+        note: best.map { "best \(formatReal($0))" } ?? "not evaluated"),
       .init("Held-out", bits.map(formatReal), note: "bits per byte"),
-      .init("Speed", rate.map(formatRate), note: "median over the steps"),
+      .init("Speed", rate.map(formatRate), note: "median"),
       .init("Peak memory", metrics.map(\.peakBytes).max().map(formatBytes), note: "of the whole process"),
       .init(
-        "Time", last.map { formatDuration($0.seconds) },
-        note: "\(formatCount(metrics.count)) step\(metrics.count == 1 ? "" : "s"), \(formatCount(last?.tokens ?? 0)) tokens"),
+        "Time", last.map { formatDuration($0.seconds) }, note: "\(steps), \(formatCount(last?.tokens ?? 0)) tokens"),
     ]
   }
 

@@ -18,7 +18,9 @@ let reportStyle = """
     font-variant-numeric: tabular-nums; -webkit-text-size-adjust: 100%;
   }
   header, main { max-width: 66rem; margin: 0 auto; }
-  header p { color: var(--held); font-size: 0.8rem; font-weight: 600; letter-spacing: 0.06em; text-transform: uppercase; }
+  header p {
+    color: var(--held); font-size: 0.8rem; font-weight: 600; letter-spacing: 0.06em; text-transform: uppercase;
+  }
   h1 { font-size: clamp(1.6rem, 4vw, 2.2rem); line-height: 1.2; letter-spacing: -0.02em; overflow-wrap: anywhere; }
   h2 { font-size: 1rem; font-weight: 600; }
   h2 small { color: var(--quiet); font-weight: 400; font-size: 0.8rem; }
@@ -83,7 +85,8 @@ let reportStyle = """
   td { overflow-wrap: anywhere; }
   pre {
     padding: 1rem 1.2rem; background: var(--card); border: 1px solid var(--rule); border-radius: 10px;
-    font: 13.5px/1.6 ui-monospace, "SF Mono", Menlo, Consolas, monospace; white-space: pre-wrap; overflow-wrap: anywhere;
+    font: 13.5px/1.6 ui-monospace, "SF Mono", Menlo, Consolas, monospace; white-space: pre-wrap;
+    overflow-wrap: anywhere;
   }
   @media (max-width: 66rem) { .tiles { grid-template-columns: repeat(3, 1fr); } }
   @media (max-width: 34rem) {

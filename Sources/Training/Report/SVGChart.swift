@@ -70,7 +70,8 @@ struct SVGChart {
       return "<svg x=\"\(left)\" y=\"100%\" overflow=\"visible\"><line class=\"tick\" y2=\"4\"/>"
         + "<text class=\"x\" y=\"18\">\(tick.label)</text></svg>"
     }
-    return (rows + columns).joined(separator: "\n")
+    let base = "<line class=\"grid\" x2=\"100%\" y1=\"100%\" y2=\"100%\"/>"
+    return ([base] + rows + columns).joined(separator: "\n")
   }
 
   /// Marks and single points are lines of no length: their round caps stay round however the plot is stretched.

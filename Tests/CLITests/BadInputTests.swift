@@ -1,0 +1,78 @@
+// What the world can do wrong: one clear line, exit code 1, nothing left behind.
+
+import Foundation
+import Testing
+
+@Suite struct BadInputTests {
+  let kiln: Kiln
+  init() throws {
+    kiln = try Kiln()
+    try kiln.write(sampleText, to: "text.txt")
+    try kiln.write("", to: "empty.txt")
+    try kiln.write("too short", to: "short.txt")
+    try kiln.write(Data([0x7F, 0x45, 0x4C, 0x46, 0, 1, 0xFF, 0xFE, 0x80]), to: "binary.bin")
+    try kiln.write("kept", to: "taken/file")
+  }
+
+  private func expectFailure(_ arguments: [String], _ message: String) throws {
+    let result = try kiln.run(arguments)
+    #expect(result.status == 1, "\(arguments)")
+    let lines = result.errors.split(separator: "\n")
+    #expect(lines.first?.hasPrefix("error: ") == true && lines.count <= 2, "\(result.errors)")
+    #expect(lines.count < 2 || lines[1].hasPrefix("hint: "))
+    #expect(result.errors.contains(message), "\(result.errors)")
+    #expect(!kiln.exists("run"))
+  }
+
+  @Test func ofTraining() throws {
+    func expectRefused(_ arguments: [String], _ message: String) throws {
+      try expectFailure(["train", "--out", "run", "--steps", "2"] + arguments, message)
+    }
+    try expectRefused(["--data", "missing.txt"], "missing.txt")
+    try expectRefused(["--data", "empty.txt"], "empty.txt is empty")
+    try expectRefused(["--data", "binary.bin"], "binary.bin is not UTF-8 text")
+    try expectRefused(["--data", "short.txt"] + tinyModel, "has 9 tokens, but a context of 32")
+    try expectRefused(["--data", "text.txt", "--vocab-size", "100"], "--vocab-size 100 is smaller")
+    try expectRefused(["--data", "text.txt", "--model", "taken", "--layers", "2"], "--layers describes a new model")
+    try expectRefused(["--data", "text.txt", "--model", "nowhere"], "'nowhere' does not exist")
+    try expectRefused(["--data", "text.txt", "--batch", "3", "--micro-batch", "2"], "is not a multiple")
+    try expectRefused(["--data", "text.txt", "--threads", "0"], "0 threads")
+    for flag in ["layers", "heads", "width", "hidden", "vocab-size", "context", "batch", "micro-batch", "keep"] {
+      try expectRefused(["--data", "text.txt", "--\(flag)", "0"], "--\(flag) is 0")
+    }
+    try expectRefused(["--data", "text.txt", "--steps", "-1"], "--steps is -1")
+  }
+
+  @Test func ofOutput() throws {
+    let data = ["train", "--data", "text.txt", "--steps", "2"] + tinyModel
+    try expectFailure(data + ["--out", "taken"], "taken' exists")
+    #expect(try kiln.read("taken/file") == Data("kept".utf8))
+    try expectFailure(data + ["--out", "/dev/null/run"], "/dev/null/run")
+    try expectFailure(["train", "--resume", "taken"], "holds no checkpoint")
+    try expectFailure(["train", "--resume", "nowhere"], "does not exist")
+  }
+
+  @Test func ofModels() throws {
+    let made = try kiln.run(["train", "--data", "text.txt", "--steps", "1", "--out", "model", "--quiet"] + tinyModel)
+    #expect(made.status == 0, "\(made.errors)")
+    let eval = ["eval", "--model", "model", "--data", "text.txt"]
+    try expectFailure(eval + ["--context", "0"], "--context is 0")
+    try expectFailure(eval + ["--context", "33"], "--context 33 is longer")
+    try expectFailure(["eval", "--model", "model", "--data", "empty.txt"], "empty")
+    try expectFailure(["generate", "--model", "model", "--prompt", ""], "the prompt is empty")
+    try expectFailure(["generate", "--model", "model", "--prompt-tokens", "1,256"], "token 256 is outside")
+    try expectFailure(["generate", "--model", "model", "--prompt", "a", "--top-p", "0"], "top-p 0.0")
+    try expectFailure(["generate", "--model", "model", "--prompt", "a", "--max-tokens", "0"], "--max-tokens is 0")
+
+    let weights = try kiln.read("model/model.safetensors"), configuration = try kiln.read("model/config.json")
+    try kiln.write(weights.prefix(weights.count / 2), to: "model/model.safetensors")
+    try expectFailure(eval, "is not a valid safetensors file")
+    try kiln.write(weights, to: "model/model.safetensors")
+    try kiln.write(configuration.prefix(configuration.count / 2), to: "model/config.json")
+    try expectFailure(eval, "config.json")
+    let wider = String(decoding: configuration, as: UTF8.self).replacing("\"n_embd\": 32", with: "\"n_embd\": 64")
+    try kiln.write(wider, to: "model/config.json")
+    try expectFailure(eval, "config.json makes it")
+    try expectFailure(["info", "text.txt"], "is no model, run, safetensors file or tokenizer")
+  }
+}

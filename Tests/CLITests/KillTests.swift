@@ -1,0 +1,42 @@
+// A run that is killed at random moments and resumed gives the same bits as one that was not.
+
+import Foundation
+import Testing
+
+struct KillTests {
+  private let kiln: Kiln
+
+  init() throws { kiln = try Kiln() }
+
+  @Test func killedAndResumedGivesTheSameBits() throws {
+    try kiln.write(sampleText, to: "text.txt")
+    let arguments =
+      ["train", "--data", "text.txt", "--steps", "120", "--save-every", "3", "--dropout", "0.1", "--quiet"] + tinyModel
+    #expect(try kiln.run(arguments + ["--out", "whole"]).status == 0)
+
+    var random = SystemRandomNumberGenerator()
+    var kills = 0, finished = false
+    for attempt in 0..<60 where !finished {
+      let isStarted = kiln.exists("killed/checkpoints/latest")
+      // A run that was killed before its first checkpoint cannot be resumed: it is started anew.
+      if !isStarted { try? FileManager.default.removeItem(at: kiln.folder.appendingPathComponent("killed")) }
+      let process = try kiln.start(isStarted ? ["train", "--resume", "killed", "--quiet"] : arguments + ["--out", "killed"])
+      if attempt < 40 { usleep(UInt32.random(in: 20_000...400_000, using: &random)) } else { process.waitUntilExit() }
+      if process.isRunning {
+        kill(process.processIdentifier, SIGKILL)
+        kills += 1
+      }
+      process.waitUntilExit()
+      finished = process.terminationReason == .exit
+      if finished {
+        let errors = try #require(process.standardError as? Pipe).fileHandleForReading.readDataToEndOfFile()
+        #expect(process.terminationStatus == 0, "\(String(decoding: errors, as: UTF8.self))")
+      }
+    }
+    #expect(finished && kills > 0, "killed \(kills) times")
+    #expect(try kiln.read("killed/model.safetensors") == kiln.read("whole/model.safetensors"))
+    let expected = try kiln.metrics("whole/metrics.jsonl"), resumed = try kiln.metrics("killed/metrics.jsonl")
+    #expect(resumed.map { $0["step"] } == expected.map { $0["step"] })
+    for key in ["loss", "grad_norm", "lr", "tokens"] { #expect(resumed.map { $0[key] } == expected.map { $0[key] }, "\(key)") }
+  }
+}
