@@ -1,6 +1,5 @@
 // Activations, gated activations and dropout in vectors.
 #include "random/philox.h"
-#include "simd/act.h"
 
 // Inlined once for each kind, so that no loop has a switch.
 VEC void activation_fwd_kind(kiln_activation kind, float *y, const float *x, int64_t n) {

@@ -6,6 +6,7 @@
 //   KILN_GEMM_MC, _NC   most of c in one part: MC x KC of a and MC x NC of c fit into the second cache
 // All functions are static, so that each instruction set's file has its own.
 #include "simd/vec.h"
+#include "simd/act.h"
 
 #include "activation/kernel.h"
 #include "attention/kernel.h"

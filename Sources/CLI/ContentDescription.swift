@@ -57,13 +57,13 @@ struct ContentDescription {
   private mutating func addRun(_ url: URL, isFinished: Bool) throws(KilnError) {
     let point = try TrainingConfiguration.resume(url)
     facts += [
-      ("kind", .text(isFinished ? "run, finished" : "run")), ("checkpoint", .text(point.folder.lastPathComponent)),
+      ("kind", .text(isFinished ? "run, finished" : "run")), ("checkpoint", .text(point.folder?.lastPathComponent ?? "none yet")),
       ("steps done", .count(point.state.step)), ("tokens seen", .count(point.state.tokensSeen)),
       ("data", .text(point.configuration.data.joined(separator: " "))),
       ("optimizer", .text(point.configuration.optimizer.rawValue)), ("lr", .real(point.configuration.peakRate)),
       ("seed", .text("\(point.configuration.seed)")),
     ]
-    try addConfiguration(and: ModelFiles.open(point.folder.path))
+    if let folder = point.folder { try addConfiguration(and: ModelFiles.open(folder.path)) }
   }
 
   private mutating func addModel(_ path: String) throws(KilnError) {

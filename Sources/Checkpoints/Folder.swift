@@ -34,7 +34,7 @@ public enum Folder {
     return names.sorted()
   }
 
-  static func rename(_ old: URL, to new: URL) throws(KilnError) {
+  public static func rename(_ old: URL, to new: URL) throws(KilnError) {
     guard Foundation.rename(old.path, new.path) == 0 else { throw .system("rename '\(old.path)' to", new) }
   }
 

@@ -16,9 +16,9 @@ struct Inputs {
   let context: Int
 
   init(_ configuration: TrainingConfiguration, resuming point: ResumePoint?) throws(KilnError) {
-    let source = point?.folder.path ?? configuration.model
+    let source = point?.folder?.path ?? configuration.model
     let opened = try source.map { (path) throws(KilnError) in try ModelFiles.open(path) }
-    let tokenizer = try ModelFiles.tokenizer(named: point == nil ? configuration.tokenizer : nil, of: source)
+    let tokenizer = try ModelFiles.tokenizer(named: point?.folder == nil ? configuration.tokenizer : nil, of: source)
     self.tokenizer = tokenizer
     corpus = try Corpus(files: configuration.data.map(URL.init(fileURLWithPath:)), tokenizer: tokenizer)
     evalCorpus = try configuration.evalData.map { (path) throws(KilnError) in
@@ -29,7 +29,7 @@ struct Inputs {
       pretrained = opened.files
     } else {
       let needed = max(tokenizer.vocabularySize, Int(corpus.maximumToken() ?? 0) + 1)
-      model = try configuration.newModel(vocabulary: needed).makeModel()
+      model = try configuration.newModel(vocabulary: needed, endOfText: tokenizer.endOfText).makeModel()
       pretrained = nil
     }
     let limit = model.configuration.contextLength

@@ -30,6 +30,17 @@ struct RunState {
 
   private var states: [Parameter] { model.parameters.flatMap { optimizer.states(of: $0) } }
 
+  /// Makes the output directory with the run's configuration in it, complete or not at all: from then on the run can be
+  /// resumed, from its beginning until there is a checkpoint.
+  static func begin(_ out: URL, _ configuration: TrainingConfiguration) throws(KilnError) {
+    let temporary = out.deletingLastPathComponent().appendingPathComponent(".\(out.lastPathComponent).partial")
+    try Folder.create(temporary)
+    try AtomicFile.write(Data(configuration.json.utf8), to: temporary.appendingPathComponent(configurationName))
+    try Folder.rename(temporary, to: out)
+  }
+
+  static let configurationName = "run.json"
+
   /// Writes the checkpoint of a step.
   func save(_ state: TrainingState, keep: Int) throws(KilnError) -> URL {
     let checkpoint = try Self.directory(of: out, keep: keep).write(step: state.step) { (folder) throws(KilnError) in
@@ -55,20 +66,40 @@ struct RunState {
 }
 
 extension TrainingConfiguration {
-  /// The newest intact checkpoint of a run, its state, and the configuration it was made with.
+  /// Where a run can go on: its newest intact checkpoint, or its beginning if it has none.
   public static func resume(_ out: URL) throws(KilnError) -> ResumePoint {
     guard FileManager.default.fileExists(atPath: out.path) else {
       throw KilnError(.file, "'\(out.path)' does not exist", hint: "--resume takes the --out directory of an earlier run")
     }
-    guard let found = try RunState.directory(of: out).latest() else {
-      throw KilnError(.file, "'\(out.path)' holds no checkpoint", hint: "start anew with --out and another directory")
-    }
+    guard let found = try RunState.directory(of: out).latest() else { return try restart(out) }
     let folder = found.checkpoint.folder
     let state = try TrainingState.read(folder.appendingPathComponent(TrainingState.fileName)).state
-    guard let configuration = try? JSONDecoder().decode(Self.self, from: Data(state.configuration.utf8)) else {
+    let configuration = try Self(json: Data(state.configuration.utf8), of: folder)
+    return ResumePoint(out: out, folder: folder, state: state, configuration: configuration, warnings: found.warnings)
+  }
+
+  /// The beginning of a run that ended before its first checkpoint.
+  private static func restart(_ out: URL) throws(KilnError) -> ResumePoint {
+    guard let json = try? Data(contentsOf: out.appendingPathComponent(RunState.configurationName)) else {
+      throw KilnError(.file, "'\(out.path)' holds no run of Kiln", hint: "start anew with --out and another directory")
+    }
+    let configuration = try Self(json: json, of: out)
+    let state = TrainingState(step: 0, tokensSeen: 0, configuration: configuration.json, numericPlan: "")
+    return ResumePoint(out: out, folder: nil, state: state, configuration: configuration, warnings: [])
+  }
+
+  private init(json: Data, of folder: URL) throws(KilnError) {
+    guard let configuration = try? JSONDecoder().decode(Self.self, from: json) else {
       throw KilnError(.format, "'\(folder.path)' was made by another version of Kiln: its configuration cannot be read")
     }
-    return ResumePoint(out: out, folder: folder, state: state, configuration: configuration, warnings: found.warnings)
+    self = configuration
+  }
+
+  /// As a checkpoint carries it.
+  var json: String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    return (try? encoder.encode(self)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
   }
 
   /// Flags that a resumed run may change: they do not alter what the steps compute.
@@ -97,7 +128,8 @@ extension TrainingConfiguration {
 /// Where a run can go on.
 public struct ResumePoint: Sendable {
   public let out: URL
-  public let folder: URL
+  /// The checkpoint; nil for the beginning of the run.
+  public let folder: URL?
   public let state: TrainingState
   public let configuration: TrainingConfiguration
   public let warnings: [String]

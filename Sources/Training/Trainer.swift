@@ -93,7 +93,7 @@ public final class Trainer {
     } else {
       try inputs.model.initialize(store, seed: configuration.seed, context: context)
     }
-    if let point { try runState.restoreStates(from: point.folder, context: context) }
+    if let folder = point?.folder { try runState.restoreStates(from: folder, context: context) }
 
     let microBatch = configuration.microBatch ?? configuration.batch
     let shape = TrainingStep.Shape(
@@ -136,7 +136,7 @@ public final class Trainer {
     shouldStop: () -> Bool = { false }, onEvent: (Event) -> Void = { _ in }
   ) throws(KilnError) -> Outcome {
     notices.forEach { onEvent(.notice($0)) }
-    try Folder.create(out)
+    if point == nil { try RunState.begin(out, configuration) }
     let file = try MetricsFile(appendingTo: metricsURL, resumeAt: firstStep)
     var clock = RunClock(seconds: try Self.secondsSoFar(metricsURL), limit: configuration.maxTime)
     var tokens = point?.state.tokensSeen ?? 0
@@ -215,7 +215,7 @@ public final class Trainer {
     let plan = NumericPlan(
       device: context.device.rawValue, isa: context.isa, microBatch: configuration.microBatch ?? configuration.batch)
     let state = TrainingState(
-      step: step, tokensSeen: tokens, configuration: Self.json(configuration), numericPlan: Self.json(plan))
+      step: step, tokensSeen: tokens, configuration: configuration.json, numericPlan: Self.json(plan))
     return try runState.save(state, keep: configuration.keep)
   }
 

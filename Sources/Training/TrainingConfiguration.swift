@@ -79,7 +79,8 @@ extension TrainingConfiguration {
   }
 
   /// The configuration of a new model whose vocabulary has at least `vocabulary` tokens.
-  func newModel(vocabulary: Int) throws(KilnError) -> ModelConfiguration {
+  /// - Parameter endOfText: the token that ends a text, where the tokenizer has one.
+  func newModel(vocabulary: Int, endOfText: Int32?) throws(KilnError) -> ModelConfiguration {
     let size = vocabSize ?? vocabulary
     guard size >= vocabulary else {
       throw KilnError(
@@ -88,6 +89,7 @@ extension TrainingConfiguration {
     }
     let width = width ?? 256, layers = layers ?? 4, heads = heads ?? max(1, width / 64)
     let context = context ?? Self.defaultContext
+    let end = endOfText.map { [Int($0)] } ?? []
     switch arch ?? .gpt2 {
     case .gpt2:
       if let kvHeads, kvHeads != heads {
@@ -96,12 +98,13 @@ extension TrainingConfiguration {
       return .gpt2(
         try GPT2Configuration(
           vocabularySize: size, contextLength: context, width: width, layers: layers, heads: heads, hidden: hidden,
-          residualDropout: dropout, embeddingDropout: dropout, attentionDropout: 0))
+          residualDropout: dropout, embeddingDropout: dropout, attentionDropout: 0, bosToken: end.first, eosTokens: end))
     case .llama:
       return .llama(
         try LlamaConfiguration(
           vocabularySize: size, contextLength: context, width: width, hidden: hidden ?? (8 * width / 3 + 31) / 32 * 32,
-          layers: layers, heads: heads, kvHeads: kvHeads, rmsNormEpsilon: 1e-5, tiesWordEmbeddings: true))
+          layers: layers, heads: heads, kvHeads: kvHeads, rmsNormEpsilon: 1e-5, tiesWordEmbeddings: true,
+          bosToken: end.first, eosTokens: end))
     }
   }
 

@@ -48,7 +48,7 @@ import Testing
     try expectFailure(data + ["--out", "taken"], "taken' exists")
     #expect(try kiln.read("taken/file") == Data("kept".utf8))
     try expectFailure(data + ["--out", "/dev/null/run"], "/dev/null/run")
-    try expectFailure(["train", "--resume", "taken"], "holds no checkpoint")
+    try expectFailure(["train", "--resume", "taken"], "holds no run of Kiln")
     try expectFailure(["train", "--resume", "nowhere"], "does not exist")
   }
 

@@ -17,9 +17,7 @@ struct KillTests {
     var random = SystemRandomNumberGenerator()
     var kills = 0, finished = false
     for attempt in 0..<60 where !finished {
-      let isStarted = kiln.exists("killed/checkpoints/latest")
-      // A run that was killed before its first checkpoint cannot be resumed: it is started anew.
-      if !isStarted { try? FileManager.default.removeItem(at: kiln.folder.appendingPathComponent("killed")) }
+      let isStarted = kiln.exists("killed")
       let process = try kiln.start(isStarted ? ["train", "--resume", "killed", "--quiet"] : arguments + ["--out", "killed"])
       if attempt < 40 { usleep(UInt32.random(in: 20_000...400_000, using: &random)) } else { process.waitUntilExit() }
       if process.isRunning {
