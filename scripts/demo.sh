@@ -20,9 +20,8 @@ else
   echo "error: no corpus; run: kiln train --data YOUR.txt --out run" >&2
   exit 1
 fi
-lines=$(wc -l < "$out/corpus.txt")
-head -n $((lines * 95 / 100)) "$out/corpus.txt" > "$out/train.txt"
-tail -n +$((lines * 95 / 100 + 1)) "$out/corpus.txt" > "$out/held-out.txt"
+awk 'NR % 20 != 0' "$out/corpus.txt" > "$out/train.txt"
+awk 'NR % 20 == 0' "$out/corpus.txt" > "$out/held-out.txt"
 
 echo; echo "== tokenizer"
 "$kiln" tokenizer train --data "$out/train.txt" --vocab-size 1024 --out "$out/tokenizer.json"

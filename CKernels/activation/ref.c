@@ -1,17 +1,8 @@
-// The plain loops, for fp32 and fp64: this file includes itself once for each.
+// The plain loops, for fp32 and fp64.
 #ifndef REAL
-#include "core/internal.h"
 #include "random/philox.h"
-
-#define REAL float
-#define REF(name) name##_f32
-#include "ref.c"
-#undef REAL
-#undef REF
-#define REAL double
-#define REF(name) name##_f64
-#include "ref.c"
-
+#define KILN_REFERENCE "activation/ref.c"
+#include "core/reference.h"
 #else
 
 // Below it every activation is 0, where the formulas give -infinity * 0.

@@ -1,20 +1,8 @@
-// The plain loops, for fp32 and fp64: this file includes itself once for each.
+// The plain loops, for fp32 and fp64.
 #ifndef REAL
-#include "core/internal.h"
 #include "simd/half.h"
-
-#define REAL float
-#define REF(name) name##_f32
-#define NARROW(x) (x)
-#include "ref.c"
-#undef REAL
-#undef REF
-#undef NARROW
-#define REAL double
-#define REF(name) name##_f64
-#define NARROW(x) kiln__f32_odd_from_f64(x)
-#include "ref.c"
-
+#define KILN_REFERENCE "elementwise/ref.c"
+#include "core/reference.h"
 #else
 
 static void REF(add)(void *y_, const void *a_, const void *b_, int64_t n) {
@@ -48,7 +36,8 @@ static void REF(from_half)(void *y_, const uint16_t *x, kiln_dtype half, int64_t
 static void REF(to_half)(uint16_t *y, const void *x_, kiln_dtype half, int64_t n) {
   const REAL *x = x_;
   for (int64_t i = 0; i < n; i++) {
-    y[i] = half == KILN_BF16 ? kiln__bf16_from_f32(NARROW(x[i])) : kiln__f16_from_f32(NARROW(x[i]));
+    float narrow = kiln__f32_odd_from_f64(x[i]);
+    y[i] = half == KILN_BF16 ? kiln__bf16_from_f32(narrow) : kiln__f16_from_f32(narrow);
   }
 }
 

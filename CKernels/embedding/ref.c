@@ -1,16 +1,7 @@
-// The plain loops, for fp32 and fp64: this file includes itself once for each.
+// The plain loops, for fp32 and fp64.
 #ifndef REAL
-#include "core/internal.h"
-
-#define REAL float
-#define REF(name) name##_f32
-#include "ref.c"
-#undef REAL
-#undef REF
-#define REAL double
-#define REF(name) name##_f64
-#include "ref.c"
-
+#define KILN_REFERENCE "embedding/ref.c"
+#include "core/reference.h"
 #else
 
 static void REF(fwd)(const kiln__embedding_args *a, int64_t c, int64_t begin, int64_t end) {

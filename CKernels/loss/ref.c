@@ -1,16 +1,7 @@
-// The plain loops, for fp32 and fp64: this file includes itself once for each.
+// The plain loops, for fp32 and fp64.
 #ifndef REAL
-#include "core/internal.h"
-
-#define REAL float
-#define REF(name) name##_f32
-#include "ref.c"
-#undef REAL
-#undef REF
-#define REAL double
-#define REF(name) name##_f64
-#include "ref.c"
-
+#define KILN_REFERENCE "loss/ref.c"
+#include "core/reference.h"
 #else
 
 static REAL REF(row)(const kiln__loss_args *a, REAL *d, const REAL *x, int32_t target) {

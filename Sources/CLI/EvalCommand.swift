@@ -56,11 +56,12 @@ struct EvalCommand: ParsableCommand {
     let evaluator = try Evaluator(
       loaded.model, batch: batch, time: time, context: kernels, store: loaded.store)
     let evaluation = try evaluator.evaluate(corpus, limit: batches)
-    if json { try Terminal.print(json: evaluation) } else { Terminal.print(table: rows(evaluation)) }
+    if json { try Terminal.print(json: evaluation) } else { Terminal.print(table: rows(evaluation, unigram: corpus.byteEntropy(decodedBy: loaded.tokenizer))) }
   }
 
-  private func rows(_ evaluation: Evaluation) -> [(name: String, value: String)] {
-    let bits = evaluation.bitsPerByte.map { [("bits per byte", String(format: "%.4f", $0))] } ?? []
+  private func rows(_ evaluation: Evaluation, unigram: Double?) -> [(name: String, value: String)] {
+    let limit = unigram.map { String(format: " (byte frequencies alone: %.4f)", $0) } ?? ""
+    let bits = evaluation.bitsPerByte.map { [("bits per byte", String(format: "%.4f", $0) + limit)] } ?? []
     return [
       ("loss", String(format: "%.4f", evaluation.loss)), ("perplexity", String(format: "%.3f", evaluation.perplexity)),
     ] + bits + [("tokens", "\(evaluation.tokens)"), ("batches", "\(evaluation.batches)")]

@@ -16,5 +16,5 @@ extension KilnError {
   }
 
   /// The same error with what it is about put in front.
-  func about(_ subject: String) -> KilnError { KilnError(kind, "\(subject): \(message)", hint: hint) }
+  public func about(_ subject: String) -> KilnError { KilnError(kind, "\(subject): \(message)", hint: hint) }
 }

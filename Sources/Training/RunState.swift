@@ -34,9 +34,13 @@ struct RunState {
   /// resumed, from its beginning until there is a checkpoint.
   static func begin(_ out: URL, _ configuration: TrainingConfiguration) throws(KilnError) {
     let temporary = out.deletingLastPathComponent().appendingPathComponent(".\(out.lastPathComponent).partial")
-    try Folder.create(temporary)
-    try AtomicFile.write(Data(configuration.json.utf8), to: temporary.appendingPathComponent(configurationName))
-    try Folder.rename(temporary, to: out)
+    do throws(KilnError) {
+      try Folder.create(temporary)
+      try AtomicFile.write(Data(configuration.json.utf8), to: temporary.appendingPathComponent(configurationName))
+      try Folder.rename(temporary, to: out)
+    } catch {
+      throw error.about("--out '\(out.path)' cannot be made")
+    }
   }
 
   static let configurationName = "run.json"

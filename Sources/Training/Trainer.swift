@@ -142,15 +142,16 @@ public final class Trainer {
     var tokens = point?.state.tokensSeen ?? 0
     for index in firstStep..<max(steps ?? .max, firstStep) {
       var metrics = try trainOnce(index, &tokens, &clock)
-      if let evaluation = try evaluateIfDue(after: index, shouldStop: shouldStop) {
+      let done = index + 1
+      let isLast = done == steps || clock.isOver
+      if let evaluation = try evaluateIfDue(after: index, isLast: isLast, shouldStop: shouldStop) {
         metrics.evalLoss = evaluation.loss
         metrics.evalBitsPerByte = evaluation.bitsPerByte
         onEvent(.evaluated(step: index, evaluation))
       }
       try file.append(metrics)
       onEvent(.step(metrics))
-      let done = index + 1
-      let ending: Outcome? = done == steps ? .finished : shouldStop() ? .interrupted : clock.isOver ? .outOfTime : nil
+      let ending: Outcome? = done == steps ? .finished : shouldStop() ? .interrupted : isLast ? .outOfTime : nil
       if ending != nil || done % (configuration.saveEvery ?? TrainingConfiguration.defaultSaveEvery) == 0 {
         onEvent(.saved(step: done, try save(step: done, tokens: tokens)))
       }
@@ -198,10 +199,13 @@ public final class Trainer {
       hint: "nothing of this step was saved; lower --lr, or set --grad-clip, and go on from the last checkpoint")
   }
 
-  private func evaluateIfDue(after index: Int, shouldStop: () -> Bool) throws(KilnError) -> Evaluation? {
+  /// Evaluates every so many steps and after the last one.
+  private func evaluateIfDue(
+    after index: Int, isLast: Bool, shouldStop: () -> Bool
+  ) throws(KilnError) -> Evaluation? {
     guard let evaluator, let corpus = inputs.evalCorpus else { return nil }
     let every = configuration.evalEvery ?? steps.map { max(1, $0 / 10) } ?? 100
-    guard (index + 1) % every == 0 || index + 1 == steps else { return nil }
+    guard (index + 1) % every == 0 || isLast else { return nil }
     do throws(KilnError) {
       return try evaluator.evaluate(corpus, shouldStop: shouldStop)
     } catch {
