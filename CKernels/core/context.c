@@ -118,7 +118,9 @@ kiln_status kiln__options(kiln_context *ctx, void *out, size_t size, const void 
   if (!given) return KILN_OK;
   uint32_t theirs;
   memcpy(&theirs, given, sizeof theirs);
-  if (theirs < sizeof theirs) return kiln__fail(ctx, KILN_ERR_OPTION, "the options' first field, their size, is %u", theirs);
+  if (theirs < sizeof theirs) {
+    return kiln__fail(ctx, KILN_ERR_OPTION, "the options' first field, their size, is %u", theirs);
+  }
   memcpy(out, given, (size_t)kiln__min((int64_t)theirs, (int64_t)size));
   return KILN_OK;
 }

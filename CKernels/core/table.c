@@ -29,7 +29,8 @@ bool kiln_isa_available(kiln_isa isa) {
 static kiln_status no_row(char *error, size_t size, const char *wanted) {
   int at = snprintf(error, size, "context_create: instruction set %s is not available here; there are", wanted);
   for (int i = 0; i < ROWS; i++) {
-    if (rows[i]->available() && at > 0 && (size_t)at < size) at += snprintf(error + at, size - (size_t)at, " %s", rows[i]->name);
+    if (!rows[i]->available() || at < 0 || (size_t)at >= size) continue;
+    at += snprintf(error + at, size - (size_t)at, " %s", rows[i]->name);
   }
   return KILN_ERR_ISA;
 }

@@ -63,7 +63,9 @@ kiln_status kiln__check(kiln_context *ctx, const char *name, const kiln_tensor *
   if (t->rank < 0 || t->rank > KILN_MAX_RANK) {
     return kiln__fail(ctx, KILN_ERR_SHAPE, "%s has rank %d, outside 0...%d", name, t->rank, KILN_MAX_RANK);
   }
-  if (t->offset < 0) return kiln__fail(ctx, KILN_ERR_STRIDE, "%s has the negative offset %lld", name, (long long)t->offset);
+  if (t->offset < 0) {
+    return kiln__fail(ctx, KILN_ERR_STRIDE, "%s has the negative offset %lld", name, (long long)t->offset);
+  }
   int64_t last = 0, count = 1;
   for (int i = 0; i < t->rank; i++) {
     int64_t extent = t->shape[i], span;

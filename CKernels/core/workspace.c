@@ -64,7 +64,9 @@ void kiln__scratch_release(kiln_context *ctx, size_t mark) {
 
 kiln_status kiln_context_set_workspace(kiln_context *ctx, void *data, size_t bytes) {
   KILN_TRY(kiln__begin(ctx, "context_set_workspace"));
-  if ((uintptr_t)data % KILN_ALIGNMENT) return kiln__fail(ctx, KILN_ERR_OPTION, "data is not %d-byte aligned", KILN_ALIGNMENT);
+  if ((uintptr_t)data % KILN_ALIGNMENT) {
+    return kiln__fail(ctx, KILN_ERR_OPTION, "data is not %d-byte aligned", KILN_ALIGNMENT);
+  }
   size_t peak = ctx->workspace.peak;
   kiln__workspace_end(&ctx->workspace);
   ctx->workspace.peak = peak;

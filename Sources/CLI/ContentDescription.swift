@@ -5,7 +5,11 @@ import Kiln
 
 struct ContentDescription {
   enum Value {
-    case text(String), count(Int), bytes(Int), real(Double), flag(Bool)
+    case text(String)
+    case count(Int)
+    case bytes(Int)
+    case real(Double)
+    case flag(Bool)
   }
 
   struct TensorRow: Encodable {
@@ -57,7 +61,8 @@ struct ContentDescription {
   private mutating func addRun(_ url: URL, isFinished: Bool) throws(KilnError) {
     let point = try TrainingConfiguration.resume(url)
     facts += [
-      ("kind", .text(isFinished ? "run, finished" : "run")), ("checkpoint", .text(point.folder?.lastPathComponent ?? "none yet")),
+      ("kind", .text(isFinished ? "run, finished" : "run")),
+      ("checkpoint", .text(point.folder?.lastPathComponent ?? "none yet")),
       ("steps done", .count(point.state.step)), ("tokens seen", .count(point.state.tokensSeen)),
       ("data", .text(point.configuration.data.joined(separator: " "))),
       ("optimizer", .text(point.configuration.optimizer.rawValue)), ("lr", .real(point.configuration.peakRate)),

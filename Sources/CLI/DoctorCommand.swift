@@ -82,7 +82,8 @@ struct DoctorCommand: ParsableCommand {
     var place = folder
     while !FileManager.default.fileExists(atPath: place.path), place.path != "/" { place.deleteLastPathComponent() }
     let isWritable = FileManager.default.isWritableFile(atPath: place.path)
-    return Check("cache", folder.path + (isWritable ? "" : " cannot be written: text is tokenised anew each time"),
+    return Check(
+      "cache", folder.path + (isWritable ? "" : " cannot be written: text is tokenised anew each time"),
       isProblem: !isWritable)
   }
 
@@ -110,7 +111,8 @@ private enum KernelCheck {
   /// max |c - reference| for c = a b, a [37, 53] and b [53, 29] with elements in -1 ..< 1.
   static func largestDifference(between context: Context, and reference: Context) throws(KilnError) -> Float {
     let (m, n, k) = (37, 29, 53)
-    let a = try Tensor(zeros: [m, k]), b = try Tensor(zeros: [k, n])
+    let a = try Tensor(zeros: [m, k])
+    let b = try Tensor(zeros: [k, n])
     try reference.randomUniform(a, -1..<1, key: RandomKey(seed: 1))
     try reference.randomUniform(b, -1..<1, key: RandomKey(seed: 2))
     let results = try [context, reference].map { (context) throws(KilnError) in

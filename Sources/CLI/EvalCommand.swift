@@ -56,7 +56,11 @@ struct EvalCommand: ParsableCommand {
     let evaluator = try Evaluator(
       loaded.model, batch: batch, time: time, context: kernels, store: loaded.store)
     let evaluation = try evaluator.evaluate(corpus, limit: batches)
-    if json { try Terminal.print(json: evaluation) } else { Terminal.print(table: rows(evaluation, unigram: corpus.byteEntropy(decodedBy: loaded.tokenizer))) }
+    if json {
+      try Terminal.print(json: evaluation)
+    } else {
+      Terminal.print(table: rows(evaluation, unigram: corpus.byteEntropy(decodedBy: loaded.tokenizer)))
+    }
   }
 
   private func rows(_ evaluation: Evaluation, unigram: Double?) -> [(name: String, value: String)] {

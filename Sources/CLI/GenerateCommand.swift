@@ -113,10 +113,11 @@ struct StreamedText {
 extension ModelConfiguration {
   /// The tokens that end a text, as far as the vocabulary has them.
   fileprivate var endTokens: [Int32] {
-    let tokens = switch self {
-    case .gpt2(let configuration): configuration.eosTokens
-    case .llama(let configuration): configuration.eosTokens
-    }
+    let tokens =
+      switch self {
+      case .gpt2(let configuration): configuration.eosTokens
+      case .llama(let configuration): configuration.eosTokens
+      }
     return tokens.filter { (0..<vocabularySize).contains($0) }.map { Int32($0) }
   }
 }

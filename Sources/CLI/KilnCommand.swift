@@ -53,7 +53,8 @@ struct KilnCommand: ParsableCommand {
 
   /// The command as it was called, without its arguments: `kiln tokenizer train`.
   private static var calledCommand: String {
-    var names = ["kiln"], children = configuration.subcommands
+    var names = ["kiln"]
+    var children = configuration.subcommands
     for argument in CommandLine.arguments.dropFirst() {
       guard let child = children.first(where: { $0._commandName == argument }) else { break }
       names.append(argument)

@@ -54,7 +54,8 @@ public final class Graph {
     do throws(KilnError) {
       outputTypes = try operation.outputs(for: inputs.map(\.type))
     } catch {
-      throw KilnError(error.kind, "\(scope.isEmpty ? "" : scope + ": ")\(operation.label): \(error.message)", hint: error.hint)
+      throw KilnError(
+        error.kind, "\(scope.isEmpty ? "" : scope + ": ")\(operation.label): \(error.message)", hint: error.hint)
     }
     let outputs = outputTypes.map { append($0, .node(nodes.count)) }
     nodes.append(Node(operation: operation, inputs: inputs, outputs: outputs, scope: scope))

@@ -31,7 +31,9 @@ extension Operation {
   public var sharing: [Sharing] { [] }
   public var mutated: [Int] { [] }
   public var isEager: Bool { false }
-  public func recomputation(of output: Int, node: Node) -> (operation: any Operation, inputs: [Value], output: Int)? { nil }
+  public func recomputation(of output: Int, node: Node) -> (operation: any Operation, inputs: [Value], output: Int)? {
+    nil
+  }
 
   /// For operations that nothing is differentiated through: updates, gradients, decoding.
   public func pullback(_ pull: Pullback) throws(KilnError) -> [Value?] {
@@ -62,8 +64,12 @@ public struct Sharing: Sendable {
   public let input: Int
   public let kind: Kind
 
-  public static func allowed(_ output: Int, _ input: Int) -> Sharing { Sharing(output: output, input: input, kind: .allowed) }
-  public static func continues(_ output: Int, _ input: Int) -> Sharing { Sharing(output: output, input: input, kind: .continues) }
+  public static func allowed(_ output: Int, _ input: Int) -> Sharing {
+    Sharing(output: output, input: input, kind: .allowed)
+  }
+  public static func continues(_ output: Int, _ input: Int) -> Sharing {
+    Sharing(output: output, input: input, kind: .continues)
+  }
 }
 
 /// Floating-point operations (a multiply and an add are two) and bytes moved at least.

@@ -15,9 +15,12 @@ enum Placement {
     var offsets = [Int](repeating: 0, count: blocks.count)
     var placed: [Int] = []  // block indices by offset
     var total = 0
-    let largestFirst = blocks.indices.sorted { (-blocks[$0].size, blocks[$0].start, $0) < (-blocks[$1].size, blocks[$1].start, $1) }
+    let largestFirst = blocks.indices.sorted {
+      (-blocks[$0].size, blocks[$0].start, $0) < (-blocks[$1].size, blocks[$1].start, $1)
+    }
     for index in largestFirst {
-      let block = blocks[index], size = rounded(block.size)
+      let block = blocks[index]
+      let size = rounded(block.size)
       guard size > 0 else { continue }
       var best: (offset: Int, slack: Int)?
       var free = 0
@@ -41,7 +44,8 @@ enum Placement {
       change[block.start, default: 0] += rounded(block.size)
       change[block.end + 1, default: 0] -= rounded(block.size)
     }
-    var now = 0, peak = 0
+    var now = 0
+    var peak = 0
     for step in change.keys.sorted() {
       now += change[step, default: 0]
       peak = max(peak, now)

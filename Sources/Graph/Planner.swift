@@ -13,7 +13,8 @@ public struct Planner {
     var groups = Groups(graph, order, lifetimes)
     groups.share()
 
-    var blocks: [Block] = [], blockOfRoot: [Int: Int] = [:]
+    var blocks: [Block] = []
+    var blockOfRoot: [Int: Int] = [:]
     for (root, span) in groups.arenaSpans() {
       blockOfRoot[root] = blocks.count
       blocks.append(Block(size: graph.types[root].byteCount, start: span.lowerBound, end: span.upperBound))
@@ -45,7 +46,8 @@ public struct Planner {
     func empty(_ values: [Value]) -> [Tensor] { values.map { Tensor($0.shape, $0.type.dtype, in: nil) } }
     return try context.measuringWorkspace { () throws(KilnError) in
       do throws(KilnError) {
-        try node.operation.run(in: StepContext(context: context), inputs: empty(node.inputs), outputs: empty(node.outputs))
+        try node.operation.run(
+          in: StepContext(context: context), inputs: empty(node.inputs), outputs: empty(node.outputs))
       } catch {
         throw KilnError(error.kind, "\(node.scope): \(error.message)", hint: error.hint)
       }
@@ -103,9 +105,12 @@ private struct Groups {
       let node = graph.nodes[index]
       var taken: Set<Int> = []  // a place is given to one output only
       for sharing in node.operation.sharing {
-        let input = node.inputs[sharing.input], output = node.outputs[sharing.output]
+        let input = node.inputs[sharing.input]
+        let output = node.outputs[sharing.output]
         guard parent[output.id] == output.id else { continue }
-        if isFree(input, after: time, at: node, for: sharing), taken.insert(root(input.id)).inserted, input.type == output.type {
+        if isFree(input, after: time, at: node, for: sharing), taken.insert(root(input.id)).inserted,
+          input.type == output.type
+        {
           parent[output.id] = root(input.id)
         } else if sharing.kind == .continues {
           copies[index, default: []].append((input, output))

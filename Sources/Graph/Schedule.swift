@@ -7,8 +7,8 @@ enum Schedule {
   /// is complete, unless the updates wait for a value that needs all gradients, such as the scale of clipping.
   static func order(of graph: Graph, outputs: [Value]) -> [Int] {
     let live = liveNodes(of: graph, outputs: outputs)
-    var position: [Int: Int] = [:]        // of the nodes placed so far, by node
-    var lastReader: [Int: Int] = [:]      // of persistent values, by value
+    var position: [Int: Int] = [:]  // of the nodes placed so far, by node
+    var lastReader: [Int: Int] = [:]  // of persistent values, by value
     for index in live {
       let node = graph.nodes[index]
       guard node.operation.isEager else {
@@ -18,7 +18,9 @@ enum Schedule {
       }
       var earliest = -1
       for (place, input) in node.inputs.enumerated() {
-        if case .node(let producer) = graph.sources[input.id] { earliest = max(earliest, position[producer] ?? producer) }
+        if case .node(let producer) = graph.sources[input.id] {
+          earliest = max(earliest, position[producer] ?? producer)
+        }
         if node.operation.mutated.contains(place) { earliest = max(earliest, lastReader[input.id] ?? -1) }
       }
       position[index] = earliest

@@ -93,7 +93,9 @@ public final class Session {
       let sum = try Tensor(zeros: [], .float64)
       try context.sumSquares(sum, output)
       guard !sum.scalar.isFinite else { continue }
-      throw KilnError(.numerics, "\(node.scope.isEmpty ? "" : node.scope + ": ")\(node.operation.label) gave a result that is not finite")
+      throw KilnError(
+        .numerics,
+        "\(node.scope.isEmpty ? "" : node.scope + ": ")\(node.operation.label) gave a result that is not finite")
     }
   }
 }

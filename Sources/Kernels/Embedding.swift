@@ -11,7 +11,8 @@ extension Context {
   }
 
   /// dtable[ids[i]] += dy[i]; see `kiln_embedding_bwd`.
-  public func embeddingBackward(_ dtable: Tensor, _ dy: Tensor, ids: Tensor, accumulate: Bool = false) throws(KilnError) {
+  public func embeddingBackward(_ dtable: Tensor, _ dy: Tensor, ids: Tensor, accumulate: Bool = false) throws(KilnError)
+  {
     try call(dtable, dy, ids) { p in
       var o = kiln_embedding_defaults()
       o.accumulate = accumulate ? 1 : 0

@@ -45,7 +45,9 @@ extension Context {
   }
 
   /// See `kiln_rope_bwd`.
-  public func ropeBackward(_ dx: Tensor, _ dy: Tensor, positions: Tensor, _ frequencies: RotaryFrequencies) throws(KilnError) {
+  public func ropeBackward(_ dx: Tensor, _ dy: Tensor, positions: Tensor, _ frequencies: RotaryFrequencies)
+    throws(KilnError)
+  {
     try call(dx, dy, positions) { p in
       var o = frequencies.options
       return kiln_rope_bwd(handle, p[0], p[1], p[2], &o)

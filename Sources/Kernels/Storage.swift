@@ -1,7 +1,7 @@
 #if canImport(Glibc)
-import Glibc
+  import Glibc
 #elseif canImport(Darwin)
-import Darwin
+  import Darwin
 #endif
 
 /// A run of bytes that tensors are views of: memory of its own, or memory that somebody else keeps alive.
@@ -15,11 +15,13 @@ public final class Storage: @unchecked Sendable {
   /// Pages of zeros, which take memory only when they are first touched. Large ones ask for huge pages.
   public init(byteCount: Int) throws(KilnError) {
     let length = max(byteCount, 1)
-    guard let base = mmap(nil, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), base != MAP_FAILED else {
-      throw KilnError(.memory, "\(byteCount) bytes of memory could not be had", hint: "use a smaller model, batch or context")
+    guard let base = mmap(nil, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), base != MAP_FAILED
+    else {
+      throw KilnError(
+        .memory, "\(byteCount) bytes of memory could not be had", hint: "use a smaller model, batch or context")
     }
     #if os(Linux)
-    if length >= 2 << 20 { madvise(base, length, MADV_HUGEPAGE) }
+      if length >= 2 << 20 { madvise(base, length, MADV_HUGEPAGE) }
     #endif
     self.base = base
     self.byteCount = byteCount

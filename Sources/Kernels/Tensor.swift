@@ -128,10 +128,14 @@ public struct Tensor: Sendable {
     tensor.dtype = dtype.code
     tensor.rank = Int32(shape.rank)
     withUnsafeMutableBytes(of: &tensor.shape) { raw in
-      for (index, extent) in shape.extents.enumerated() { raw.storeBytes(of: Int64(extent), toByteOffset: index * 8, as: Int64.self) }
+      for (index, extent) in shape.extents.enumerated() {
+        raw.storeBytes(of: Int64(extent), toByteOffset: index * 8, as: Int64.self)
+      }
     }
     withUnsafeMutableBytes(of: &tensor.strides) { raw in
-      for (index, stride) in strides.enumerated() { raw.storeBytes(of: Int64(stride), toByteOffset: index * 8, as: Int64.self) }
+      for (index, stride) in strides.enumerated() {
+        raw.storeBytes(of: Int64(stride), toByteOffset: index * 8, as: Int64.self)
+      }
     }
     return tensor
   }

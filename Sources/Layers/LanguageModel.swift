@@ -30,7 +30,8 @@ extension LanguageModel {
     let names = Self.inputNames
     let tokens = graph.input(names.tokens, TensorType([batch, time], .int32))
     let targets = graph.input(names.targets, TensorType([batch, time], .int32))
-    let x = try hidden(tokens, positions: graph.input(names.positions, TensorType([time], .int32)), mode: mode, cache: nil)
+    let x = try hidden(
+      tokens, positions: graph.input(names.positions, TensorType([time], .int32)), mode: mode, cache: nil)
     let trains = mode != .inference
     return try graph.scope("loss") { () throws(KilnError) in
       let operation = LinearCrossEntropy(trainsInput: trains, trainsWeight: trains)

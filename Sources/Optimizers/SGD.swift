@@ -45,7 +45,8 @@ private struct SGDUpdate: Operation {
   func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
     guard inputs[0].storage != nil else { return }
     try step.context.sgd(
-      inputs[0], momentum: rule.momentum > 0 ? inputs[4] : nil, inputs[1], lr: inputs[2].scalar, momentum: rule.momentum,
+      inputs[0], momentum: rule.momentum > 0 ? inputs[4] : nil, inputs[1], lr: inputs[2].scalar,
+      momentum: rule.momentum,
       nesterov: rule.nesterov, weightDecay: weightDecay, gradientScale: inputs[3].scalar)
   }
 }

@@ -48,7 +48,9 @@ public final class Evaluator {
     _ corpus: Corpus, limit: Int? = nil, shouldStop: () -> Bool = { false }
   ) throws(KilnError) -> Evaluation {
     let windows = try EvaluationWindows(corpus, context: time, batch: batch)
-    var total = 0.0, tokens = 0, batches = 0
+    var total = 0.0
+    var tokens = 0
+    var batches = 0
     for index in 0..<min(windows.count, limit ?? .max) {
       guard !shouldStop() else { throw KilnError(.interrupted, "the evaluation was interrupted") }
       let batch = windows[index]

@@ -14,7 +14,9 @@ public struct Sampling: Sendable, Hashable {
   public var seed: UInt64
 
   public init(temperature: Double = 0, topK: Int? = nil, topP: Double = 1, seed: UInt64 = 0) throws(KilnError) {
-    guard temperature >= 0, temperature.isFinite else { throw KilnError(.argument, "temperature \(temperature) is not >= 0") }
+    guard temperature >= 0, temperature.isFinite else {
+      throw KilnError(.argument, "temperature \(temperature) is not >= 0")
+    }
     if let topK, topK < 1 { throw KilnError(.argument, "top-k is \(topK), not at least 1") }
     guard topP > 0, topP <= 1 else { throw KilnError(.argument, "top-p \(topP) is not in 0 < p <= 1") }
     self.temperature = temperature
@@ -36,7 +38,11 @@ public struct Sampling: Sendable, Hashable {
     if topP < 1 {
       let limit = topP * weights.reduce(0, +)
       var sum = 0.0
-      let kept = (weights.firstIndex { weight in sum += weight; return sum >= limit } ?? weights.count - 1) + 1
+      let kept =
+        (weights.firstIndex { weight in
+          sum += weight
+          return sum >= limit
+        } ?? weights.count - 1) + 1
       weights = Array(weights.prefix(kept))
     }
     var remaining = draw * weights.reduce(0, +)
@@ -62,10 +68,13 @@ public final class Generator {
 
   /// The tokens after `prompt`, at most `count`; fewer where the model's context is full or `shouldStop` says so.
   public func generate(
-    after prompt: [Int32], count: Int, sampling: Sampling, onToken: (Int32) -> Void = { _ in }, shouldStop: (Int32) -> Bool = { _ in false }
+    after prompt: [Int32], count: Int, sampling: Sampling, onToken: (Int32) -> Void = { _ in },
+    shouldStop: (Int32) -> Bool = { _ in false }
   ) throws(KilnError) -> [Int32] {
     let configuration = model.configuration
-    guard !prompt.isEmpty else { throw KilnError(.argument, "the prompt is empty", hint: "give at least one token to continue") }
+    guard !prompt.isEmpty else {
+      throw KilnError(.argument, "the prompt is empty", hint: "give at least one token to continue")
+    }
     for token in prompt where token < 0 || Int(token) >= configuration.vocabularySize {
       throw KilnError(.argument, "token \(token) is outside the vocabulary of \(configuration.vocabularySize)")
     }
@@ -104,7 +113,9 @@ private final class Decoder {
   private let logits: Value
   private let time: Int
 
-  init(_ model: any LanguageModel, time: Int, capacity: Int, _ context: Context, _ store: ParameterStore) throws(KilnError) {
+  init(_ model: any LanguageModel, time: Int, capacity: Int, _ context: Context, _ store: ParameterStore)
+    throws(KilnError)
+  {
     let graph = Graph()
     let configuration = model.configuration
     let cache = KVCache(capacity: capacity, width: configuration.kvHeads * configuration.headWidth, in: graph)

@@ -16,7 +16,9 @@ public struct MemoryForecast: Sendable, Hashable {
   init(_ plans: [Plan], evaluation: Plan?) {
     let all = plans + [evaluation].compactMap { $0 }
     let parameters = Set(all.flatMap(\.parameters))
-    func bytes(_ role: Parameter.Role) -> Int { parameters.filter { $0.role == role }.reduce(0) { $0 + $1.type.byteCount } }
+    func bytes(_ role: Parameter.Role) -> Int {
+      parameters.filter { $0.role == role }.reduce(0) { $0 + $1.type.byteCount }
+    }
     weights = bytes(.weight)
     gradients = bytes(.gradient)
     states = bytes(.state)

@@ -11,7 +11,8 @@ public enum ModelFiles {
   public static func open(_ path: String) throws(KilnError) -> (model: any LanguageModel, files: PretrainedDirectory) {
     let url = URL(fileURLWithPath: path)
     guard FileManager.default.fileExists(atPath: path) else {
-      throw KilnError(.file, "'\(path)' does not exist", hint: "--model takes a directory with config.json and model.safetensors")
+      throw KilnError(
+        .file, "'\(path)' does not exist", hint: "--model takes a directory with config.json and model.safetensors")
     }
     let files = try PretrainedDirectory(url)
     let configuration = try ModelConfiguration(json: try files.contents(of: "config.json"))
@@ -39,11 +40,13 @@ public enum ModelFiles {
   /// Fills the store from the files. Every parameter must be there with its shape, and every tensor must be one that the
   /// model knows.
   public static func load(
-    _ model: any LanguageModel, from files: PretrainedDirectory, into store: ParameterStore, access: Access, context: Context
+    _ model: any LanguageModel, from files: PretrainedDirectory, into store: ParameterStore, access: Access,
+    context: Context
   ) throws(KilnError) {
     var unused = Set(files.tensors.keys)
     for parameter in model.parameters {
-      guard let name = names(for: parameter.name).first(where: { files.tensors[$0] != nil }), let stored = files.tensors[name]
+      guard let name = names(for: parameter.name).first(where: { files.tensors[$0] != nil }),
+        let stored = files.tensors[name]
       else {
         throw KilnError(
           .format, "tensor '\(parameter.name)' is missing from '\(files.folder.path)'",
@@ -73,7 +76,8 @@ public enum ModelFiles {
   ) throws(KilnError) {
     try AtomicFile.write(model.configuration.json(), to: folder.appendingPathComponent("config.json"))
     try tokenizer.save(to: folder)
-    try SafetensorsWriter.writeModel(model.parameters.map(description), in: folder, contents: contents(of: model.parameters, in: store))
+    try SafetensorsWriter.writeModel(
+      model.parameters.map(description), in: folder, contents: contents(of: model.parameters, in: store))
   }
 
   static func description(_ parameter: Parameter) -> TensorDescription {
@@ -97,7 +101,8 @@ public enum ModelFiles {
   /// A tensor that looks into the mapped file.
   static func mappedTensor(_ stored: StoredTensor) throws(KilnError) -> Tensor {
     guard let dtype = stored.type.dtype else {
-      throw KilnError(.unsupported, "tensor '\(stored.name)' is of type \(stored.type.rawValue), which Kiln does not compute with")
+      throw KilnError(
+        .unsupported, "tensor '\(stored.name)' is of type \(stored.type.rawValue), which Kiln does not compute with")
     }
     let storage = stored.withBytes { span in
       span.withUnsafeBytes { Storage(borrowing: $0, owner: stored.file) }
@@ -126,7 +131,8 @@ public func nearest(to name: String, among candidates: some Sequence<String>) ->
 
 /// Levenshtein's edit distance.
 private func distance(_ a: String, _ b: String) -> Int {
-  let a = Array(a.utf8), b = Array(b.utf8)
+  let a = Array(a.utf8)
+  let b = Array(b.utf8)
   var row = Array(0...b.count)
   for (i, x) in a.enumerated() {
     var diagonal = row[0]

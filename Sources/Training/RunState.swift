@@ -73,7 +73,8 @@ extension TrainingConfiguration {
   /// Where a run can go on: its newest intact checkpoint, or its beginning if it has none.
   public static func resume(_ out: URL) throws(KilnError) -> ResumePoint {
     guard FileManager.default.fileExists(atPath: out.path) else {
-      throw KilnError(.file, "'\(out.path)' does not exist", hint: "--resume takes the --out directory of an earlier run")
+      throw KilnError(
+        .file, "'\(out.path)' does not exist", hint: "--resume takes the --out directory of an earlier run")
     }
     guard let found = try RunState.directory(of: out).latest() else { return try restart(out) }
     let folder = found.checkpoint.folder
@@ -111,11 +112,13 @@ extension TrainingConfiguration {
 
   /// Refuses a configuration that differs from the one a checkpoint was made with, naming both values.
   func checkResumable(from old: TrainingConfiguration) throws(KilnError) {
-    let mine = values(), theirs = old.values()
+    let mine = values()
+    let theirs = old.values()
     for key in Set(mine.keys).union(theirs.keys).subtracting(Self.mayDiffer).sorted() where mine[key] != theirs[key] {
       let flag = key.reduce(into: "--") { $0 += $1.isUppercase ? "-" + $1.lowercased() : String($1) }
       throw KilnError(
-        .argument, "\(flag) is \(mine[key] ?? "the default"), but the run was started with \(theirs[key] ?? "the default")",
+        .argument,
+        "\(flag) is \(mine[key] ?? "the default"), but the run was started with \(theirs[key] ?? "the default")",
         hint: "leave \(flag) out to go on, or start anew with another --out")
     }
   }

@@ -113,7 +113,9 @@ public final class Trainer {
     guard let point, let old = try? JSONDecoder().decode(NumericPlan.self, from: Data(point.state.numericPlan.utf8)),
       old != plan
     else { return [] }
-    return ["the run was started on \(old.device)/\(old.isa) and goes on on \(plan.device)/\(plan.isa): the last bits may differ"]
+    return [
+      "the run was started on \(old.device)/\(old.isa) and goes on on \(plan.device)/\(plan.isa): the last bits may differ"
+    ]
   }
 
   /// When weights are updated: "immediate" or "deferred".

@@ -75,7 +75,8 @@ extension TrainingConfiguration {
   /// The learning rate over the steps; the warm-up is a tenth of them, at most 100, unless given (20 in a run that time
   /// ends, whose schedule follows the clock).
   func rates(steps: Int?) throws(KilnError) -> Schedule {
-    try Schedule(schedule, peak: peakRate, warmup: warmup ?? steps.map { min(100, $0 / 10) } ?? 20, steps: steps ?? .max)
+    try Schedule(
+      schedule, peak: peakRate, warmup: warmup ?? steps.map { min(100, $0 / 10) } ?? 20, steps: steps ?? .max)
   }
 
   /// The configuration of a new model whose vocabulary has at least `vocabulary` tokens.
@@ -87,7 +88,9 @@ extension TrainingConfiguration {
         .argument, "--vocab-size \(size) is smaller than the tokenizer's vocabulary of \(vocabulary)",
         hint: "leave --vocab-size out, or give at least \(vocabulary)")
     }
-    let width = width ?? 256, layers = layers ?? 4, heads = heads ?? max(1, width / 64)
+    let width = width ?? 256
+    let layers = layers ?? 4
+    let heads = heads ?? max(1, width / 64)
     let context = context ?? Self.defaultContext
     let end = endOfText.map { [Int($0)] } ?? []
     switch arch ?? .gpt2 {
@@ -98,7 +101,8 @@ extension TrainingConfiguration {
       return .gpt2(
         try GPT2Configuration(
           vocabularySize: size, contextLength: context, width: width, layers: layers, heads: heads, hidden: hidden,
-          residualDropout: dropout, embeddingDropout: dropout, attentionDropout: 0, bosToken: end.first, eosTokens: end))
+          residualDropout: dropout, embeddingDropout: dropout, attentionDropout: 0, bosToken: end.first, eosTokens: end)
+      )
     case .llama:
       return .llama(
         try LlamaConfiguration(
@@ -133,23 +137,31 @@ extension TrainingConfiguration {
 
   /// Refuses what cannot be meant, one clear line each.
   public func validate() throws(KilnError) {
-    guard !data.isEmpty else { throw KilnError(.argument, "no data was given", hint: "name text files with --data FILE...") }
+    guard !data.isEmpty else {
+      throw KilnError(.argument, "no data was given", hint: "name text files with --data FILE...")
+    }
     let positive: [(String, Int?)] = [
       ("layers", layers), ("heads", heads), ("kv-heads", kvHeads), ("width", width), ("hidden", hidden),
       ("vocab-size", vocabSize), ("context", context), ("batch", batch), ("micro-batch", microBatch), ("steps", steps),
       ("keep", keep), ("save-every", saveEvery), ("eval-every", evalEvery),
     ]
     for (flag, value) in positive {
-      if let value, value < 1 { throw KilnError(.argument, "--\(flag) is \(value)", hint: "give a number of at least 1") }
+      if let value, value < 1 {
+        throw KilnError(.argument, "--\(flag) is \(value)", hint: "give a number of at least 1")
+      }
     }
     for (flag, value) in [("epochs", epochs), ("max-time", maxTime)] {
       if let value, !(value > 0 && value.isFinite) { throw KilnError(.argument, "--\(flag) is \(value), not positive") }
     }
     for (flag, value) in [("lr", lr), ("weight-decay", weightDecay), ("grad-clip", gradClip)] {
-      if let value, !(value >= 0 && value.isFinite) { throw KilnError(.argument, "--\(flag) is \(value), not a number >= 0") }
+      if let value, !(value >= 0 && value.isFinite) {
+        throw KilnError(.argument, "--\(flag) is \(value), not a number >= 0")
+      }
     }
     guard (0..<1).contains(dropout) else { throw KilnError(.argument, "--dropout is \(dropout), not in 0 ..< 1") }
-    guard betas.count == 2 else { throw KilnError(.argument, "--betas takes two numbers, not \(betas.count)", hint: "such as 0.9,0.95") }
+    guard betas.count == 2 else {
+      throw KilnError(.argument, "--betas takes two numbers, not \(betas.count)", hint: "such as 0.9,0.95")
+    }
     if let warmup, warmup < 0 { throw KilnError(.argument, "--warmup is \(warmup)") }
     if let microBatch, batch % microBatch != 0 {
       throw KilnError(.argument, "--batch \(batch) is not a multiple of --micro-batch \(microBatch)")

@@ -54,7 +54,8 @@ final class TrainingStep {
       let clear = Graph()
       for parameter in model.parameters { try clear.record(Clear(), [clear[Self.buffer(of: parameter)]]) }
       plans = [
-        try planner.plan(graph, outputs: [loss] + sums.values.sorted { $0.id < $1.id }), try planner.plan(update, outputs: [norm]),
+        try planner.plan(graph, outputs: [loss] + sums.values.sorted { $0.id < $1.id }),
+        try planner.plan(update, outputs: [norm]),
         try planner.plan(clear, outputs: []),
       ]
       updateSession = try Session(plans[1], context: context, store: store)

@@ -10,42 +10,57 @@ struct LayoutTests {
   }
 
   @Test func tensorsAndContexts() {
-    pin(kiln_tensor.self, size: 120, [
-      (\.data, 0), (\.offset, 8), (\.dtype, 16), (\.rank, 20), (\.shape, 24), (\.strides, 72),
-    ])
+    pin(
+      kiln_tensor.self, size: 120,
+      [
+        (\.data, 0), (\.offset, 8), (\.dtype, 16), (\.rank, 20), (\.shape, 24), (\.strides, 72),
+      ])
     pin(kiln_context_options.self, size: 16, [(\.size, 0), (\.device, 4), (\.isa, 8), (\.threads, 12)])
     #expect(KILN_MAX_RANK == 6)
   }
 
   @Test func optionsOfOperations() {
     pin(kiln_activation_options.self, size: 8, [(\.size, 0), (\.kind, 4)])
-    pin(kiln_dropout_options.self, size: 32, [(\.size, 0), (\.probability, 4), (\.seed, 8), (\.step, 16), (\.site, 24)])
+    pin(
+      kiln_dropout_options.self, size: 32, [(\.size, 0), (\.probability, 4), (\.seed, 8), (\.step, 16), (\.site, 24)])
     pin(kiln_attention_options.self, size: 12, [(\.size, 0), (\.causal, 4), (\.scale, 8)])
     pin(kiln_attention_saved.self, size: 40, [(\.q, 0), (\.k, 8), (\.v, 16), (\.o, 24), (\.lse, 32)])
     pin(kiln_embedding_options.self, size: 8, [(\.size, 0), (\.accumulate, 4)])
-    pin(kiln_gemm_options.self, size: 48, [
-      (\.size, 0), (\.transpose_a, 4), (\.transpose_b, 8), (\.accumulate, 12), (\.activation, 16), (\.alpha, 20),
-      (\.bias, 24), (\.residual, 32), (\.preactivation, 40),
-    ])
+    pin(
+      kiln_gemm_options.self, size: 48,
+      [
+        (\.size, 0), (\.transpose_a, 4), (\.transpose_b, 8), (\.accumulate, 12), (\.activation, 16), (\.alpha, 20),
+        (\.bias, 24), (\.residual, 32), (\.preactivation, 40),
+      ])
     pin(kiln_bias_options.self, size: 8, [(\.size, 0), (\.accumulate, 4)])
-    pin(kiln_cross_entropy_options.self, size: 24, [
-      (\.size, 0), (\.ignore, 4), (\.scale, 8), (\.accumulate_dw, 12), (\.losses, 16),
-    ])
-    pin(kiln_norm_options.self, size: 16, [
-      (\.size, 0), (\.eps, 4), (\.accumulate_dx, 8), (\.accumulate_params, 12),
-    ])
+    pin(
+      kiln_cross_entropy_options.self, size: 24,
+      [
+        (\.size, 0), (\.ignore, 4), (\.scale, 8), (\.accumulate_dw, 12), (\.losses, 16),
+      ])
+    pin(
+      kiln_norm_options.self, size: 16,
+      [
+        (\.size, 0), (\.eps, 4), (\.accumulate_dx, 8), (\.accumulate_params, 12),
+      ])
     pin(kiln_random_options.self, size: 24, [(\.size, 0), (\.site, 4), (\.seed, 8), (\.step, 16)])
-    pin(kiln_rope_options.self, size: 48, [
-      (\.size, 0), (\.scaling, 4), (\.base, 8), (\.factor, 16), (\.low_freq_factor, 24), (\.high_freq_factor, 32),
-      (\.original_context, 40),
-    ])
-    pin(kiln_sgd_options.self, size: 40, [
-      (\.size, 0), (\.nesterov, 4), (\.lr, 8), (\.momentum, 16), (\.weight_decay, 24), (\.grad_scale, 32),
-    ])
-    pin(kiln_adam_options.self, size: 64, [
-      (\.size, 0), (\.decoupled, 4), (\.step, 8), (\.lr, 16), (\.beta1, 24), (\.beta2, 32), (\.eps, 40),
-      (\.weight_decay, 48), (\.grad_scale, 56),
-    ])
+    pin(
+      kiln_rope_options.self, size: 48,
+      [
+        (\.size, 0), (\.scaling, 4), (\.base, 8), (\.factor, 16), (\.low_freq_factor, 24), (\.high_freq_factor, 32),
+        (\.original_context, 40),
+      ])
+    pin(
+      kiln_sgd_options.self, size: 40,
+      [
+        (\.size, 0), (\.nesterov, 4), (\.lr, 8), (\.momentum, 16), (\.weight_decay, 24), (\.grad_scale, 32),
+      ])
+    pin(
+      kiln_adam_options.self, size: 64,
+      [
+        (\.size, 0), (\.decoupled, 4), (\.step, 8), (\.lr, 16), (\.beta1, 24), (\.beta2, 32), (\.eps, 40),
+        (\.weight_decay, 48), (\.grad_scale, 56),
+      ])
   }
 
   @Test func numbers() {
@@ -105,7 +120,8 @@ struct LayoutTests {
     options.size = 16  // up to and with lr
     options.lr = 0.25
     options.momentum = .nan
-    var weight: Float = 1, gradient: Float = 1
+    var weight: Float = 1
+    var gradient: Float = 1
     let status = withUnsafeMutablePointer(to: &weight) { w in
       withUnsafeMutablePointer(to: &gradient) { g in
         var views = [kiln_tensor_dense(w, KILN_F32, 0, nil), kiln_tensor_dense(g, KILN_F32, 0, nil)]

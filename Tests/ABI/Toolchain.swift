@@ -30,7 +30,8 @@ enum Toolchain {
 
   /// Runs a program; its exit status and all that it printed.
   static func run(_ program: String, _ arguments: [String]) throws -> (status: Int32, output: String) {
-    let process = Process(), pipe = Pipe()
+    let process = Process()
+    let pipe = Pipe()
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
     process.arguments = [program] + arguments
     process.standardOutput = pipe
@@ -63,10 +64,12 @@ enum Toolchain {
   static func build(_ source: URL, compiler: String?) throws -> URL {
     _ = try library.get()
     let program = folder.appendingPathComponent(source.deletingPathExtension().lastPathComponent)
-    try check(compiler, strict + [
-      "-O1", "-I\(package.path)/include", source.path, "-o", program.path, "-L\(folder.path)",
-      "-Wl,-rpath,\(folder.path)", "-lkiln", "-lm",
-    ])
+    try check(
+      compiler,
+      strict + [
+        "-O1", "-I\(package.path)/include", source.path, "-o", program.path, "-L\(folder.path)",
+        "-Wl,-rpath,\(folder.path)", "-lkiln", "-lm",
+      ])
     return program
   }
 }

@@ -64,7 +64,8 @@ import Testing
     try expectFailure(["generate", "--model", "model", "--prompt", "a", "--top-p", "0"], "top-p 0.0")
     try expectFailure(["generate", "--model", "model", "--prompt", "a", "--max-tokens", "0"], "--max-tokens is 0")
 
-    let weights = try kiln.read("model/model.safetensors"), configuration = try kiln.read("model/config.json")
+    let weights = try kiln.read("model/model.safetensors")
+    let configuration = try kiln.read("model/config.json")
     try kiln.write(weights.prefix(weights.count / 2), to: "model/model.safetensors")
     try expectFailure(eval, "is not a valid safetensors file")
     try kiln.write(weights, to: "model/model.safetensors")

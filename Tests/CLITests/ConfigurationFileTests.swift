@@ -29,8 +29,11 @@ import Testing
     #expect(file.status == 0, "\(file.errors)")
     #expect(file.output.hasPrefix("finished 3 steps"))
     let flags = try kiln.run(
-      ["train", "--data", "text.txt", "--betas", "0.8,0.9", "--lr", "2e-3", "--grad-clip", "0", "--steps", "3", "--out",
-        "flags"] + tinyModel)
+      [
+        "train", "--data", "text.txt", "--betas", "0.8,0.9", "--lr", "2e-3", "--grad-clip", "0", "--steps", "3",
+        "--out",
+        "flags",
+      ] + tinyModel)
     #expect(flags.status == 0, "\(flags.errors)")
     #expect(flags.output.contains("immediate"))
     #expect(try kiln.read("file/model.safetensors") == kiln.read("flags/model.safetensors"))

@@ -9,8 +9,10 @@ private let trained: Result<Kiln, any Error> = Result {
   atexit { if let folder = try? trained.get().folder { try? FileManager.default.removeItem(at: folder) } }
   try kiln.write(sampleText, to: "text.txt")
   let result = try kiln.run(
-    ["train", "--data", "text.txt", "--eval-data", "text.txt", "--eval-every", "3", "--out", "run", "--steps", "6",
-      "--schedule", "constant"] + tinyModel)
+    [
+      "train", "--data", "text.txt", "--eval-data", "text.txt", "--eval-every", "3", "--out", "run", "--steps", "6",
+      "--schedule", "constant",
+    ] + tinyModel)
   #expect(result.status == 0, "\(result.errors)")
   #expect(result.output.contains("step 1/6"))
   #expect(result.output.contains("finished 6 steps"))

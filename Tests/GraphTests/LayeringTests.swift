@@ -11,7 +11,9 @@ struct LayeringTests {
     "Data": ["KilnKernels"],
     "Checkpoints": ["KilnKernels"],
     "Training": ["KilnKernels", "KilnGraph", "KilnLayers", "KilnOptimizers", "KilnData", "KilnCheckpoints"],
-    "Kiln": ["KilnKernels", "KilnGraph", "KilnLayers", "KilnOptimizers", "KilnData", "KilnCheckpoints", "KilnTraining"],
+    "Kiln": [
+      "KilnKernels", "KilnGraph", "KilnLayers", "KilnOptimizers", "KilnData", "KilnCheckpoints", "KilnTraining",
+    ],
     "CLI": ["Kiln"],
   ]
 
@@ -19,7 +21,8 @@ struct LayeringTests {
     .deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("Sources")
 
   private func files(_ module: String) -> [URL] {
-    let all = FileManager.default.enumerator(at: Self.sources.appendingPathComponent(module), includingPropertiesForKeys: nil)
+    let all = FileManager.default.enumerator(
+      at: Self.sources.appendingPathComponent(module), includingPropertiesForKeys: nil)
     return (all?.allObjects as? [URL] ?? []).filter { $0.pathExtension == "swift" }
   }
 
@@ -33,13 +36,17 @@ struct LayeringTests {
     let found = files(module)
     #expect(!found.isEmpty)
     for file in found {
-      for match in try String(contentsOf: file, encoding: .utf8).matches(of: /(?m)^(?:@\w+ )?(?:public )?import (Kiln\w*|CKernels)/) {
+      for match in try String(contentsOf: file, encoding: .utf8).matches(
+        of: /(?m)^(?:@\w+ )?(?:public )?import (Kiln\w*|CKernels)/)
+      {
         #expect(allowed.contains(String(match.1)), "\(file.lastPathComponent) imports \(match.1)")
       }
     }
   }
 
-  @Test(arguments: allowed.keys.filter { $0 != "Kernels" }.sorted()) func noUnsafePointersInSignatures(_ module: String) throws {
+  @Test(arguments: allowed.keys.filter { $0 != "Kernels" }.sorted()) func noUnsafePointersInSignatures(_ module: String)
+    throws
+  {
     for file in files(module) {
       for match in try String(contentsOf: file, encoding: .utf8).matches(of: /(?m)^.*public .*Unsafe\w*Pointer.*$/) {
         Issue.record("\(module)/\(file.lastPathComponent): \(match.0)")

@@ -1,13 +1,15 @@
-@testable import KilnGraph
 import KilnTestSupport
 import Testing
+
+@testable import KilnGraph
 
 struct PlacementTests {
   /// Blocks as a training step has them: sizes of a few classes, lifetimes nested and short.
   private func blocks(seed: UInt64, count: Int) -> [Block] {
     let numbers = pseudoRandom(3 * count, seed: seed).map { ($0 + 1) / 2 }
     return (0..<count).map { index in
-      let start = Int(numbers[3 * index] * 200), length = Int(numbers[3 * index + 1] * numbers[3 * index + 1] * 80)
+      let start = Int(numbers[3 * index] * 200)
+      let length = Int(numbers[3 * index + 1] * numbers[3 * index + 1] * 80)
       return Block(size: 1 << Int(6 + numbers[3 * index + 2] * 10), start: start, end: start + length)
     }
   }
@@ -28,7 +30,9 @@ struct PlacementTests {
   }
 
   @Test func reusesWhatIsFree() {
-    let blocks = [Block(size: 640, start: 0, end: 1), Block(size: 640, start: 2, end: 3), Block(size: 64, start: 0, end: 3)]
+    let blocks = [
+      Block(size: 640, start: 0, end: 1), Block(size: 640, start: 2, end: 3), Block(size: 64, start: 0, end: 3),
+    ]
     #expect(Placement.place(blocks).size == 704)
   }
 }

@@ -30,7 +30,8 @@ struct PlanTests {
   }
 
   @Test func sharingMemoryChangesNothing() throws {
-    let kept = try run(keepingAll: true), shared = try run(keepingAll: false)
+    let kept = try run(keepingAll: true)
+    let shared = try run(keepingAll: false)
     #expect(kept.values == shared.values)
     #expect(kept.values.contains { $0 != 0 })
     #expect(shared.input == pseudoRandom(32, seed: 3).map { Float($0) }, "an input was written over")
@@ -39,12 +40,14 @@ struct PlanTests {
 
   @Test func shapesThatDoNotFitAreNamed() throws {
     let graph = Graph()
-    let x = graph.input("x", TensorType([4, 8])), w = graph[Parameter("w", [9, 3])]
+    let x = graph.input("x", TensorType([4, 8]))
+    let w = graph[Parameter("w", [9, 3])]
     let error = #expect(throws: KilnError.self) {
       try graph.scope("layer") { () throws(KilnError) in try graph.record(Project(transposedWeight: false), [x, w]) }
     }
     #expect(error?.kind == .shape)
-    #expect(error?.message == "layer: Project: inner dimensions differ: x is float32[4, 8], the weight is float32[9, 3]")
+    #expect(
+      error?.message == "layer: Project: inner dimensions differ: x is float32[4, 8], the weight is float32[9, 3]")
   }
 
   @Test func aFaultIsFoundWhereItBegins() throws {
@@ -53,7 +56,8 @@ struct PlanTests {
     let x = graph.input("x", TensorType([4]))
     let y = try graph.scope("first") { () throws(KilnError) in try graph.record(Activate(.silu), [x])[0] }
     let z = try graph.scope("second") { () throws(KilnError) in try graph.record(Add(), [y, y])[0] }
-    let session = try Session(try Planner(context: context).plan(graph, outputs: [z]), context: context, store: ParameterStore())
+    let session = try Session(
+      try Planner(context: context).plan(graph, outputs: [z]), context: context, store: ParameterStore())
     session.input("x")?.copy(from: [1, 2, .nan, 4] as [Float])
     try session.run()
     let error = #expect(throws: KilnError.self) { try session.run(checking: true) }

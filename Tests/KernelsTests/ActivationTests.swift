@@ -88,17 +88,21 @@ struct ActivationTests {
   }
 
   @Test func inPlace() {
-    let values = pseudoRandom(100, seed: 5), more = pseudoRandom(100, seed: 6)
+    let values = pseudoRandom(100, seed: 5)
+    let more = pseudoRandom(100, seed: 6)
     for isa in TestContext.availableISAs {
       let context = TestContext(isa: isa)
       var options = Self.options(KILN_ACT_GELU_ERF)
-      let apart = TestTensor([100]), x = TestTensor([100], values: values)
+      let apart = TestTensor([100])
+      let x = TestTensor([100], values: values)
       _ = withPointers([apart.view, x.view]) { kiln_activation_fwd(context.handle, $0[0], $0[1], &options) }
       _ = withPointers([x.view]) { kiln_activation_fwd(context.handle, $0[0], $0[0], &options) }
       #expect(x.bits == apart.bits)
 
-      let dgate = TestTensor([100]), dup = TestTensor([100])
-      let gate = TestTensor([100], values: values), up = TestTensor([100], values: more)
+      let dgate = TestTensor([100])
+      let dup = TestTensor([100])
+      let gate = TestTensor([100], values: values)
+      let up = TestTensor([100], values: more)
       let dy = TestTensor([100], values: more)
       _ = withPointers([dgate.view, dup.view, dy.view, gate.view, up.view]) {
         kiln_swiglu_bwd(context.handle, $0[0], $0[1], $0[2], $0[3], $0[4])
@@ -119,7 +123,9 @@ struct ActivationTests {
     bad.outputs[0] = .init([3, 4], isDouble: true)
     bad.expectFailure(KILN_ERR_DTYPE, "y is f64, not f32")
 
-    let context = TestContext(), x = TestTensor([3, 4]), y = TestTensor([3, 4])
+    let context = TestContext()
+    let x = TestTensor([3, 4])
+    let y = TestTensor([3, 4])
     var transposed = x.view
     transposed.strides.0 = 1
     transposed.strides.1 = 3

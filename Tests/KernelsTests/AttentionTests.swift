@@ -189,7 +189,8 @@ struct AttentionTests {
 
   @Test func packedViews() {
     let shape = AttentionShape(b: 2, tq: 7, tk: 7, h: 4, group: 2, d: 8, causal: true)
-    let heads = shape.h + 2 * shape.hkv, packed = [shape.b, shape.tq, heads * shape.d]
+    let heads = shape.h + 2 * shape.hkv
+    let packed = [shape.b, shape.tq, heads * shape.d]
     func parts(_ tensor: kiln_tensor) -> [kiln_tensor] {
       [(0, shape.h), (shape.h, shape.hkv), (shape.h + shape.hkv, shape.hkv)].map {
         Self.part(tensor, first: $0.0, count: $0.1, d: shape.d)

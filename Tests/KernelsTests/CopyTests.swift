@@ -23,7 +23,8 @@ struct CopyTests {
     _ x: [T], _ from: kiln_dtype, _ to: kiln_dtype, as: U.Type, zero: U, isa: kiln_isa = KILN_ISA_BEST
   ) -> [U] {
     let context = TestContext(isa: isa)
-    var x = x, y = [U](repeating: zero, count: x.count)
+    var x = x
+    var y = [U](repeating: zero, count: x.count)
     let status = x.withUnsafeMutableBytes { source in
       y.withUnsafeMutableBytes { target in
         withPointers([
@@ -52,7 +53,9 @@ struct CopyTests {
   }()
 
   static func bf16(_ x: Float) -> UInt16 {
-    let bits = x.bitPattern, lower = bits >> 16, rest = bits & 0xFFFF
+    let bits = x.bitPattern
+    let lower = bits >> 16
+    let rest = bits & 0xFFFF
     return UInt16(truncatingIfNeeded: rest > 0x8000 || (rest == 0x8000 && lower & 1 == 1) ? lower + 1 : lower)
   }
 
@@ -150,8 +153,10 @@ struct CopyTests {
   static func checkCopy(
     _ shape: [Int], _ sy: [Int], _ sx: [Int], _ to: kiln_dtype, _ from: kiln_dtype, threads: Int = 1
   ) {
-    let yAt = offsets(shape, sy), xAt = offsets(shape, sx)
-    let ySize = kiln_dtype_size(to), xSize = kiln_dtype_size(from)
+    let yAt = offsets(shape, sy)
+    let xAt = offsets(shape, sx)
+    let ySize = kiln_dtype_size(to)
+    let xSize = kiln_dtype_size(from)
     let context = TestContext(threads: threads)
     withMemory(xAt, xSize) { x in
       for (index, at) in xAt.enumerated() { store(code(index, from), x, at, xSize) }
@@ -170,7 +175,8 @@ struct CopyTests {
 
   @Test(arguments: 0..<layouts.count) func everyLayoutAndType(layout: Int) {
     let (shape, sy, sx) = Self.layouts[layout]
-    let pairs: [(kiln_dtype, kiln_dtype)] = shape.reduce(1, *) > 1000
+    let pairs: [(kiln_dtype, kiln_dtype)] =
+      shape.reduce(1, *) > 1000
       ? [(KILN_F32, KILN_F32), (KILN_BF16, KILN_F32), (KILN_F32, KILN_F16)]
       : Self.floating.flatMap { to in Self.floating.map { (to, $0) } } + Self.integers.map { ($0, $0) }
     for (to, from) in pairs { Self.checkCopy(shape, sy, sx, to, from) }
@@ -178,7 +184,8 @@ struct CopyTests {
   }
 
   @Test(arguments: floating + integers) func fills(dtype: kiln_dtype) {
-    let context = TestContext(), size = kiln_dtype_size(dtype)
+    let context = TestContext()
+    let size = kiln_dtype_size(dtype)
     for (shape, strides, _) in Self.layouts {
       let at = Self.offsets(shape, strides)
       Self.withMemory(at, size) { y in
@@ -212,7 +219,10 @@ struct CopyTests {
   }
 
   @Test func refusesWhatDoesNotFit() {
-    let context = TestContext(), f = TestTensor([2, 3]), g = TestTensor([3, 2]), i = TestTensor([2, 3], KILN_I32)
+    let context = TestContext()
+    let f = TestTensor([2, 3])
+    let g = TestTensor([3, 2])
+    let i = TestTensor([2, 3], KILN_I32)
     #expect(withPointers([f.view, g.view]) { kiln_copy(context.handle, $0[0], $0[1]) } == KILN_ERR_SHAPE)
     #expect(context.lastError == "copy: shapes differ: y is [2, 3], x is [3, 2]")
     #expect(withPointers([f.view, i.view]) { kiln_copy(context.handle, $0[0], $0[1]) } == KILN_ERR_DTYPE)

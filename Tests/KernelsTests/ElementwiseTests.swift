@@ -29,7 +29,8 @@ struct ElementwiseTests {
   }
 
   @Test func addsInPlace() {
-    let context = TestContext(), a = TestTensor([33], values: pseudoRandom(33, seed: 1))
+    let context = TestContext()
+    let a = TestTensor([33], values: pseudoRandom(33, seed: 1))
     #expect(withPointers([a.view]) { kiln_add(context.handle, $0[0], $0[0], $0[0]) } == KILN_OK)
     #expect(a.values == pseudoRandom(33, seed: 1).map { 2 * $0 })
   }
@@ -73,14 +74,18 @@ struct ElementwiseTests {
     bad.expectFailure(KILN_ERR_DTYPE, "out is f32, not f64")
     bad.outputs = [.init([2], isDouble: true)]
     bad.expectFailure(KILN_ERR_SHAPE, "out is [2], not one element")
-    let context = TestContext(), out = TestTensor([1], KILN_F64), rows = TestTensor([2, 3], layout: .strided)
+    let context = TestContext()
+    let out = TestTensor([1], KILN_F64)
+    let rows = TestTensor([2, 3], layout: .strided)
     let status = withPointers([out.view, rows.view]) { kiln_sum_squares(context.handle, $0[0], $0[1], false) }
     #expect(status == KILN_ERR_STRIDE)
   }
 
   /// 9 blocks of 4096 elements, 8 bytes each, in whole cache lines; nothing is written.
   @Test func asksForItsScratch() {
-    let context = TestContext(), x = TestTensor([35_000]), out = TestTensor([1], KILN_F64)
+    let context = TestContext()
+    let x = TestTensor([35_000])
+    let out = TestTensor([1], KILN_F64)
     kiln_context_set_query(context.handle, true)
     #expect(withPointers([out.view, x.view]) { kiln_sum_squares(context.handle, $0[0], $0[1], false) } == KILN_OK)
     #expect(kiln_context_workspace_peak(context.handle) == 128)

@@ -106,8 +106,10 @@ struct EmbeddingTests {
   }
 
   @Test func writesNothingOnABadId() {
-    let context = TestContext(), values = pseudoRandom(20, seed: 3)
-    let dtable = TestTensor([4, 5], values: values), dy = TestTensor([2, 5], values: pseudoRandom(10, seed: 4))
+    let context = TestContext()
+    let values = pseudoRandom(20, seed: 3)
+    let dtable = TestTensor([4, 5], values: values)
+    let dy = TestTensor([2, 5], values: pseudoRandom(10, seed: 4))
     let ids = TestTensor([2], KILN_I32, values: [0, 4])
     let status = withPointers([dtable.view, dy.view, ids.view]) {
       kiln_embedding_bwd(context.handle, $0[0], $0[1], $0[2], nil)

@@ -179,7 +179,8 @@ struct GemmTests {
   /// dA = alpha dC B^T, dB = alpha A^T dC, dbias = the sums of dC's columns: the products that training makes of one.
   @Test func gradients() {
     let forward = Product(7, 9, 11).with { ($0.bias, $0.alpha) = (true, 0.5) }
-    let a = forward.kernelCase.inputs[0], b = forward.kernelCase.inputs[1]
+    let a = forward.kernelCase.inputs[0]
+    let b = forward.kernelCase.inputs[1]
     forward.kernelCase.checkGradient(wrt: [0, 1, 2]) { upstream, _ in
       KernelCase(
         "gemm backward", inputs: [upstream, a, b],

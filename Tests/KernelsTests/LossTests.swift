@@ -70,7 +70,8 @@ struct LossTests {
 
   /// 170 rows of GPT-2's vocabulary are cut into two blocks of 85: the same as two calls, the second accumulating.
   @Test func blocksOfRows() {
-    let (v, c, half) = (50257, 2, 85), context = TestContext(threads: 2)
+    let (v, c, half) = (50257, 2, 85)
+    let context = TestContext(threads: 2)
     let whole = Self.linear(2 * half, v, c)
     let expected = whole.run(context, KILN_F32)
     func part(_ rows: Range<Int>, accumulateInto start: [Double]?) -> [TestTensor] {
@@ -131,7 +132,8 @@ struct LossTests {
           withPointers(outputs + inputs) { p in
             var options = Self.options(scale: 0.5)
             let (x, w, targets) = (p[p.count - 3], p[p.count - 2], p[p.count - 1])
-            let dx = wantsDx ? p[1] : nil, dw = wantsDw ? p[wantsDx ? 2 : 1] : nil
+            let dx = wantsDx ? p[1] : nil
+            let dw = wantsDw ? p[wantsDx ? 2 : 1] : nil
             return kiln_linear_cross_entropy(context, p[0], dx, dw, x, w, targets, &options)
           }
         }

@@ -22,12 +22,16 @@ struct NormTests {
     }
   }
 
-  static func layerBackward(rows: [Int], _ c: Int, accumulate: Bool = false, upstream: KernelCase.Operand? = nil) -> KernelCase {
+  static func layerBackward(rows: [Int], _ c: Int, accumulate: Bool = false, upstream: KernelCase.Operand? = nil)
+    -> KernelCase
+  {
     let start: ([Int]) -> [Double]? = { shape in accumulate ? pseudoRandom(shape.reduce(1, *), seed: 8) : nil }
     return KernelCase(
       "layer_norm_bwd \(rows) \(c) accumulate \(accumulate)",
       inputs: [upstream ?? .real(rows + [c], seed: 4), .real(rows + [c], seed: 1), .real([c], seed: 2)],
-      outputs: [.init(rows + [c], initial: start(rows + [c])), .init([c], initial: start([c])), .init([c], initial: start([c]))]
+      outputs: [
+        .init(rows + [c], initial: start(rows + [c])), .init([c], initial: start([c])), .init([c], initial: start([c])),
+      ]
     ) { context, outputs, inputs in
       withPointers(outputs + inputs) { p in
         var options = options(accumulate: accumulate)
@@ -38,7 +42,8 @@ struct NormTests {
 
   static func rmsForward(rows: [Int], _ c: Int) -> KernelCase {
     KernelCase(
-      "rms_norm_fwd \(rows) \(c)", inputs: [.real(rows + [c], seed: 1), .real([c], seed: 2)], outputs: [.init(rows + [c])]
+      "rms_norm_fwd \(rows) \(c)", inputs: [.real(rows + [c], seed: 1), .real([c], seed: 2)],
+      outputs: [.init(rows + [c])]
     ) { context, outputs, inputs in
       withPointers(outputs + inputs) { kiln_rms_norm_fwd(context, $0[0], $0[1], $0[2], nil) }
     }

@@ -133,7 +133,10 @@ struct OptimTests {
     sgdFails("momentum is 1, not in [0, 1)") { $0.momentum = 1 }
     sgdFails("weight_decay is inf") { $0.weight_decay = .infinity }
     sgdFails("grad_scale is nan") { $0.grad_scale = .nan }
-    sgdFails("nesterov needs momentum > 0") { $0.momentum = 0; $0.nesterov = 1 }
+    sgdFails("nesterov needs momentum > 0") {
+      $0.momentum = 0
+      $0.nesterov = 1
+    }
     func adamFails(_ text: String, _ change: (inout kiln_adam_options) -> Void) {
       var options = Self.adamOptions(step: 1, decoupled: true)
       change(&options)

@@ -15,7 +15,8 @@ struct RandomTests {
     _ count: Int, _ low: Double = 0, _ high: Double = 1, _ options: kiln_random_options = options(),
     _ dtype: kiln_dtype = KILN_F32, threads: Int = 1
   ) -> [Double] {
-    let context = TestContext(threads: threads), y = TestTensor([count], dtype, layout: .misaligned)
+    let context = TestContext(threads: threads)
+    let y = TestTensor([count], dtype, layout: .misaligned)
     var options = options
     let status = withPointers([y.view]) { kiln_random_uniform(context.handle, $0[0], low, high, &options) }
     #expect(status == KILN_OK && y.guardsIntact, "\(context.lastError)")
@@ -25,7 +26,8 @@ struct RandomTests {
   static func normal(
     _ count: Int, _ mean: Double, _ std: Double, _ dtype: kiln_dtype = KILN_F32, threads: Int = 1
   ) -> [Double] {
-    let context = TestContext(threads: threads), y = TestTensor([count], dtype, layout: .misaligned)
+    let context = TestContext(threads: threads)
+    let y = TestTensor([count], dtype, layout: .misaligned)
     var options = options()
     let status = withPointers([y.view]) { kiln_random_normal(context.handle, $0[0], mean, std, &options) }
     #expect(status == KILN_OK && y.guardsIntact, "\(context.lastError)")
@@ -49,7 +51,8 @@ struct RandomTests {
 
   @Test func uniformFollowsTheElementRule() {
     let options = Self.options(seed: 0x1111_2222_3333_4444, step: 0x5555_6666_7777_8888, site: 9)
-    let single = Self.uniform(1001, -2, 6, options), double = Self.uniform(1001, -2, 6, options, KILN_F64)
+    let single = Self.uniform(1001, -2, 6, options)
+    let double = Self.uniform(1001, -2, 6, options, KILN_F64)
     var words: [UInt32] = [0, 0, 0, 0]
     for element in 0..<1001 {
       kiln_philox4x32(&words, [UInt32(element / 4), 9, 0x7777_8888, 0x5555_6666], [0x3333_4444, 0x1111_2222])
@@ -89,7 +92,7 @@ struct RandomTests {
       let moments = (1...4).map { power in
         scaled.map { value in (0..<power).reduce(1) { product, _ in product * value } }.reduce(0, +) / Double(count)
       }
-      #expect(abs(moments[0]) < 0.023)      // each within 5 standard deviations
+      #expect(abs(moments[0]) < 0.023)  // each within 5 standard deviations
       #expect(abs(moments[1] - 1) < 0.032)
       #expect(abs(moments[2]) < 0.088)
       #expect(abs(moments[3] - 3) < 0.22)
@@ -102,7 +105,8 @@ struct RandomTests {
   }
 
   @Test func sameBitsForAnyThreadCountAndLength() {
-    let values = Self.uniform(20_001), normals = Self.normal(20_001, 0, 1)
+    let values = Self.uniform(20_001)
+    let normals = Self.normal(20_001, 0, 1)
     for threads in [2, 3, 7] {
       #expect(Self.uniform(20_001, threads: threads) == values)
       #expect(Self.normal(20_001, 0, 1, threads: threads) == normals)
@@ -114,7 +118,8 @@ struct RandomTests {
   }
 
   @Test func refusesWhatDoesNotFit() {
-    let context = TestContext(), y = TestTensor([4])
+    let context = TestContext()
+    let y = TestTensor([4])
     func uniform(_ low: Double, _ high: Double) -> kiln_status {
       withPointers([y.view]) { kiln_random_uniform(context.handle, $0[0], low, high, nil) }
     }
@@ -127,7 +132,8 @@ struct RandomTests {
     }
     #expect(normal(0, -1) == KILN_ERR_OPTION && context.lastError.contains("mean 0 and standard deviation -1"))
     #expect(normal(.nan, 1) == KILN_ERR_OPTION)
-    let rows = TestTensor([2, 3], layout: .strided), integers = TestTensor([4], KILN_I32)
+    let rows = TestTensor([2, 3], layout: .strided)
+    let integers = TestTensor([4], KILN_I32)
     #expect(withPointers([rows.view]) { kiln_random_normal(context.handle, $0[0], 0, 1, nil) } == KILN_ERR_STRIDE)
     #expect(withPointers([integers.view]) { kiln_random_normal(context.handle, $0[0], 0, 1, nil) } == KILN_ERR_DTYPE)
     #expect(context.lastError == "random_normal: y is i32, not f32 or f64")

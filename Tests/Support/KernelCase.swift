@@ -39,7 +39,9 @@ public struct KernelCase {
     public var fixedLayout = false  // dense in every run
 
     /// Floating-point data; without values, pseudo-random numbers.
-    public static func real(_ shape: [Int], _ values: [Double]? = nil, seed: UInt64 = 1, scale: Double = 1, dense: Bool = false) -> Operand {
+    public static func real(
+      _ shape: [Int], _ values: [Double]? = nil, seed: UInt64 = 1, scale: Double = 1, dense: Bool = false
+    ) -> Operand {
       let count = shape.reduce(1, *)
       let data = values ?? pseudoRandom(count, seed: seed &+ UInt64(count)).map { Double(Float($0 * scale)) }
       return Operand(shape: shape, values: data, fixedLayout: dense || shape.count < 2)
@@ -81,10 +83,14 @@ public struct KernelCase {
   /// Runs once; the outputs.
   public func run(_ context: TestContext, _ dtype: kiln_dtype, _ layout: Layout = .dense) -> [TestTensor] {
     let ins = inputs.map {
-      TestTensor($0.shape, $0.isInteger ? KILN_I32 : dtype, layout: $0.fixedLayout && layout == .strided ? .misaligned : layout, values: $0.values)
+      TestTensor(
+        $0.shape, $0.isInteger ? KILN_I32 : dtype, layout: $0.fixedLayout && layout == .strided ? .misaligned : layout,
+        values: $0.values)
     }
     let outs = outputs.map {
-      TestTensor($0.shape, $0.isDouble ? KILN_F64 : dtype, layout: $0.fixedLayout && layout == .strided ? .misaligned : layout, values: $0.initial)
+      TestTensor(
+        $0.shape, $0.isDouble ? KILN_F64 : dtype, layout: $0.fixedLayout && layout == .strided ? .misaligned : layout,
+        values: $0.initial)
     }
     let status = call(context.handle, outs.map(\.view), ins.map(\.view))
     #expect(status == KILN_OK, "\(name): \(context.lastError)")
@@ -105,7 +111,9 @@ public struct KernelCase {
       for layout in Layout.allCases {
         let results = run(TestContext(isa: isa), KILN_F32, layout)
         for index in outputs.indices {
-          compare(results[index].values, plain[index], exact[index], ulps: ulps, "\(name), output \(index), isa \(isa.rawValue), \(layout)")
+          compare(
+            results[index].values, plain[index], exact[index], ulps: ulps,
+            "\(name), output \(index), isa \(isa.rawValue), \(layout)")
         }
         for threads in layout == .dense ? [2, 3, 7] : [] {
           let again = run(TestContext(isa: isa, threads: threads), KILN_F32, layout)
@@ -122,20 +130,24 @@ public struct KernelCase {
     for isa in TestContext.availableISAs {
       for layout in [Layout.dense, .strided] {
         let fast = run(TestContext(isa: isa, threads: 3), KILN_F32, layout)
-        #expect(zip(fast, plain).allSatisfy { $0.bits == $1.bits }, "\(name): not the reference's bits, isa \(isa.rawValue), \(layout)")
+        #expect(
+          zip(fast, plain).allSatisfy { $0.bits == $1.bits },
+          "\(name): not the reference's bits, isa \(isa.rawValue), \(layout)")
       }
     }
   }
 
   private func compare(_ fast: [Double], _ plain: [Double], _ exact: [Double], ulps: Double, _ label: String) {
-    var scale = 0.0, plainError = 0.0
+    var scale = 0.0
+    var plainError = 0.0
     for index in exact.indices where exact[index].isFinite {
       scale = max(scale, abs(exact[index]))
       plainError = max(plainError, abs(plain[index] - exact[index]))
     }
     let tolerance = max(2 * plainError, ulps * scale * 0x1p-24)
     for index in exact.indices {
-      let value = fast[index], truth = exact[index]
+      let value = fast[index]
+      let truth = exact[index]
       if truth.isFinite ? abs(value - truth) <= tolerance : value == truth { continue }
       Issue.record("\(label): element \(index) is \(value), not \(truth) (tolerance \(tolerance))")
       return
@@ -161,7 +173,8 @@ public struct KernelCase {
       #expect(values.contains { $0 != 0 }, "\(name): the gradient of input \(input) is all zeros")
       let probes = Swift.stride(from: 0, to: values.count, by: max(1, values.count / 24))
       for element in probes {
-        var plus = self, minus = self
+        var plus = self
+        var minus = self
         plus.inputs[input].values[element] += step
         minus.inputs[input].values[element] -= step
         let numeric = (loss(plus) - loss(minus)) / (2 * step)

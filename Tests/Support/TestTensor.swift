@@ -17,8 +17,8 @@ public final class TestTensor {
   public let shape: [Int]
   public let dtype: kiln_dtype
   private let rows: Int
-  private let pitch: Int          // elements from row to row
-  private let start: Int          // elements before row 0
+  private let pitch: Int  // elements from row to row
+  private let start: Int  // elements before row 0
   private let memory: UnsafeMutableRawPointer
   private let capacity: Int
 
@@ -96,15 +96,19 @@ public final class TestTensor {
   }
 
   private func elements<T>(_: T.Type) -> [T] {
-    let all = typed(T.self), last = shape.last ?? 1
+    let all = typed(T.self)
+    let last = shape.last ?? 1
     return Array(unsafeUninitializedCapacity: rows * last) { buffer, count in
-      for row in 0..<rows { memcpy(buffer.baseAddress! + row * last, all.baseAddress! + start + row * pitch, last * MemoryLayout<T>.stride) }
+      for row in 0..<rows {
+        memcpy(buffer.baseAddress! + row * last, all.baseAddress! + start + row * pitch, last * MemoryLayout<T>.stride)
+      }
       count = rows * last
     }
   }
 
   private func write<T>(_ values: [T], guardedBy guardValue: T) {
-    let all = typed(T.self), last = shape.last ?? 1
+    let all = typed(T.self)
+    let last = shape.last ?? 1
     all.initialize(repeating: guardValue)
     values.withUnsafeBufferPointer { buffer in
       for row in 0..<rows where last > 0 {
@@ -114,7 +118,8 @@ public final class TestTensor {
   }
 
   private func guardsIntact<T: Equatable>(_ guardValue: T) -> Bool {
-    let all = typed(T.self), last = shape.last ?? 1
+    let all = typed(T.self)
+    let last = shape.last ?? 1
     func intact(_ range: Range<Int>) -> Bool { all[range].allSatisfy { $0 == guardValue } }
     guard intact(0..<start), intact(start + rows * pitch..<capacity) else { return false }
     return pitch == last || (0..<rows).allSatisfy { intact(start + $0 * pitch + last..<start + ($0 + 1) * pitch) }

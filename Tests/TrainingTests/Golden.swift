@@ -78,7 +78,11 @@ func withTemporaryFolder<R>(_ body: (URL) throws -> R) throws -> R {
 
 /// The floats of a stored tensor.
 func floats(_ stored: StoredTensor) -> [Float] {
-  stored.withBytes { span in span.withUnsafeBytes { bytes in (0..<bytes.count / 4).map { bytes.loadUnaligned(fromByteOffset: $0 * 4, as: Float.self) } } }
+  stored.withBytes { span in
+    span.withUnsafeBytes { bytes in
+      (0..<bytes.count / 4).map { bytes.loadUnaligned(fromByteOffset: $0 * 4, as: Float.self) }
+    }
+  }
 }
 
 /// The largest difference, relative to the largest element.

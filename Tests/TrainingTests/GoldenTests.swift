@@ -19,7 +19,8 @@ struct GoldenTests {
     try ModelFiles.load(model, from: files, into: store, access: .copied, context: context)
 
     let graph = Graph()
-    let batch = golden.runs[0].batch, time = golden.context
+    let batch = golden.runs[0].batch
+    let time = golden.context
     let loss = try model.loss(in: graph, batch: batch, time: time, mode: .training(dropout: 0))
     let gradients = try graph.gradients(of: [(loss, graph.unit)], for: model.parameters)
     #expect(gradients.count == model.parameters.count)
@@ -71,13 +72,19 @@ struct GoldenTests {
       try trainer.run(onEvent: { if case .step(let step) = $0 { metrics.append(step) } })
       #expect(metrics.count == run.loss.count)
       for (step, loss, norm) in zip(metrics, zip(run.loss, run.gradNorm)).map({ ($0, $1.0, $1.1) }) {
-        #expect(abs(step.loss / loss - 1) < 1e-4, "\(name), \(run.testDescription), step \(step.step): loss \(step.loss), not \(loss)")
-        #expect(abs(step.gradNorm / norm - 1) < 1e-4, "\(name), \(run.testDescription), step \(step.step): norm \(step.gradNorm), not \(norm)")
+        #expect(
+          abs(step.loss / loss - 1) < 1e-4,
+          "\(name), \(run.testDescription), step \(step.step): loss \(step.loss), not \(loss)")
+        #expect(
+          abs(step.gradNorm / norm - 1) < 1e-4,
+          "\(name), \(run.testDescription), step \(step.step): norm \(step.gradNorm), not \(norm)")
       }
     }
   }
 
-  @Test(arguments: Golden.names, devices) func greedyGenerationTokenForToken(_ name: String, _ device: Context.Device) throws {
+  @Test(arguments: Golden.names, devices) func greedyGenerationTokenForToken(_ name: String, _ device: Context.Device)
+    throws
+  {
     let golden = try Golden.load(name)
     let (model, files) = try ModelFiles.open(Golden.folder(name).path)
     let context = try Context(device: device, threads: 2)

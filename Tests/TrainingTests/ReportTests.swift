@@ -168,14 +168,16 @@ import Testing
     #expect(ChartScale.steps([0, 599]).ticks.map(\.value) == [0, 100, 200, 300, 400, 500])
     #expect(ChartScale.steps([0, 2]).ticks.map(\.label) == ["0", "1", "2"])
     #expect(ChartScale.steps([7]).ticks.map(\.label) == ["7"])
-    #expect(ChartScale.steps([100_000, 150_000]).ticks.map(\.label) == ["100k", "110k", "120k", "130k", "140k", "150k"])
+    #expect(
+      ChartScale.steps([100_000, 150_000]).ticks.map(\.label) == ["100k", "110k", "120k", "130k", "140k", "150k"])
   }
 
   @Test func normsOfManyDecadesGetALogarithmicAxis() {
     let wide = ChartScale.logarithmicIfWide([0.5, 80])
     #expect(wide.ticks.map(\.label) == ["1", "10"])
     #expect(abs(wide.position((0.5 * 80).squareRoot()) - 0.5) < 1e-12)
-    #expect(ChartScale.logarithmicIfWide([1e-5, 1]).ticks.map(\.label) == ["1e-5", "1e-4", "0.001", "0.01", "0.1", "1"])
+    #expect(
+      ChartScale.logarithmicIfWide([1e-5, 1]).ticks.map(\.label) == ["1e-5", "1e-4", "0.001", "0.01", "0.1", "1"])
     #expect(ChartScale.logarithmicIfWide([0.5, 40]).ticks.map(\.label).first == "0")
     #expect(ChartScale.logarithmicIfWide([0, 1e4]).ticks.map(\.label).first == "0")
   }
@@ -183,16 +185,18 @@ import Testing
 
 @Suite struct FormattingTests {
   @Test func countsAndRates() {
-    #expect([0, 7, 999, 1000, 1249, 12_400, 123_456, 999_600, 4_915_200].map { formatCount($0) }
-      == ["0", "7", "999", "1k", "1.2k", "12.4k", "123k", "1M", "4.9M"])
+    #expect(
+      [0, 7, 999, 1000, 1249, 12_400, 123_456, 999_600, 4_915_200].map { formatCount($0) }
+        == ["0", "7", "999", "1k", "1.2k", "12.4k", "123k", "1M", "4.9M"])
     #expect(formatRate(3.14) == "3.1 tokens/s")
     #expect(formatRate(1234) == "1.2k tokens/s")
     #expect(formatRate(.nan) == "– tokens/s")
   }
 
   @Test func bytes() {
-    #expect([0, 512, 1536, 1 << 20, 1_395_864_371, 1 << 30 - 1, Int.max].map { formatBytes($0) }
-      == ["0 B", "512 B", "1.5 KiB", "1 MiB", "1.3 GiB", "1 GiB", "8388608 TiB"])
+    #expect(
+      [0, 512, 1536, 1 << 20, 1_395_864_371, 1 << 30 - 1, Int.max].map { formatBytes($0) }
+        == ["0 B", "512 B", "1.5 KiB", "1 MiB", "1.3 GiB", "1 GiB", "8388608 TiB"])
   }
 
   @Test func durations() {
@@ -202,8 +206,9 @@ import Testing
   }
 
   @Test func reals() {
-    #expect([0, 1.4816, 12.3456, 0.0123456, 3e-4, -2.5, 1.25e9, .nan].map { formatReal($0) }
-      == ["0", "1.482", "12.35", "0.01235", "3e-4", "-2.5", "1.25e9", "–"])
+    #expect(
+      [0, 1.4816, 12.3456, 0.0123456, 3e-4, -2.5, 1.25e9, .nan].map { formatReal($0) }
+        == ["0", "1.482", "12.35", "0.01235", "3e-4", "-2.5", "1.25e9", "–"])
   }
 }
 

@@ -21,7 +21,8 @@ struct TrainerTests {
   }
 
   private func train(
-    _ configuration: TrainingConfiguration, out: URL, resuming point: ResumePoint? = nil, threads: Int = 2, stopAfter: Int = .max
+    _ configuration: TrainingConfiguration, out: URL, resuming point: ResumePoint? = nil, threads: Int = 2,
+    stopAfter: Int = .max
   ) throws -> [StepMetrics] {
     let trainer = try Trainer(configuration, out: out, resuming: point, options: Trainer.Options(threads: threads))
     var metrics: [StepMetrics] = []
@@ -35,7 +36,9 @@ struct TrainerTests {
     metrics.map { [UInt64($0.step), $0.loss.bitPattern, $0.gradNorm.bitPattern, $0.lr.bitPattern, UInt64($0.tokens)] }
   }
 
-  private func weights(_ out: URL) throws -> Data { try Data(contentsOf: out.appendingPathComponent("model.safetensors")) }
+  private func weights(_ out: URL) throws -> Data {
+    try Data(contentsOf: out.appendingPathComponent("model.safetensors"))
+  }
 
   @Test func sameBitsForAnyNumberOfThreads() throws {
     try withTemporaryFolder { folder in
@@ -66,7 +69,8 @@ struct TrainerTests {
       var configuration = try configuration(in: folder)
       configuration.optimizer = optimizer
       configuration.microBatch = optimizer == .adamw ? 2 : nil
-      let whole = folder.appendingPathComponent("whole"), parts = folder.appendingPathComponent("parts")
+      let whole = folder.appendingPathComponent("whole")
+      let parts = folder.appendingPathComponent("parts")
       let expected = try train(configuration, out: whole)
       var metrics = try train(configuration, out: parts, stopAfter: 3)
       #expect(metrics.count == 3)
@@ -91,9 +95,12 @@ struct TrainerTests {
       let error = #expect(throws: KilnError.self) { try train(configuration, out: out) }
       #expect(error?.kind == .numerics)
       let message = error?.message ?? ""
-      #expect(message.wholeMatch(of: /step \d+: transformer\.\S+: \w+ gave a result that is not finite/) != nil, "\(message)")
+      #expect(
+        message.wholeMatch(of: /step \d+: transformer\.\S+: \w+ gave a result that is not finite/) != nil, "\(message)")
       let point = try TrainingConfiguration.resume(out)
-      #expect(message.hasPrefix("step \(point.state.step): "), "the checkpoint of step \(point.state.step) is the last good one")
+      #expect(
+        message.hasPrefix("step \(point.state.step): "),
+        "the checkpoint of step \(point.state.step) is the last good one")
       #expect(!FileManager.default.fileExists(atPath: out.appendingPathComponent("model.safetensors").path))
     }
   }

@@ -31,10 +31,13 @@ struct TrainingStepBench: ParsableCommand {
     configuration.gradClip = 0
     let trainer = try Trainer(
       configuration, out: folder.appendingPathComponent("out"), options: Trainer.Options(threads: threads))
-    print("GPT-2 \(trainer.parameterCount / 1_000_000)M, \(batch) x \(context) tokens, \(trainer.context.isa), \(trainer.context.threads) threads, update \(trainer.updateMode), forecast \(trainer.memory.total >> 20) MiB")
+    print(
+      "GPT-2 \(trainer.parameterCount / 1_000_000)M, \(batch) x \(context) tokens, \(trainer.context.isa), \(trainer.context.threads) threads, update \(trainer.updateMode), forecast \(trainer.memory.total >> 20) MiB"
+    )
 
     var ceilings = [ceiling_fma_fp32(Int32(trainer.context.threads), 2)]
-    var rates: [Double] = [], losses: [Double] = []
+    var rates: [Double] = []
+    var losses: [Double] = []
     try trainer.run(onEvent: { event in
       guard case .step(let metrics) = event else { return }
       if metrics.step > 0 { rates.append(metrics.tokensPerSecond) }
@@ -42,11 +45,21 @@ struct TrainingStepBench: ParsableCommand {
       ceilings.append(ceiling_fma_fp32(Int32(trainer.context.threads), 1))
     })
     let flops = 6.0 * Double(trainer.parameterCount - context * width) + 6.0 * Double(layers * width * context)
-    let ceiling = median(ceilings), rate = median(rates)
-    print(String(format: "ceiling   %.1f GFLOP/s (%.1f to %.1f)", ceiling / 1e9, (ceilings.min() ?? 0) / 1e9, (ceilings.max() ?? 0) / 1e9))
-    print(String(format: "step      %.1f tokens/s (%.1f to %.1f), %.1f GFLOP/s", rate, rates.min() ?? 0, rates.max() ?? 0, rate * flops / 1e9))
+    let ceiling = median(ceilings)
+    let rate = median(rates)
+    print(
+      String(
+        format: "ceiling   %.1f GFLOP/s (%.1f to %.1f)", ceiling / 1e9, (ceilings.min() ?? 0) / 1e9,
+        (ceilings.max() ?? 0) / 1e9))
+    print(
+      String(
+        format: "step      %.1f tokens/s (%.1f to %.1f), %.1f GFLOP/s", rate, rates.min() ?? 0, rates.max() ?? 0,
+        rate * flops / 1e9))
     print(String(format: "share     %.3f of the ceiling", rate * flops / ceiling))
-    print(String(format: "memory    %.2f GiB at most, forecast %.2f GiB", Double(ProcessMemory.peakResident) / 0x1p30, Double(trainer.memory.total) / 0x1p30))
+    print(
+      String(
+        format: "memory    %.2f GiB at most, forecast %.2f GiB", Double(ProcessMemory.peakResident) / 0x1p30,
+        Double(trainer.memory.total) / 0x1p30))
     print("losses    \(losses.map { String(format: "%.4f", $0) }.joined(separator: " "))")
   }
 

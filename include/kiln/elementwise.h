@@ -19,7 +19,8 @@ KILN_API kiln_status kiln_fill(kiln_context *ctx, const kiln_tensor *y, double v
 KILN_API kiln_status kiln_copy(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x);
 
 /// out = sum of x^2 over all elements; with `accumulate` out += it. out F64, one element; x dense.
-/// Summed in fp64 over fixed blocks of 4096 elements; not finite iff an element is not finite (or the sum exceeds fp64).
+/// Summed in fp64 over fixed blocks of 4096 elements; not finite iff an element is not finite (or the sum exceeds
+/// fp64).
 KILN_API kiln_status kiln_sum_squares(kiln_context *ctx, const kiln_tensor *out, const kiln_tensor *x, bool accumulate);
 
 #ifdef __cplusplus

@@ -40,7 +40,8 @@ KILN_API size_t kiln_dtype_size(kiln_dtype dtype);
 /// "f32", "bf16" ...; "unknown" for an unknown type. Never NULL.
 KILN_API const char *kiln_dtype_name(kiln_dtype dtype);
 
-/// A dense row-major view of `data`. `rank` is clamped to 0 ... KILN_MAX_RANK; extents are checked where the view is used.
+/// A dense row-major view of `data`. `rank` is clamped to 0 ... KILN_MAX_RANK; extents are checked where the view is
+/// used.
 KILN_API kiln_tensor kiln_tensor_dense(void *data, kiln_dtype dtype, int32_t rank, const int64_t *shape);
 
 #ifdef __cplusplus

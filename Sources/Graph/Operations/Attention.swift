@@ -23,7 +23,8 @@ public struct Attend: Operation {
     }
     let width = q.shape.last / parts
     if !packed {
-      for part in inputs.dropFirst() where part.shape.rank != 3 || part.shape.last != kvHeads * width || part.shape[0] != q.shape[0] {
+      for part in inputs.dropFirst()
+      where part.shape.rank != 3 || part.shape.last != kvHeads * width || part.shape[0] != q.shape[0] {
         throw KilnError(.shape, "q is \(q), k or v is \(part)")
       }
     }
@@ -39,7 +40,8 @@ public struct Attend: Operation {
   }
 
   public func work(for inputs: [TensorType]) -> Work {
-    let q = inputs[0].shape, keys = packed ? q[1] : inputs[1].shape[1]
+    let q = inputs[0].shape
+    let keys = packed ? q[1] : inputs[1].shape[1]
     let width = q.last / (packed ? heads + 2 * kvHeads : heads)
     let flops = 4 * q[0] * heads * q[1] * keys * width
     return Work(flops: causal ? flops / 2 : flops, bytes: inputs.reduce(0) { $0 + $1.byteCount } + inputs[0].byteCount)
@@ -49,11 +51,15 @@ public struct Attend: Operation {
   func parts(_ tensors: ArraySlice<Tensor>) -> (q: Tensor, k: Tensor, v: Tensor) {
     let first = tensors[tensors.startIndex]
     guard packed else {
-      return (first.split(last: heads), tensors[tensors.startIndex + 1].split(last: kvHeads), tensors[tensors.startIndex + 2].split(last: kvHeads))
+      return (
+        first.split(last: heads), tensors[tensors.startIndex + 1].split(last: kvHeads),
+        tensors[tensors.startIndex + 2].split(last: kvHeads)
+      )
     }
     let all = first.split(last: heads + 2 * kvHeads)
     return (
-      all.slice(2, 0..<heads), all.slice(2, heads..<heads + kvHeads), all.slice(2, heads + kvHeads..<heads + 2 * kvHeads)
+      all.slice(2, 0..<heads), all.slice(2, heads..<heads + kvHeads),
+      all.slice(2, heads + kvHeads..<heads + 2 * kvHeads)
     )
   }
 

@@ -20,7 +20,9 @@ public struct CacheAppend: Operation {
 
   public func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
     guard inputs[2].storage != nil else { return }
-    let used = Int(inputs[2].scalar), new = inputs[1].shape[1], capacity = inputs[0].shape[1]
+    let used = Int(inputs[2].scalar)
+    let new = inputs[1].shape[1]
+    let capacity = inputs[0].shape[1]
     guard used >= 0, used + new <= capacity else {
       throw KilnError(.argument, "\(used + new) positions do not fit a cache of \(capacity)")
     }
@@ -48,10 +50,12 @@ public struct AttendCached: Operation {
   }
 
   public func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
-    let capacity = inputs[1].shape[1], new = inputs[0].shape[1]
+    let capacity = inputs[1].shape[1]
+    let new = inputs[0].shape[1]
     let total = inputs[3].storage == nil ? capacity : Int(inputs[3].scalar) + new
     let q = inputs[0].slice(2, 0..<heads * width(inputs[1].shape)).split(last: heads)
-    let k = inputs[1].slice(1, 0..<total).split(last: kvHeads), v = inputs[2].slice(1, 0..<total).split(last: kvHeads)
+    let k = inputs[1].slice(1, 0..<total).split(last: kvHeads)
+    let v = inputs[2].slice(1, 0..<total).split(last: kvHeads)
     try step.context.attention(outputs[0].split(last: heads), lse: nil, q: q, k: k, v: v, causal: true)
   }
 }

@@ -8,7 +8,8 @@ public struct Lookup: Operation {
   public init(accumulates: Bool = false) { self.accumulates = accumulates }
 
   public func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] {
-    let table = inputs[0], ids = inputs[1]
+    let table = inputs[0]
+    let ids = inputs[1]
     guard table.shape.rank == 2, ids.dtype == .int32 else {
       throw KilnError(.shape, "the table is \(table), the ids are \(ids)")
     }

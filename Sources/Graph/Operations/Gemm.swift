@@ -16,7 +16,8 @@ public struct Project: Operation {
   private var residualIndex: Int { hasBias ? 3 : 2 }
 
   public func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] {
-    let x = inputs[0], w = inputs[1]
+    let x = inputs[0]
+    let w = inputs[1]
     guard w.shape.rank == 2, x.shape.rank >= 1, x.shape.last == w.shape[transposedWeight ? 1 : 0] else {
       throw KilnError(.shape, "inner dimensions differ: x is \(x), the weight is \(w)")
     }
@@ -38,7 +39,8 @@ public struct Project: Operation {
 
   public func pullback(_ pull: Pullback) throws(KilnError) -> [Value?] {
     guard let dy = pull.gradients[0] else { return pull.node.inputs.map { _ in nil } }
-    let graph = pull.graph, inputs = pull.node.inputs
+    let graph = pull.graph
+    let inputs = pull.node.inputs
     var d = dy
     if let activation {
       precondition(keepsPreactivation, "a projection with an activation was recorded for inference")
@@ -64,7 +66,9 @@ public struct Project: Operation {
   }
 
   public func work(for inputs: [TensorType]) -> Work {
-    let m = inputs[0].shape.rows, k = inputs[0].shape.last, n = inputs[1].shape.count / max(k, 1)
+    let m = inputs[0].shape.rows
+    let k = inputs[0].shape.last
+    let n = inputs[1].shape.count / max(k, 1)
     let outputs = m * n * (keepsPreactivation ? 2 : 1) * inputs[0].dtype.size
     return Work(flops: 2 * m * n * k, bytes: inputs.reduce(outputs) { $0 + $1.byteCount })
   }

@@ -13,8 +13,11 @@ public struct LinearCrossEntropy: Operation {
   }
 
   public func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] {
-    let x = inputs[0], w = inputs[1], targets = inputs[2]
-    guard w.shape.rank == 2, x.shape.last == w.shape[1], targets.shape.count == x.shape.rows, targets.dtype == .int32 else {
+    let x = inputs[0]
+    let w = inputs[1]
+    let targets = inputs[2]
+    guard w.shape.rank == 2, x.shape.last == w.shape[1], targets.shape.count == x.shape.rows, targets.dtype == .int32
+    else {
       throw KilnError(.shape, "x is \(x), w is \(w), the targets are \(targets)")
     }
     return [.scalar(x.dtype)] + (trainsInput ? [x] : []) + (trainsWeight ? [w] : [])

@@ -17,7 +17,8 @@ public struct Rotate: Operation {
   }
 
   public func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] {
-    let x = inputs[0], positions = inputs[1]
+    let x = inputs[0]
+    let positions = inputs[1]
     guard x.shape.rank == 3, x.shape.last % (2 * heads) == 0, positions.shape == [x.shape[1]] else {
       throw KilnError(.shape, "x is \(x) of \(heads) heads, the positions are \(positions)")
     }
@@ -33,7 +34,8 @@ public struct Rotate: Operation {
   }
 
   public func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
-    let y = outputs[0].split(last: heads), x = inputs[0].split(last: heads)
+    let y = outputs[0].split(last: heads)
+    let x = inputs[0].split(last: heads)
     if backward {
       try step.context.ropeBackward(y, x, positions: inputs[1], frequencies)
     } else {

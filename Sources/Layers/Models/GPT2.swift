@@ -18,7 +18,8 @@ public struct GPT2: LanguageModel {
     positions = Embedding("transformer.wpe", count: config.contextLength, width: config.width)
     blocks = (0..<config.layers).map { Block(config, layer: $0) }
     finalNorm = .layer("transformer.ln_f", width: config.width, eps: config.layerNormEpsilon)
-    head = config.tiesWordEmbeddings
+    head =
+      config.tiesWordEmbeddings
       ? tokens.table : Parameter("lm_head.weight", [config.vocabularySize, config.width])
   }
 
@@ -42,7 +43,8 @@ public struct GPT2: LanguageModel {
     if parameter.name.hasSuffix(".bias") { return .constant(0) }
     if parameter.shape.rank == 1 { return .constant(1) }
     let onResidual = parameter.name.hasSuffix("c_proj.weight")
-    return .normal(std: onResidual ? config.initializerRange / Double(2 * config.layers).squareRoot() : config.initializerRange)
+    return .normal(
+      std: onResidual ? config.initializerRange / Double(2 * config.layers).squareRoot() : config.initializerRange)
   }
 }
 

@@ -17,7 +17,8 @@ public struct Llama: LanguageModel {
     tokens = Embedding("model.embed_tokens", count: config.vocabularySize, width: config.width)
     blocks = (0..<config.layers).map { Block(config, layer: $0) }
     finalNorm = .rms("model.norm", width: config.width, eps: config.rmsNormEpsilon)
-    head = config.tiesWordEmbeddings
+    head =
+      config.tiesWordEmbeddings
       ? tokens.table : Parameter("lm_head.weight", [config.vocabularySize, config.width])
   }
 
@@ -64,7 +65,9 @@ private struct Block: Sendable {
     heads = config.heads
     kvHeads = config.kvHeads
     frequencies = config.rope
-    let width = config.width, queries = heads * config.headWidth, keys = kvHeads * config.headWidth
+    let width = config.width
+    let queries = heads * config.headWidth
+    let keys = kvHeads * config.headWidth
     func attention(_ part: String, _ inputs: Int, _ outputs: Int) -> Linear {
       Linear("\(name).self_attn.\(part)", inputs: inputs, outputs: outputs, bias: config.attentionBias)
     }

@@ -45,7 +45,8 @@ public struct LlamaConfiguration: TransformerConfiguration {
   /// is an error.
   public init(
     vocabularySize: Int = 32000, contextLength: Int = 2048, width: Int = 4096, hidden: Int = 11008, layers: Int = 32,
-    heads: Int = 32, kvHeads: Int? = nil, headWidth: Int? = nil, rmsNormEpsilon: Double = 1e-6, rope: RotaryFrequencies = RotaryFrequencies(),
+    heads: Int = 32, kvHeads: Int? = nil, headWidth: Int? = nil, rmsNormEpsilon: Double = 1e-6,
+    rope: RotaryFrequencies = RotaryFrequencies(),
     attentionBias: Bool = false, mlpBias: Bool = false, attentionDropout: Double = 0, initializerRange: Double = 0.02,
     tiesWordEmbeddings: Bool = false, bosToken: Int? = nil, eosTokens: [Int] = [], dtype: DType = .float32
   ) throws(KilnError) {

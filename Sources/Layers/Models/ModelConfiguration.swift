@@ -141,7 +141,7 @@ extension KeyedDecodingContainer {
   func optional<Value: Decodable>(_ key: Key) throws -> Value? {
     do {
       return try decodeIfPresent(Value.self, forKey: key)
-    } catch where !(error is DecodingError) {
+    } catch  where !(error is DecodingError) {
       // Foundation reports a number that does not fit with an error of its own, which names no key.
       throw KilnError(.format, "'\(key.stringValue)' is not of type \(Value.self)")
     }
