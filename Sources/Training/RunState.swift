@@ -36,7 +36,8 @@ struct RunState {
     let temporary = out.deletingLastPathComponent().appendingPathComponent(".\(out.lastPathComponent).partial")
     do throws(KilnError) {
       try Folder.create(temporary)
-      try AtomicFile.write(Data(configuration.json.utf8), to: temporary.appendingPathComponent(configurationName))
+      try AtomicFile.write(
+        Data(configuration.withAbsolutePaths.json.utf8), to: temporary.appendingPathComponent(configurationName))
       try Folder.rename(temporary, to: out)
     } catch {
       throw error.about("--out '\(out.path)' cannot be made")
@@ -100,6 +101,17 @@ extension TrainingConfiguration {
     self = configuration
   }
 
+  /// The same with full paths, so that a run goes on from whichever folder it is resumed in.
+  var withAbsolutePaths: Self {
+    func absolute(_ path: String) -> String { URL(fileURLWithPath: path).standardizedFileURL.path }
+    var result = self
+    result.data = data.map(absolute)
+    result.evalData = evalData.map(absolute)
+    result.model = model.map(absolute)
+    result.tokenizer = tokenizer.map { $0 == "bytes" ? $0 : absolute($0) }
+    return result
+  }
+
   /// As a checkpoint carries it.
   var json: String {
     let encoder = JSONEncoder()
@@ -112,8 +124,8 @@ extension TrainingConfiguration {
 
   /// Refuses a configuration that differs from the one a checkpoint was made with, naming both values.
   func checkResumable(from old: TrainingConfiguration) throws(KilnError) {
-    let mine = values()
-    let theirs = old.values()
+    let mine = withAbsolutePaths.values()
+    let theirs = old.withAbsolutePaths.values()
     for key in Set(mine.keys).union(theirs.keys).subtracting(Self.mayDiffer).sorted() where mine[key] != theirs[key] {
       let flag = key.reduce(into: "--") { $0 += $1.isUppercase ? "-" + $1.lowercased() : String($1) }
       throw KilnError(

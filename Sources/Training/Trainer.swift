@@ -221,7 +221,7 @@ public final class Trainer {
     let plan = NumericPlan(
       device: context.device.rawValue, isa: context.isa, microBatch: configuration.microBatch ?? configuration.batch)
     let state = TrainingState(
-      step: step, tokensSeen: tokens, configuration: configuration.json, numericPlan: Self.json(plan))
+      step: step, tokensSeen: tokens, configuration: configuration.withAbsolutePaths.json, numericPlan: Self.json(plan))
     return try runState.save(state, keep: configuration.keep)
   }
 
