@@ -16,6 +16,13 @@ struct NumericPlan: Codable, Equatable {
   var microBatch: Int
 }
 
+/// A value as a checkpoint carries it.
+func json(of value: some Encodable) -> String {
+  let encoder = JSONEncoder()
+  encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+  return (try? encoder.encode(value)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
+}
+
 /// A run's checkpoints: everything that is needed to go on with the same bits.
 struct RunState {
   let out: URL
@@ -37,7 +44,7 @@ struct RunState {
     do throws(KilnError) {
       try Folder.create(temporary)
       try AtomicFile.write(
-        Data(configuration.withAbsolutePaths.json.utf8), to: temporary.appendingPathComponent(configurationName))
+        Data(json(of: configuration.withAbsolutePaths).utf8), to: temporary.appendingPathComponent(configurationName))
       try Folder.rename(temporary, to: out)
     } catch {
       throw error.about("--out '\(out.path)' cannot be made")
@@ -86,11 +93,11 @@ extension TrainingConfiguration {
 
   /// The beginning of a run that ended before its first checkpoint.
   private static func restart(_ out: URL) throws(KilnError) -> ResumePoint {
-    guard let json = try? Data(contentsOf: out.appendingPathComponent(RunState.configurationName)) else {
+    guard let data = try? Data(contentsOf: out.appendingPathComponent(RunState.configurationName)) else {
       throw KilnError(.file, "'\(out.path)' holds no run of Kiln", hint: "start anew with --out and another directory")
     }
-    let configuration = try Self(json: json, of: out)
-    let state = TrainingState(step: 0, tokensSeen: 0, configuration: configuration.json, numericPlan: "")
+    let configuration = try Self(json: data, of: out)
+    let state = TrainingState(step: 0, tokensSeen: 0, configuration: json(of: configuration), numericPlan: "")
     return ResumePoint(out: out, folder: nil, state: state, configuration: configuration, warnings: [])
   }
 
@@ -110,13 +117,6 @@ extension TrainingConfiguration {
     result.model = model.map(absolute)
     result.tokenizer = tokenizer.map { $0 == "bytes" ? $0 : absolute($0) }
     return result
-  }
-
-  /// As a checkpoint carries it.
-  var json: String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    return (try? encoder.encode(self)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
   }
 
   /// Flags that a resumed run may change: they do not alter what the steps compute.

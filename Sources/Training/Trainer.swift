@@ -58,6 +58,7 @@ public final class Trainer {
   private let step: TrainingStep
   private let evaluator: Evaluator?
   private let runState: RunState
+  private let numericPlan: NumericPlan
   private let notices: [String]
 
   /// Prepares a run, so far that the first step can be taken; nothing is written yet.
@@ -96,6 +97,7 @@ public final class Trainer {
     if let folder = point?.folder { try runState.restoreStates(from: folder, context: context) }
 
     let microBatch = configuration.microBatch ?? configuration.batch
+    numericPlan = NumericPlan(device: context.device.rawValue, isa: context.isa, microBatch: microBatch)
     let shape = TrainingStep.Shape(
       batch: configuration.batch, microBatch: microBatch, time: inputs.context, dropout: Float(configuration.dropout),
       clip: configuration.gradClip > 0 ? configuration.gradClip : nil)
@@ -105,7 +107,6 @@ public final class Trainer {
     }
     parameterCount = inputs.model.parameters.reduce(0) { $0 + $1.shape.count }
     memory = MemoryForecast(step.plans, evaluation: evaluator?.plan)
-    let numericPlan = NumericPlan(device: context.device.rawValue, isa: context.isa, microBatch: microBatch)
     notices = (point?.warnings ?? []) + Self.notices(about: numericPlan, point)
   }
 
@@ -186,7 +187,7 @@ public final class Trainer {
 
   /// The learning rate of a step. A run that time ends goes by the steps that it will have taken at this pace.
   private func rate(at index: Int, _ clock: RunClock) -> Double {
-    guard steps == nil, let share = clock.share, share > 0 else { return schedule.rate(at: index) }
+    guard steps == nil, index > firstStep, let share = clock.share, share > 0 else { return schedule.rate(at: index) }
     var schedule = schedule
     schedule.steps = firstStep + Int((Double(index - firstStep) / share).rounded(.up))
     return schedule.rate(at: index)
@@ -218,22 +219,15 @@ public final class Trainer {
   }
 
   private func save(step: Int, tokens: Int) throws(KilnError) -> URL {
-    let plan = NumericPlan(
-      device: context.device.rawValue, isa: context.isa, microBatch: configuration.microBatch ?? configuration.batch)
     let state = TrainingState(
-      step: step, tokensSeen: tokens, configuration: configuration.withAbsolutePaths.json, numericPlan: Self.json(plan))
+      step: step, tokensSeen: tokens, configuration: json(of: configuration.withAbsolutePaths),
+      numericPlan: json(of: numericPlan))
     return try runState.save(state, keep: configuration.keep)
   }
 
   /// The finished model stands at the output directory itself, where other tools look.
   private func finish() throws(KilnError) {
     try ModelFiles.save(inputs.model, store, tokenizer: inputs.tokenizer, to: out)
-  }
-
-  private static func json(_ value: some Encodable) -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return (try? encoder.encode(value)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
   }
 
   private static func secondsSoFar(_ metrics: URL) throws(KilnError) -> Double {

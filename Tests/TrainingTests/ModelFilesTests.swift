@@ -44,7 +44,8 @@ struct ModelFilesTests {
     try write(
       to: folder.url, renaming: { $0.replacingOccurrences(of: "transformer.", with: "") },
       extra: ["h.0.attn.bias", "h.1.attn.masked_bias", "lm_head.weight"])
-    let plain = try load(Golden.folder("gpt2-tiny")), renamed = try load(folder.url)
+    let plain = try load(Golden.folder("gpt2-tiny"))
+    let renamed = try load(folder.url)
     #expect(plain.parameters == renamed.parameters && !plain.parameters.isEmpty)
     for parameter in plain.parameters {
       #expect(try plain.tensor(parameter).floats() == renamed.tensor(parameter).floats())
@@ -56,7 +57,9 @@ struct ModelFilesTests {
       do { _ = try load(folder) } catch let error as KilnError { return (error.message, error.hint) } catch {}
       return ("", nil)
     }
-    let unknown = TemporaryFolder(), missing = TemporaryFolder(), misshapen = TemporaryFolder()
+    let unknown = TemporaryFolder()
+    let missing = TemporaryFolder()
+    let misshapen = TemporaryFolder()
     try write(to: unknown.url, renaming: { $0 }, extra: ["transformer.h.0.ln_3.weight"])
     #expect(message(unknown.url).0.hasPrefix("unknown tensor 'transformer.h.0.ln_3.weight' in '"))
     #expect(message(unknown.url).1 == "the nearest valid name is 'transformer.h.0.ln_1.weight'")
@@ -66,7 +69,8 @@ struct ModelFilesTests {
     #expect(message(missing.url).1 == "the nearest name there is 'transformer.ln_g.bias'")
 
     try write(to: misshapen.url, renaming: { $0 }) { name, shape in name.hasSuffix("wpe.weight") ? [16, 64] : shape }
-    #expect(message(misshapen.url).0 == "tensor 'transformer.wpe.weight' is [16, 64], but config.json makes it [32, 32]")
+    #expect(
+      message(misshapen.url).0 == "tensor 'transformer.wpe.weight' is [16, 64], but config.json makes it [32, 32]")
   }
 }
 

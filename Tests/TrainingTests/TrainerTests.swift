@@ -105,6 +105,18 @@ struct TrainerTests {
     }
   }
 
+  @Test(arguments: TrainingConfiguration.Architecture.allCases)
+  func dropoutReachesEveryModel(_ architecture: TrainingConfiguration.Architecture) throws {
+    try withTemporaryFolder { folder in
+      var configuration = try configuration(in: folder, steps: 1)
+      configuration.arch = architecture
+      let dropped = try train(configuration, out: folder.appendingPathComponent("dropped"))
+      configuration.dropout = 0
+      let whole = try train(configuration, out: folder.appendingPathComponent("whole"))
+      #expect(dropped.map(\.loss) != whole.map(\.loss))
+    }
+  }
+
   @Test func aResumedRunRefusesAnotherConfiguration() throws {
     try withTemporaryFolder { folder in
       let out = folder.appendingPathComponent("out")

@@ -32,7 +32,7 @@ public struct GPT2: LanguageModel {
     let graph = ids.graph
     var x = try graph.scope("transformer.wte") { () throws(KilnError) in
       let x = try positions(places, addedTo: try tokens(ids))
-      return try dropout(x, mode, site: 0)
+      return try x.droppedOut(mode, site: 0)
     }
     for block in blocks { x = try block(x, mode: mode, cache: cache) }
     return try graph.scope("transformer.ln_f") { () throws(KilnError) in try finalNorm(x) }
@@ -97,27 +97,13 @@ private struct Block: Sendable {
       } else {
         mixed = try graph.record(Attend(heads: heads, kvHeads: heads, packed: true), [qkv])[0]
       }
-      return try addToResidual(attentionOut, mixed, x, mode, site: UInt32(2 * layer + 1))
+      return try attentionOut(mixed, addedTo: x, mode: mode, site: UInt32(2 * layer + 1))
     }
     return try graph.scope(name + ".mlp") { () throws(KilnError) in
       let inner = try mlpIn(try mlpNorm(attended), activation: activation, mode: mode)
-      return try addToResidual(mlpOut, inner, attended, mode, site: UInt32(2 * layer + 2))
+      return try mlpOut(inner, addedTo: attended, mode: mode, site: UInt32(2 * layer + 2))
     }
   }
-
-  /// x + dropout(projection(branch)); in one kernel where nothing is dropped.
-  private func addToResidual(
-    _ projection: Linear, _ branch: Value, _ x: Value, _ mode: Mode, site: UInt32
-  ) throws(KilnError) -> Value {
-    guard case .training(let probability) = mode, probability > 0 else { return try projection(branch, residual: x) }
-    return try x.graph.record(Add(), [try dropout(try projection(branch), mode, site: site), x])[0]
-  }
-}
-
-/// x with dropout where the mode has it.
-private func dropout(_ x: Value, _ mode: Mode, site: UInt32) throws(KilnError) -> Value {
-  guard case .training(let probability) = mode, probability > 0 else { return x }
-  return try x.graph.record(Dropout(probability: probability, site: site), [x])[0]
 }
 
 extension GPT2Configuration.Activation {

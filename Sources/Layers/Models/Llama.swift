@@ -29,8 +29,8 @@ public struct Llama: LanguageModel {
 
   public func hidden(_ ids: Value, positions: Value, mode: Mode, cache: KVCache?) throws(KilnError) -> Value {
     let graph = ids.graph
-    var x = try graph.scope("model.embed_tokens") { () throws(KilnError) in try tokens(ids) }
-    for block in blocks { x = try block(x, positions: positions, cache: cache) }
+    var x = try graph.scope("model.embed_tokens") { () throws(KilnError) in try tokens(ids).droppedOut(mode, site: 0) }
+    for block in blocks { x = try block(x, positions: positions, mode: mode, cache: cache) }
     return try graph.scope("model.norm") { () throws(KilnError) in try finalNorm(x) }
   }
 
@@ -90,7 +90,7 @@ private struct Block: Sendable {
     return layers.flatMap(\.parameters)
   }
 
-  func callAsFunction(_ x: Value, positions: Value, cache: KVCache?) throws(KilnError) -> Value {
+  func callAsFunction(_ x: Value, positions: Value, mode: Mode, cache: KVCache?) throws(KilnError) -> Value {
     let graph = x.graph
     let attended = try graph.scope(name + ".self_attn") { () throws(KilnError) in
       let normed = try attentionNorm(x)
@@ -103,12 +103,12 @@ private struct Block: Sendable {
         } else {
           try graph.record(Attend(heads: heads, kvHeads: kvHeads, packed: false), [q, k, v])[0]
         }
-      return try output(mixed, residual: x)
+      return try output(mixed, addedTo: x, mode: mode, site: UInt32(2 * layer + 1))
     }
     return try graph.scope(name + ".mlp") { () throws(KilnError) in
       let normed = try mlpNorm(attended)
       let inner = try graph.record(SwiGLU(), [try gate(normed), try up(normed)])[0]
-      return try down(inner, residual: attended)
+      return try down(inner, addedTo: attended, mode: mode, site: UInt32(2 * layer + 2))
     }
   }
 }
