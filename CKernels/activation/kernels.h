@@ -25,7 +25,7 @@ typedef struct kiln__activation_kernels {
 extern const kiln__activation_kernels kiln__activation_ref_f32, kiln__activation_ref_f64;
 
 // One element, by libm: for the references of other families.
-float kiln__act_value_f32(kiln_activation kind, float x);
+float kiln__act_value_f32(kiln_activation kind, float x), kiln__act_value_bf16(kiln_activation kind, float x);
 float kiln__act_slope_f32(kiln_activation kind, float x);
 double kiln__act_value_f64(kiln_activation kind, double x);
 double kiln__act_slope_f64(kiln_activation kind, double x);

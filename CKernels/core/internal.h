@@ -23,7 +23,7 @@ struct kiln_context {
   kiln_device device;
   int32_t threads;
   const char *isa;
-  kiln__kernels kernels[2];       // by dtype: KILN_F32, KILN_F64
+  kiln__kernels kernels[KILN_COLUMNS];  // by dtype; empty for types without kernels
   kiln__workspace workspace;
   bool query;
   const char *op;                 // the public function running, without its prefix
@@ -57,8 +57,15 @@ kiln_status kiln__check(kiln_context *ctx, const char *name, const kiln_tensor *
 // As above, and the dtype must be `dtype`.
 kiln_status kiln__check_dtype(kiln_context *ctx, const char *name, const kiln_tensor *t, kiln_dtype dtype);
 
-// As above, of a dtype with kernels (F32, F64), which is stored in `dtype`.
+// The type that goes with tensors of `dtype`: of vectors of parameters (gains, biases), of all gradients of parameters,
+// of statistics, losses and partial sums.
+static inline kiln_dtype kiln__wide(kiln_dtype dtype) { return dtype == KILN_BF16 ? KILN_F32 : dtype; }
+
+// As above, of a dtype with kernels (F32, F64, BF16), which is stored in `dtype`.
 kiln_status kiln__check_real(kiln_context *ctx, const char *name, const kiln_tensor *t, kiln_dtype *dtype);
+
+// As above, F32 or F64 alone.
+kiln_status kiln__check_wide(kiln_context *ctx, const char *name, const kiln_tensor *t, kiln_dtype *dtype);
 
 // As kiln__check_dtype, and the shape must be that of `like`.
 kiln_status kiln__check_like(kiln_context *ctx, const char *name, const kiln_tensor *t, const char *like_name,

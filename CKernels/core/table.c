@@ -51,10 +51,12 @@ kiln_status kiln__choose_row(kiln_device device, kiln_isa isa, const kiln__row *
   return no_row(error, error_size, by_name ? variable : number);
 }
 
-void kiln__fill_kernels(kiln__kernels kernels[2], const kiln__row *row) {
-#define FAMILY(name)                                                       \
-  kernels[KILN_F32].name = row->f32.name ? row->f32.name : &kiln__##name##_ref_f32; \
-  kernels[KILN_F64].name = &kiln__##name##_ref_f64
+void kiln__fill_kernels(kiln__kernels kernels[KILN_COLUMNS], const kiln__row *row) {
+#define COLUMN(family, dtype, type) \
+  kernels[dtype].family = row->type.family ? row->type.family : &kiln__##family##_ref_##type
+#define FAMILY(family)                                  \
+  COLUMN(family, KILN_F32, f32);                        \
+  kernels[KILN_F64].family = &kiln__##family##_ref_f64
   FAMILY(activation);
   FAMILY(attention);
   FAMILY(elementwise);
@@ -64,5 +66,7 @@ void kiln__fill_kernels(kiln__kernels kernels[2], const kiln__row *row) {
   FAMILY(norm);
   FAMILY(optim);
   FAMILY(rope);
+  COLUMN(norm, KILN_BF16, bf16);
 #undef FAMILY
+#undef COLUMN
 }

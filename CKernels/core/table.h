@@ -31,7 +31,7 @@ typedef struct kiln__row {
   const char *name;
   kiln_isa isa;
   bool (*available)(void);
-  kiln__kernels f32;
+  kiln__kernels f32, bf16;
 } kiln__row;
 
 extern const kiln__row kiln__row_scalar, kiln__row_avx2, kiln__row_avx512, kiln__row_neon;
@@ -39,7 +39,10 @@ extern const kiln__row kiln__row_scalar, kiln__row_avx2, kiln__row_avx512, kiln_
 // The row for a device and an instruction set (KILN_ISA_BEST: the environment's, else the best available).
 kiln_status kiln__choose_row(kiln_device device, kiln_isa isa, const kiln__row **row, char *error, size_t error_size);
 
-// Fills the columns F32 and F64 of a context: the reference, then what the row overrides.
-void kiln__fill_kernels(kiln__kernels kernels[2], const kiln__row *row);
+// The columns of a context, by dtype.
+enum { KILN_COLUMNS = KILN_BF16 + 1 };
+
+// Fills the columns F32, F64 and BF16 of a context: the reference, then what the row overrides.
+void kiln__fill_kernels(kiln__kernels kernels[KILN_COLUMNS], const kiln__row *row);
 
 #endif

@@ -92,6 +92,13 @@ kiln_status kiln__check_dtype(kiln_context *ctx, const char *name, const kiln_te
 kiln_status kiln__check_real(kiln_context *ctx, const char *name, const kiln_tensor *t, kiln_dtype *dtype) {
   KILN_TRY(kiln__check(ctx, name, t));
   *dtype = t->dtype;
+  if (t->dtype == KILN_F32 || t->dtype == KILN_F64 || t->dtype == KILN_BF16) return KILN_OK;
+  return kiln__fail(ctx, KILN_ERR_DTYPE, "%s is %s, not f32, f64 or bf16", name, kiln_dtype_name(t->dtype));
+}
+
+kiln_status kiln__check_wide(kiln_context *ctx, const char *name, const kiln_tensor *t, kiln_dtype *dtype) {
+  KILN_TRY(kiln__check(ctx, name, t));
+  *dtype = t->dtype;
   if (t->dtype == KILN_F32 || t->dtype == KILN_F64) return KILN_OK;
   return kiln__fail(ctx, KILN_ERR_DTYPE, "%s is %s, not f32 or f64", name, kiln_dtype_name(t->dtype));
 }

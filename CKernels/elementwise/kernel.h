@@ -1,5 +1,4 @@
 // Sums and conversions in vectors.
-#include "simd/half.h"
 
 static void elementwise_add(void *y_, const void *a_, const void *b_, int64_t n) {
   float *y = y_;

@@ -1,6 +1,5 @@
 // The plain loops, for fp32 and fp64.
 #ifndef REAL
-#include "simd/half.h"
 #define KILN_REFERENCE "elementwise/ref.c"
 #include "core/reference.h"
 #else

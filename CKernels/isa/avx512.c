@@ -21,5 +21,5 @@ static bool available(void) {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
-const kiln__row kiln__row_avx512 = {"avx512", KILN_ISA_AVX512, available, KILN_ROW_KERNELS};
+const kiln__row kiln__row_avx512 = {"avx512", KILN_ISA_AVX512, available, KILN_ROW_KERNELS(f32), KILN_ROW_KERNELS(bf16)};
 #endif

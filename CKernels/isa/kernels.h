@@ -5,8 +5,15 @@
 //   KILN_GEMM_KC        most of k in one run: a strip of b, KC x NV vectors, takes half of the first cache
 //   KILN_GEMM_MC, _NC   most of c in one part: MC x KC of a and MC x NC of c fit into the second cache
 // All functions are static, so that each instruction set's file has its own.
+//
+// The families are compiled once for each type that tensors are stored in: ELEMENT, with names like KER(norm_fwd).
+// Arithmetic is in fp32 for both, and so are vectors of parameters, all gradients of parameters, statistics and losses.
 #include "simd/vec.h"
 #include "simd/act.h"
+
+#define ELEMENT float
+#define KER(name) name##_f32
+#include "isa/families.h"
 
 #include "activation/kernel.h"
 #include "attention/kernel.h"
@@ -14,13 +21,22 @@
 #include "embedding/kernel.h"
 #include "gemm/kernel.h"
 #include "loss/kernel.h"
-#include "norm/kernel.h"
 #include "optim/kernel.h"
 #include "rope/kernel.h"
+#undef ELEMENT
+#undef KER
 
-#define KILN_ROW_KERNELS                                                                                   \
+#define ELEMENT kiln__bf16
+#define KER(name) name##_bf16
+#include "isa/families.h"
+#undef ELEMENT
+#undef KER
+
+#define KILN_ROW_KERNELS(type) KILN_ROW_##type
+#define KILN_ROW_f32                                                                                       \
   {                                                                                                        \
     .activation = &activation_kernels, .attention = &attention_kernels, .elementwise = &elementwise_kernels, \
-    .embedding = &embedding_kernels, .gemm = &gemm_kernels, .loss = &loss_kernels, .norm = &norm_kernels,   \
+    .embedding = &embedding_kernels, .gemm = &gemm_kernels, .loss = &loss_kernels, .norm = &norm_kernels_f32,   \
     .optim = &optim_kernels, .rope = &rope_kernels                                                         \
   }
+#define KILN_ROW_bf16 {.norm = &norm_kernels_bf16}

@@ -12,4 +12,4 @@
 
 static bool available(void) { return true; }
 
-const kiln__row kiln__row_scalar = {"scalar", KILN_ISA_SCALAR, available, KILN_ROW_KERNELS};
+const kiln__row kiln__row_scalar = {"scalar", KILN_ISA_SCALAR, available, KILN_ROW_KERNELS(f32), KILN_ROW_KERNELS(bf16)};

@@ -1,7 +1,7 @@
 // Layer and RMS normalisation of rows, in vectors. A row fits the first cache, so its three passes read memory once.
 
 // mean and 1 / standard deviation of a row, the variance around the mean (a single pass over x^2 would cancel)
-VEC void norm_statistics(const kiln__norm_args *a, const float *x, float *mean, float *r) {
+VEC void KER(norm_statistics)(const kiln__norm_args *a, const ELEMENT *x, float *mean, float *r) {
   int64_t c = a->c, i;
   vf sum = vf_set(0), square = vf_set(0);
   *mean = 0;
@@ -22,12 +22,13 @@ VEC void norm_statistics(const kiln__norm_args *a, const float *x, float *mean, 
   *r = 1.0f / sqrtf(vf_sum(square) / (float)c + a->eps);
 }
 
-static void norm_fwd(const kiln__norm_args *a, int64_t begin, int64_t end) {
+static void KER(norm_fwd)(const kiln__norm_args *a, int64_t begin, int64_t end) {
   const float *gain = a->gain, *bias = a->bias;
   for (int64_t row = begin; row < end; row++) {
-    const float *x = (const float *)a->x + row * a->ldx;
-    float *y = (float *)a->y + row * a->ldy, mean, r;
-    norm_statistics(a, x, &mean, &r);
+    const ELEMENT *x = (const ELEMENT *)a->x + row * a->ldx;
+    ELEMENT *y = (ELEMENT *)a->y + row * a->ldy;
+    float mean, r;
+    KER(norm_statistics)(a, x, &mean, &r);
     for (int64_t i = 0; i < a->c; i += KILN_VL) {
       int64_t n = a->c - i;
       vf v = (vf_read(x + i, n) - mean) * r;
@@ -39,42 +40,42 @@ static void norm_fwd(const kiln__norm_args *a, int64_t begin, int64_t end) {
 }
 
 // The vectors of a row that the backward needs at column i: u = dy * gain and xhat.
-VEC void norm_row_terms(const float *x, const float *dy, const float *gain, float mean, float r, int64_t i, int64_t n,
+VEC void KER(norm_row_terms)(const ELEMENT *x, const ELEMENT *dy, const float *gain, float mean, float r, int64_t i, int64_t n,
                         vf *u, vf *xhat, vf *d) {
   *d = vf_read(dy + i, n);
   *u = gain ? *d * vf_read(gain + i, n) : *d;
   *xhat = n >= KILN_VL ? (vf_load(x + i) - mean) * r : (vf_load_part(x + i, n, mean) - mean) * r;
 }
 
-static void norm_bwd(const kiln__norm_args *a, void *dgain_, void *dbias_, int64_t begin, int64_t end) {
+static void KER(norm_bwd)(const kiln__norm_args *a, void *dgain_, void *dbias_, int64_t begin, int64_t end) {
   float *dgain = dgain_, *dbias = dbias_;
   const float *gain = a->gain;
   int64_t c = a->c;
   if (dgain) memset(dgain, 0, (size_t)c * sizeof(float));
   if (dbias) memset(dbias, 0, (size_t)c * sizeof(float));
   for (int64_t row = begin; row < end; row++) {
-    const float *x = (const float *)a->x + row * a->ldx, *dy = (const float *)a->dy + row * a->lddy;
+    const ELEMENT *x = (const ELEMENT *)a->x + row * a->ldx, *dy = (const ELEMENT *)a->dy + row * a->lddy;
     float mean, r;
-    norm_statistics(a, x, &mean, &r);
+    KER(norm_statistics)(a, x, &mean, &r);
     vf sum_u = vf_set(0), sum_ux = vf_set(0), u, xhat, d;
     for (int64_t i = 0; i < c; i += KILN_VL) {
       int64_t n = c - i;
-      norm_row_terms(x, dy, gain, mean, r, i, n, &u, &xhat, &d);
+      KER(norm_row_terms)(x, dy, gain, mean, r, i, n, &u, &xhat, &d);
       sum_u = sum_u + u;
       sum_ux = vf_fma(u, xhat, sum_ux);
       if (dgain) vf_write(dgain + i, vf_fma(d, xhat, vf_read(dgain + i, n)), n);
       if (dbias) vf_write(dbias + i, d + vf_read(dbias + i, n), n);
     }
     if (!a->dx) continue;
-    float *dx = (float *)a->dx + row * a->lddx;
+    ELEMENT *dx = (ELEMENT *)a->dx + row * a->lddx;
     float mean_u = a->center ? vf_sum(sum_u) / (float)c : 0, mean_ux = vf_sum(sum_ux) / (float)c;
     for (int64_t i = 0; i < c; i += KILN_VL) {
       int64_t n = c - i;
-      norm_row_terms(x, dy, gain, mean, r, i, n, &u, &xhat, &d);
+      KER(norm_row_terms)(x, dy, gain, mean, r, i, n, &u, &xhat, &d);
       vf v = r * (u - mean_u - xhat * mean_ux);
       vf_write(dx + i, a->accumulate_dx ? v + vf_read(dx + i, n) : v, n);
     }
   }
 }
 
-static const kiln__norm_kernels norm_kernels = {norm_fwd, norm_bwd};
+static const kiln__norm_kernels KER(norm_kernels) = {KER(norm_fwd), KER(norm_bwd)};

@@ -4,7 +4,7 @@
 
 #include <kiln.h>
 
-// Rows of c elements at x + row * ldx, of the column's dtype.
+// Rows of c elements at x + row * ldx, of the column's dtype; gain, bias and their gradients are wide (kiln__wide).
 typedef struct kiln__norm_args {
   void *y;                  // forward: the result
   void *dx;                 // backward, may be NULL
@@ -23,6 +23,6 @@ typedef struct kiln__norm_kernels {
   void (*bwd)(const kiln__norm_args *a, void *dgain, void *dbias, int64_t begin, int64_t end);
 } kiln__norm_kernels;
 
-extern const kiln__norm_kernels kiln__norm_ref_f32, kiln__norm_ref_f64;
+extern const kiln__norm_kernels kiln__norm_ref_f32, kiln__norm_ref_f64, kiln__norm_ref_bf16;
 
 #endif

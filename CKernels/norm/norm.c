@@ -34,8 +34,8 @@ static kiln_status fwd(kiln_context *ctx, const kiln_tensor *y, const kiln_tenso
   kiln__rows rx, ry;
   KILN_TRY(kiln__fold(ctx, "x", x, &rx));
   KILN_TRY(kiln__fold(ctx, "y", y, &ry));
-  KILN_TRY(kiln__check_vector(ctx, "gain", gain, t.dtype, rx.cols));
-  KILN_TRY(kiln__check_vector(ctx, "bias", bias, t.dtype, rx.cols));
+  KILN_TRY(kiln__check_vector(ctx, "gain", gain, kiln__wide(t.dtype), rx.cols));
+  KILN_TRY(kiln__check_vector(ctx, "bias", bias, kiln__wide(t.dtype), rx.cols));
   if (ctx->query || rx.rows == 0 || rx.cols == 0) return KILN_OK;
   t.kernels = ctx->kernels[t.dtype].norm;
   t.args = (kiln__norm_args){.y = ry.data, .ldy = ry.stride, .x = rx.data, .ldx = rx.stride, .gain = kiln__data(gain),
@@ -49,7 +49,7 @@ static kiln_status fwd(kiln_context *ctx, const kiln_tensor *y, const kiln_tenso
 static void bwd_chunk(void *arg, int64_t chunk, int thread) {
   (void)thread;
   norm_task *t = arg;
-  int64_t begin = chunk * t->rows_per_chunk, line = t->args.c * (int64_t)kiln_dtype_size(t->dtype);
+  int64_t begin = chunk * t->rows_per_chunk, line = t->args.c * (int64_t)kiln_dtype_size(kiln__wide(t->dtype));
   t->kernels->bwd(&t->args, t->partial_gain ? t->partial_gain + chunk * line : NULL,
                   t->partial_bias ? t->partial_bias + chunk * line : NULL, begin,
                   kiln__min(begin + t->rows_per_chunk, t->rows));
@@ -68,24 +68,24 @@ static kiln_status bwd(kiln_context *ctx, const kiln_tensor *dx, const kiln_tens
   KILN_TRY(kiln__fold(ctx, "x", x, &rx));
   KILN_TRY(kiln__fold(ctx, "dy", dy, &rdy));
   KILN_TRY(kiln__fold(ctx, "dx", dx, &rdx));
-  KILN_TRY(kiln__check_vector(ctx, "gain", gain, t.dtype, rx.cols));
-  KILN_TRY(kiln__check_vector(ctx, "dgain", dgain, t.dtype, rx.cols));
-  KILN_TRY(kiln__check_vector(ctx, "dbias", dbias, t.dtype, rx.cols));
+  KILN_TRY(kiln__check_vector(ctx, "gain", gain, kiln__wide(t.dtype), rx.cols));
+  KILN_TRY(kiln__check_vector(ctx, "dgain", dgain, kiln__wide(t.dtype), rx.cols));
+  KILN_TRY(kiln__check_vector(ctx, "dbias", dbias, kiln__wide(t.dtype), rx.cols));
   t.kernels = ctx->kernels[t.dtype].norm;
   t.args = (kiln__norm_args){.dx = rdx.data, .lddx = rdx.stride, .dy = rdy.data, .lddy = rdy.stride, .x = rx.data,
                              .ldx = rx.stride, .gain = kiln__data(gain), .c = rx.cols, .eps = o.eps, .center = center,
                              .accumulate_dx = o.accumulate_dx};
   t.rows = rx.rows;
   cut(&t, 64);
-  int64_t bytes = t.chunks * rx.cols * (int64_t)kiln_dtype_size(t.dtype);
+  int64_t bytes = t.chunks * rx.cols * (int64_t)kiln_dtype_size(kiln__wide(t.dtype));
   if (dgain) KILN_TRY(kiln__scratch(ctx, (size_t)bytes, (void **)&t.partial_gain));
   if (dbias) KILN_TRY(kiln__scratch(ctx, (size_t)bytes, (void **)&t.partial_bias));
   if (ctx->query || rx.cols == 0) return KILN_OK;
   kiln__parallel_for(ctx, t.chunks, bwd_chunk, &t);
   kiln__rows partial = {t.partial_gain, t.chunks, rx.cols, rx.cols};
-  if (dgain) kiln__sum_rows(ctx, t.dtype, kiln__data(dgain), &partial, o.accumulate_params);
+  if (dgain) kiln__sum_rows(ctx, kiln__wide(t.dtype), kiln__data(dgain), &partial, o.accumulate_params);
   partial.data = t.partial_bias;
-  if (dbias) kiln__sum_rows(ctx, t.dtype, kiln__data(dbias), &partial, o.accumulate_params);
+  if (dbias) kiln__sum_rows(ctx, kiln__wide(t.dtype), kiln__data(dbias), &partial, o.accumulate_params);
   return KILN_OK;
 }
 

@@ -1,25 +1,28 @@
-// The plain loops, for fp32 and fp64.
+// The plain loops, for fp32, fp64 and bf16.
 #ifndef REAL
 #define KILN_REFERENCE "norm/ref.c"
 #include "core/reference.h"
 #else
 
 // mean and 1 / standard deviation of a row
-static void REF(statistics)(const kiln__norm_args *a, const REAL *x, REAL *mean, REAL *r) {
+static void REF(statistics)(const kiln__norm_args *a, const ELEMENT *x, REAL *mean, REAL *r) {
   REAL sum = 0, square = 0;
-  for (int64_t i = 0; i < a->c; i++) sum += x[i];
+  for (int64_t i = 0; i < a->c; i++) sum += GET(x[i]);
   *mean = a->center ? sum / a->c : 0;
-  for (int64_t i = 0; i < a->c; i++) square += (x[i] - *mean) * (x[i] - *mean);
+  for (int64_t i = 0; i < a->c; i++) square += (GET(x[i]) - *mean) * (GET(x[i]) - *mean);
   *r = 1 / (REAL)sqrt(square / a->c + a->eps);
 }
 
 static void REF(fwd)(const kiln__norm_args *a, int64_t begin, int64_t end) {
   const REAL *gain = a->gain, *bias = a->bias;
   for (int64_t row = begin; row < end; row++) {
-    const REAL *x = (const REAL *)a->x + row * a->ldx;
-    REAL *y = (REAL *)a->y + row * a->ldy, mean, r;
+    const ELEMENT *x = (const ELEMENT *)a->x + row * a->ldx;
+    ELEMENT *y = (ELEMENT *)a->y + row * a->ldy;
+    REAL mean, r;
     REF(statistics)(a, x, &mean, &r);
-    for (int64_t i = 0; i < a->c; i++) y[i] = (x[i] - mean) * r * (gain ? gain[i] : 1) + (bias ? bias[i] : 0);
+    for (int64_t i = 0; i < a->c; i++) {
+      y[i] = PUT((GET(x[i]) - mean) * r * (gain ? gain[i] : 1) + (bias ? bias[i] : 0));
+    }
   }
 }
 
@@ -29,22 +32,22 @@ static void REF(bwd)(const kiln__norm_args *a, void *dgain_, void *dbias_, int64
   for (int64_t i = 0; i < a->c && dgain; i++) dgain[i] = 0;
   for (int64_t i = 0; i < a->c && dbias; i++) dbias[i] = 0;
   for (int64_t row = begin; row < end; row++) {
-    const REAL *x = (const REAL *)a->x + row * a->ldx, *dy = (const REAL *)a->dy + row * a->lddy;
+    const ELEMENT *x = (const ELEMENT *)a->x + row * a->ldx, *dy = (const ELEMENT *)a->dy + row * a->lddy;
     REAL mean, r, mean_u = 0, mean_ux = 0;
     REF(statistics)(a, x, &mean, &r);
     for (int64_t i = 0; i < a->c; i++) {
-      REAL u = dy[i] * (gain ? gain[i] : 1), xhat = (x[i] - mean) * r;
+      REAL u = GET(dy[i]) * (gain ? gain[i] : 1), xhat = (GET(x[i]) - mean) * r;
       mean_u += u / a->c;
       mean_ux += u * xhat / a->c;
-      if (dgain) dgain[i] += dy[i] * xhat;
-      if (dbias) dbias[i] += dy[i];
+      if (dgain) dgain[i] += GET(dy[i]) * xhat;
+      if (dbias) dbias[i] += GET(dy[i]);
     }
     if (!a->dx) continue;
-    REAL *dx = (REAL *)a->dx + row * a->lddx;
+    ELEMENT *dx = (ELEMENT *)a->dx + row * a->lddx;
     for (int64_t i = 0; i < a->c; i++) {
-      REAL u = dy[i] * (gain ? gain[i] : 1), xhat = (x[i] - mean) * r;
+      REAL u = GET(dy[i]) * (gain ? gain[i] : 1), xhat = (GET(x[i]) - mean) * r;
       REAL d = r * (u - (a->center ? mean_u : 0) - xhat * mean_ux);
-      dx[i] = a->accumulate_dx ? dx[i] + d : d;
+      dx[i] = PUT(a->accumulate_dx ? GET(dx[i]) + d : d);
     }
   }
 }

@@ -10,6 +10,9 @@
 KILN_INLINE uint32_t kiln__bits_from_f32(float x) { uint32_t u; memcpy(&u, &x, sizeof u); return u; }
 KILN_INLINE float kiln__f32_from_bits(uint32_t u) { float x; memcpy(&x, &u, sizeof x); return x; }
 
+// A bf16 in memory: the upper half of an fp32. A struct, so that nobody takes its bits for a number.
+typedef struct kiln__bf16 { uint16_t bits; } kiln__bf16;
+
 // Exact. A NaN keeps its sign and payload.
 KILN_INLINE float kiln__f32_from_bf16(uint16_t h) { return kiln__f32_from_bits((uint32_t)h << 16); }
 
@@ -19,6 +22,9 @@ KILN_INLINE uint16_t kiln__bf16_from_f32(float x) {
   uint32_t nearest = (u + 0x7fff + (u >> 16 & 1)) >> 16;
   return (uint16_t)(x == x ? nearest : u >> 16 | 0x40);
 }
+
+KILN_INLINE float kiln__get_bf16(kiln__bf16 x) { return kiln__f32_from_bf16(x.bits); }
+KILN_INLINE kiln__bf16 kiln__put_bf16(float x) { return (kiln__bf16){kiln__bf16_from_f32(x)}; }
 
 // Exact. The exponent field is moved as it stands, then a multiplication corrects its bias, for subnormals as well.
 KILN_INLINE float kiln__f32_from_f16(uint16_t h) {

@@ -3,37 +3,63 @@
 #ifndef KILN_VL
 #error "set KILN_VL and KILN_FMA before including simd/vec.h"
 #endif
-
+#include "simd/half.h"
 
 // Multiply-adds are written out as `vf_fma`; the compiler makes none of its own, so that a body means the same
 // arithmetic wherever it is included.
 #pragma clang fp contract(off)
 
 #define VEC static inline __attribute__((always_inline))
+// For what exists for fp32 and for bf16 in memory: the pointer's type picks the body.
+#define VEC_OF VEC __attribute__((overloadable))
 
 typedef float vf __attribute__((ext_vector_type(KILN_VL)));
 typedef int32_t vi __attribute__((ext_vector_type(KILN_VL)));
+typedef uint32_t vu __attribute__((ext_vector_type(KILN_VL)));
+typedef uint16_t vh __attribute__((ext_vector_type(KILN_VL)));
 
-// Memory. Any alignment.
 VEC vf vf_set(float x) { return (vf)(x); }
-VEC vf vf_load(const float *p) { vf v; memcpy(&v, p, sizeof v); return v; }
-VEC void vf_store(float *p, vf v) { memcpy(p, &v, sizeof v); }
+
+// One element.
+VEC_OF float get(const float *p) { return *p; }
+VEC_OF float get(const kiln__bf16 *p) { return kiln__get_bf16(*p); }
+VEC_OF void put(float *p, float x) { *p = x; }
+VEC_OF void put(kiln__bf16 *p, float x) { *p = kiln__put_bf16(x); }
+
+// Memory. Any alignment. Reading bf16 is exact; writing it rounds to the nearest, ties to even.
+VEC_OF vf vf_load(const float *p) { vf v; memcpy(&v, p, sizeof v); return v; }
+VEC_OF vf vf_load(const kiln__bf16 *p) {
+  vh bits;
+  memcpy(&bits, p, sizeof bits);
+  return (vf)(__builtin_convertvector(bits, vu) << 16);
+}
+VEC_OF void vf_store(float *p, vf v) { memcpy(p, &v, sizeof v); }
+VEC_OF void vf_store(kiln__bf16 *p, vf v) {
+  vu u = (vu)v, nearest = u + 0x7fff + (u >> 16 & 1);
+  vu rounded = (vu)(((v == v) & (vi)nearest) | ((v != v) & (vi)(u | 0x400000)));
+  vh bits = __builtin_convertvector(rounded >> 16, vh);
+  memcpy(p, &bits, sizeof bits);
+}
 
 // The first n lanes, 0 < n < KILN_VL; the others read as `fill` and are not written.
-VEC vf vf_load_part(const float *p, int64_t n, float fill) {
-  vf v = vf_set(fill);
-  for (int i = 0; i < KILN_VL; i++) if (i < n) v[i] = p[i];
-  return v;
-}
-VEC void vf_store_part(float *p, vf v, int64_t n) {
-  for (int i = 0; i < KILN_VL; i++) if (i < n) p[i] = v[i];
-}
+//
 // A whole vector, or what is left of one: n >= 1 elements remain at p. Missing lanes read as 0.
-VEC vf vf_read(const float *p, int64_t n) { return n >= KILN_VL ? vf_load(p) : vf_load_part(p, n, 0); }
-VEC void vf_write(float *p, vf v, int64_t n) {
-  if (n >= KILN_VL) vf_store(p, v);
-  else vf_store_part(p, v, n);
-}
+#define VF_PARTS(TYPE)                                                                                             \
+  VEC_OF vf vf_load_part(const TYPE *p, int64_t n, float fill) {                                                   \
+    vf v = vf_set(fill);                                                                                           \
+    for (int i = 0; i < KILN_VL; i++) if (i < n) v[i] = get(p + i);                                                \
+    return v;                                                                                                      \
+  }                                                                                                                \
+  VEC_OF void vf_store_part(TYPE *p, vf v, int64_t n) {                                                            \
+    for (int i = 0; i < KILN_VL; i++) if (i < n) put(p + i, v[i]);                                                 \
+  }                                                                                                                \
+  VEC_OF vf vf_read(const TYPE *p, int64_t n) { return n >= KILN_VL ? vf_load(p) : vf_load_part(p, n, 0); }        \
+  VEC_OF void vf_write(TYPE *p, vf v, int64_t n) {                                                                 \
+    if (n >= KILN_VL) vf_store(p, v);                                                                              \
+    else vf_store_part(p, v, n);                                                                                   \
+  }
+VF_PARTS(float)
+VF_PARTS(kiln__bf16)
 
 // Arithmetic; + - * / and comparisons are the operators. A comparison gives a `vi` of 0 and -1.
 VEC vf vf_fma(vf a, vf b, vf c) {

@@ -13,7 +13,8 @@ struct NormTests {
   static func layerForward(rows: [Int], _ c: Int) -> KernelCase {
     KernelCase(
       "layer_norm_fwd \(rows) \(c)",
-      inputs: [.real(rows + [c], seed: 1), .real([c], seed: 2), .real([c], seed: 3)], outputs: [.init(rows + [c])]
+      inputs: [.real(rows + [c], seed: 1), .real([c], seed: 2, wide: true), .real([c], seed: 3, wide: true)],
+      outputs: [.init(rows + [c])]
     ) { context, outputs, inputs in
       withPointers(outputs + inputs) { p in
         var options = options()
@@ -28,9 +29,10 @@ struct NormTests {
     let start: ([Int]) -> [Double]? = { shape in accumulate ? pseudoRandom(shape.reduce(1, *), seed: 8) : nil }
     return KernelCase(
       "layer_norm_bwd \(rows) \(c) accumulate \(accumulate)",
-      inputs: [upstream ?? .real(rows + [c], seed: 4), .real(rows + [c], seed: 1), .real([c], seed: 2)],
+      inputs: [upstream ?? .real(rows + [c], seed: 4), .real(rows + [c], seed: 1), .real([c], seed: 2, wide: true)],
       outputs: [
-        .init(rows + [c], initial: start(rows + [c])), .init([c], initial: start([c])), .init([c], initial: start([c])),
+        .init(rows + [c], initial: start(rows + [c])), .init([c], initial: start([c]), wide: true),
+        .init([c], initial: start([c]), wide: true),
       ]
     ) { context, outputs, inputs in
       withPointers(outputs + inputs) { p in
@@ -42,7 +44,7 @@ struct NormTests {
 
   static func rmsForward(rows: [Int], _ c: Int) -> KernelCase {
     KernelCase(
-      "rms_norm_fwd \(rows) \(c)", inputs: [.real(rows + [c], seed: 1), .real([c], seed: 2)],
+      "rms_norm_fwd \(rows) \(c)", inputs: [.real(rows + [c], seed: 1), .real([c], seed: 2, wide: true)],
       outputs: [.init(rows + [c])]
     ) { context, outputs, inputs in
       withPointers(outputs + inputs) { kiln_rms_norm_fwd(context, $0[0], $0[1], $0[2], nil) }
@@ -52,8 +54,8 @@ struct NormTests {
   static func rmsBackward(rows: [Int], _ c: Int, upstream: KernelCase.Operand? = nil) -> KernelCase {
     KernelCase(
       "rms_norm_bwd \(rows) \(c)",
-      inputs: [upstream ?? .real(rows + [c], seed: 4), .real(rows + [c], seed: 1), .real([c], seed: 2)],
-      outputs: [.init(rows + [c]), .init([c])]
+      inputs: [upstream ?? .real(rows + [c], seed: 4), .real(rows + [c], seed: 1), .real([c], seed: 2, wide: true)],
+      outputs: [.init(rows + [c]), .init([c], wide: true)]
     ) { context, outputs, inputs in
       withPointers(outputs + inputs) { kiln_rms_norm_bwd(context, $0[0], $0[1], $0[2], $0[3], $0[4], nil) }
     }

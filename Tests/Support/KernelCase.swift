@@ -36,15 +36,17 @@ public struct KernelCase {
     public var shape: [Int]
     public var values: [Double]
     public var isInteger = false
+    public var isWide = false  // fp32 where the others are bf16
     public var fixedLayout = false  // dense in every run
 
     /// Floating-point data; without values, pseudo-random numbers.
     public static func real(
-      _ shape: [Int], _ values: [Double]? = nil, seed: UInt64 = 1, scale: Double = 1, dense: Bool = false
+      _ shape: [Int], _ values: [Double]? = nil, seed: UInt64 = 1, scale: Double = 1, dense: Bool = false,
+      wide: Bool = false
     ) -> Operand {
       let count = shape.reduce(1, *)
       let data = values ?? pseudoRandom(count, seed: seed &+ UInt64(count)).map { Double(Float($0 * scale)) }
-      return Operand(shape: shape, values: data, fixedLayout: dense || shape.count < 2)
+      return Operand(shape: shape, values: data, isWide: wide, fixedLayout: dense || shape.count < 2)
     }
 
     public static func integers(_ shape: [Int], _ values: [Int]) -> Operand {
@@ -57,12 +59,16 @@ public struct KernelCase {
     public var initial: [Double]?
     public var fixedLayout: Bool
     public var isDouble: Bool
+    public var isWide: Bool  // fp32 where the others are bf16
 
-    public init(_ shape: [Int], initial: [Double]? = nil, dense: Bool = false, isDouble: Bool = false) {
+    public init(
+      _ shape: [Int], initial: [Double]? = nil, dense: Bool = false, isDouble: Bool = false, wide: Bool = false
+    ) {
       self.shape = shape
       self.initial = initial
       self.fixedLayout = dense || shape.count < 2
       self.isDouble = isDouble
+      self.isWide = wide
     }
   }
 
@@ -72,6 +78,8 @@ public struct KernelCase {
   public var inputs: [Operand]
   public var outputs: [Output]
   public var call: Call
+  /// Whether the operation takes bf16.
+  public var hasNarrow = true
 
   public init(_ name: String, inputs: [Operand], outputs: [Output], call: @escaping Call) {
     self.name = name
@@ -84,12 +92,14 @@ public struct KernelCase {
   public func run(_ context: TestContext, _ dtype: kiln_dtype, _ layout: Layout = .dense) -> [TestTensor] {
     let ins = inputs.map {
       TestTensor(
-        $0.shape, $0.isInteger ? KILN_I32 : dtype, layout: $0.fixedLayout && layout == .strided ? .misaligned : layout,
+        $0.shape, $0.isInteger ? KILN_I32 : $0.isWide ? wide(dtype) : dtype,
+        layout: $0.fixedLayout && layout == .strided ? .misaligned : layout,
         values: $0.values)
     }
     let outs = outputs.map {
       TestTensor(
-        $0.shape, $0.isDouble ? KILN_F64 : dtype, layout: $0.fixedLayout && layout == .strided ? .misaligned : layout,
+        $0.shape, $0.isDouble ? KILN_F64 : $0.isWide ? wide(dtype) : dtype,
+        layout: $0.fixedLayout && layout == .strided ? .misaligned : layout,
         values: $0.initial)
     }
     let status = call(context.handle, outs.map(\.view), ins.map(\.view))
@@ -99,8 +109,15 @@ public struct KernelCase {
   }
 
   /// Every instruction set and layout against the reference in fp64: the error is at most twice that of the plain loops
-  /// in fp32, or `ulps` roundings of the largest element; the same bits for 1, 2, 3 and 7 threads.
-  public func check(ulps: Double = 8) {
+  /// in fp32, or `ulps` roundings of the largest element; the same bits for 1, 2, 3 and 7 threads. Then the same in bf16,
+  /// whose results may differ by one rounding to bf16 more, and by `narrowUlps` roundings of the largest element where
+  /// an intermediate is kept in bf16.
+  public func check(ulps: Double = 8, narrowUlps: Double = 0) {
+    checkWide(ulps: ulps)
+    if hasNarrow { roundedToNarrow.checkNarrow(ulps: ulps, narrowUlps: narrowUlps) }
+  }
+
+  private func checkWide(ulps: Double) {
     let exact = run(TestContext(device: KILN_DEVICE_REF), KILN_F64).map(\.values)
     let plain = run(TestContext(device: KILN_DEVICE_REF), KILN_F32).map(\.values)
     for (index, values) in exact.enumerated() where !values.isEmpty {
@@ -123,31 +140,73 @@ public struct KernelCase {
     }
   }
 
-  /// For operations without freedom in their roundings: the same bits as the plain fp32 loops, with several threads.
-  /// Cheaper than `check`, so for shapes that are cut into several chunks.
-  public func checkExact() {
-    let plain = run(TestContext(device: KILN_DEVICE_REF), KILN_F32)
+  private func checkNarrow(ulps: Double, narrowUlps: Double) {
+    let exact = run(TestContext(device: KILN_DEVICE_REF), KILN_F64).map(\.values)
+    let plain = run(TestContext(device: KILN_DEVICE_REF), KILN_F32).map(\.values)
+    func check(_ results: [TestTensor], _ label: String) {
+      for index in outputs.indices {
+        compare(
+          results[index].values, plain[index], exact[index], ulps: ulps,
+          narrow: (outputs[index].isWide || outputs[index].isDouble ? 0 : 1, narrowUlps),
+          "\(name) in bf16, output \(index), \(label)")
+      }
+    }
+    check(run(TestContext(device: KILN_DEVICE_REF), KILN_BF16), "reference")
     for isa in TestContext.availableISAs {
-      for layout in [Layout.dense, .strided] {
-        let fast = run(TestContext(isa: isa, threads: 3), KILN_F32, layout)
-        #expect(
-          zip(fast, plain).allSatisfy { $0.bits == $1.bits },
-          "\(name): not the reference's bits, isa \(isa.rawValue), \(layout)")
+      for layout in Layout.allCases {
+        let results = run(TestContext(isa: isa), KILN_BF16, layout)
+        check(results, "isa \(isa.rawValue), \(layout)")
+        guard layout == .dense else { continue }
+        let again = run(TestContext(isa: isa, threads: 3), KILN_BF16, layout)
+        #expect(zip(again, results).allSatisfy { $0.bits == $1.bits }, "\(name): other bits in bf16 with 3 threads")
       }
     }
   }
 
-  private func compare(_ fast: [Double], _ plain: [Double], _ exact: [Double], ulps: Double, _ label: String) {
+  /// The same case on values that bf16 holds.
+  private var roundedToNarrow: KernelCase {
+    var rounded = self
+    for index in inputs.indices where !inputs[index].isInteger && !inputs[index].isWide {
+      rounded.inputs[index].values = inputs[index].values.map(roundedToBF16)
+    }
+    for index in outputs.indices where !outputs[index].isDouble && !outputs[index].isWide {
+      rounded.outputs[index].initial = outputs[index].initial?.map(roundedToBF16)
+    }
+    return rounded
+  }
+
+  /// For operations without freedom in their roundings: the same bits as the plain loops in fp32 and in bf16, with
+  /// several threads. Cheaper than `check`, so for shapes that are cut into several chunks.
+  public func checkExact() {
+    for dtype in hasNarrow ? [KILN_F32, KILN_BF16] : [KILN_F32] {
+      let plain = run(TestContext(device: KILN_DEVICE_REF), dtype)
+      for isa in TestContext.availableISAs {
+        for layout in [Layout.dense, .strided] {
+          let fast = run(TestContext(isa: isa, threads: 3), dtype, layout)
+          #expect(
+            zip(fast, plain).allSatisfy { $0.bits == $1.bits },
+            "\(name): not the reference's bits, dtype \(dtype.rawValue), isa \(isa.rawValue), \(layout)")
+        }
+      }
+    }
+  }
+
+  /// - Parameter narrow: roundings to bf16 of the element itself, and of the largest one.
+  private func compare(
+    _ fast: [Double], _ plain: [Double], _ exact: [Double], ulps: Double, narrow: (Double, Double) = (0, 0),
+    _ label: String
+  ) {
     var scale = 0.0
     var plainError = 0.0
     for index in exact.indices where exact[index].isFinite {
       scale = max(scale, abs(exact[index]))
       plainError = max(plainError, abs(plain[index] - exact[index]))
     }
-    let tolerance = max(2 * plainError, ulps * scale * 0x1p-24)
+    let base = max(2 * plainError, ulps * scale * 0x1p-24) + narrow.1 * scale * 0x1p-8
     for index in exact.indices {
       let value = fast[index]
       let truth = exact[index]
+      let tolerance = base + narrow.0 * (abs(truth) + base) * 0x1p-8
       if truth.isFinite ? abs(value - truth) <= tolerance : value == truth { continue }
       Issue.record("\(label): element \(index) is \(value), not \(truth) (tolerance \(tolerance))")
       return
@@ -195,6 +254,9 @@ public struct KernelCase {
     #expect(context.lastError.contains(text), "\(name): the message is '\(context.lastError)'")
   }
 }
+
+/// The type of vectors of parameters, sums and statistics beside tensors of `dtype`.
+private func wide(_ dtype: kiln_dtype) -> kiln_dtype { dtype == KILN_BF16 ? KILN_F32 : dtype }
 
 /// Lengths around the lane counts 1, 4, 8 and 16, and long enough for every loop.
 public let laneLengths = [1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 67, 131]

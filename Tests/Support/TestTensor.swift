@@ -24,6 +24,7 @@ public final class TestTensor {
 
   private static let guardValue = -7.0e30
   private static let integerGuard: Int32 = -77
+  private static let narrowGuard: UInt16 = 0xf2b1
 
   public init(_ shape: [Int], _ dtype: kiln_dtype = KILN_F32, layout: Layout = .dense, values: [Double]? = nil) {
     self.shape = shape
@@ -63,6 +64,7 @@ public final class TestTensor {
   public var values: [Double] {
     switch dtype {
     case KILN_F32: elements(Float.self).map(Double.init)
+    case KILN_BF16: elements(UInt16.self).map(valueOfBF16)
     case KILN_F64: elements(Double.self)
     default: elements(Int32.self).map(Double.init)
     }
@@ -75,6 +77,7 @@ public final class TestTensor {
   public var guardsIntact: Bool {
     switch dtype {
     case KILN_F32: guardsIntact(Float(Self.guardValue))
+    case KILN_BF16: guardsIntact(Self.narrowGuard)
     case KILN_F64: guardsIntact(Self.guardValue)
     default: guardsIntact(Self.integerGuard)
     }
@@ -83,9 +86,10 @@ public final class TestTensor {
   private func fill(_ values: [Double]) {
     switch dtype {
     case KILN_F32: write(values.map { Float($0) }, guardedBy: Float(Self.guardValue))
+    case KILN_BF16: write(values.map(bitsOfBF16), guardedBy: Self.narrowGuard)
     case KILN_F64: write(values, guardedBy: Self.guardValue)
     case KILN_I32: write(values.map { $0.isNaN ? 0 : Int32($0) }, guardedBy: Self.integerGuard)
-    default: fatalError("test tensors are F32, F64 or I32")
+    default: fatalError("test tensors are F32, F64, BF16 or I32")
     }
   }
 
@@ -125,6 +129,17 @@ public final class TestTensor {
     return pitch == last || (0..<rows).allSatisfy { intact(start + $0 * pitch + last..<start + ($0 + 1) * pitch) }
   }
 }
+
+/// The bits of the bf16 nearest to an fp32, ties to even.
+private func bitsOfBF16(_ value: Double) -> UInt16 {
+  let bits = Float(value).bitPattern
+  return value.isNaN ? 0x7fc0 : UInt16(truncatingIfNeeded: (bits &+ 0x7fff &+ (bits >> 16 & 1)) >> 16)
+}
+
+private func valueOfBF16(_ bits: UInt16) -> Double { Double(Float(bitPattern: UInt32(bits) << 16)) }
+
+/// The nearest value that bf16 holds.
+public func roundedToBF16(_ value: Double) -> Double { valueOfBF16(bitsOfBF16(value)) }
 
 /// Numbers in -1 ..< 1 that a test can name: a function of the seed. Rounded to fp32, so that every dtype holds the same.
 public func pseudoRandom(_ count: Int, seed: UInt64) -> [Double] {

@@ -1,0 +1,2 @@
+// The bodies of every family for one ELEMENT; see isa/kernels.h.
+#include "norm/kernel.h"
