@@ -59,6 +59,6 @@ func required<Value>(_ value: Value?, _ option: String) throws -> Value {
 extension TrainingConfiguration.Architecture: ExpressibleByArgument {}
 extension TrainingConfiguration.Order: ExpressibleByArgument {}
 extension TrainingConfiguration.OptimizerName: ExpressibleByArgument {}
-extension TrainingConfiguration.Precision: ExpressibleByArgument {}
+extension Precision: ExpressibleByArgument {}
 extension Schedule.Shape: ExpressibleByArgument {}
 extension Context.Device: ExpressibleByArgument {}

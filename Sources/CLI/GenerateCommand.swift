@@ -61,7 +61,9 @@ struct GenerateCommand: ParsableCommand {
     let prompt = promptTokens?.tokens ?? loaded.tokenizer.encode(self.prompt ?? "")
     let ends = promptTokens == nil ? Set(loaded.model.configuration.endTokens) : []
     var text = StreamedText()
-    let tokens = try Generator(loaded.model, context: kernels, store: loaded.store).generate(
+    let tokens = try Generator(
+      loaded.model, precision: source.precision, context: kernels, store: loaded.store
+    ).generate(
       after: prompt, count: maxTokens, sampling: sampling,
       onToken: { token in
         if json || ends.contains(token) { return }

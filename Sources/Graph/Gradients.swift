@@ -53,7 +53,7 @@ extension Graph {
   ) throws(KilnError) -> [Parameter: Value] {
     let forward = nodes
     let needed = dependents(of: Set(parameters), upTo: forward.count)
-    var gradients: [Int: Value] = [:]
+    var gradients: [Int: Value] = [:]  // by the value whose own they are: see `owner`
     for (value, gradient) in seeds { gradients[value.id] = gradient }
     for (parameter, buffer) in buffers where self.parameterValues[parameter] != nil {
       gradients[self[parameter].id] = self[buffer]
@@ -77,19 +77,22 @@ extension Graph {
       guard node.inputs.contains(where: { needed.contains($0.id) }) else { continue }
       let pull = Pullback(
         node, node.outputs.map { reached.contains($0.id) ? gradients[$0.id] : nil }, self,
-        needed: { needed.contains($0.id) }, existing: { gradients[$0.id] }, keep: keep)
+        needed: { needed.contains($0.id) }, existing: { gradients[self.owner(of: $0)] }, keep: keep)
       try scope(node.scope.isEmpty ? "backward" : node.scope + ".backward") { () throws(KilnError) in
         let parts = try node.operation.pullback(pull)
         precondition(parts.count == node.inputs.count, "\(node.operation.label): a gradient for each input")
         for (index, input) in node.inputs.enumerated() where needed.contains(input.id) {
           guard let part = parts[index] else { continue }
-          precondition(part.type == input.type, "\(node.operation.label): gradient \(part.type) of \(input.type)")
-          if let existing = gradients[input.id], !pull.absorbed.contains(index) {
-            gradients[input.id] = try record(Add(continuing: true), [existing, part])[0]
+          let owner = owner(of: input)
+          precondition(
+            part.shape == input.shape && part.type.dtype == gradientType(of: owner),
+            "\(node.operation.label): gradient \(part.type) of \(input.type)")
+          if let existing = gradients[owner], !pull.absorbed.contains(index) {
+            gradients[owner] = try record(Add(continuing: true), [existing, part])[0]
           } else {
-            gradients[input.id] = part
+            gradients[owner] = part
           }
-          reached.insert(input.id)
+          reached.insert(owner)
         }
       }
     }
@@ -99,6 +102,18 @@ extension Graph {
       result[parameter] = gradients[value.id]
     }
     return result
+  }
+
+  /// The value whose gradient a value's is: itself, or what it was converted from.
+  private func owner(of value: Value) -> Int {
+    var value = value
+    while let node = node(of: value), node.operation.passesGradient { value = node.inputs[0] }
+    return value.id
+  }
+
+  /// Gradients of parameters are sums over a batch, which take a wide type; others have the type of their value.
+  private func gradientType(of owner: Int) -> DType {
+    if case .parameter = sources[owner] { types[owner].dtype.wide } else { types[owner].dtype }
   }
 
   /// The values that depend on the parameters, themselves included.

@@ -15,9 +15,18 @@ public final class Graph {
   public private(set) var sources: [Source] = []
   private var inputs: [String: Value] = [:]
   private var parameters: [Parameter: Value] = [:]
+  private var converted: [Parameter: Value] = [:]
   private var scopes: [String] = []
 
-  public init() {}
+  public let precision: Precision
+  /// Whether weights are kept in fp32, as training does, and converted where they are used; otherwise they are kept in
+  /// the step's precision.
+  public let hasMasters: Bool
+
+  public init(precision: Precision = .fp32, hasMasters: Bool = true) {
+    self.precision = precision
+    self.hasMasters = hasMasters
+  }
 
   public var inputValues: [String: Value] { inputs }
   public var parameterValues: [Parameter: Value] { parameters }
@@ -38,6 +47,16 @@ public final class Graph {
     if let known = parameters[parameter] { return known }
     let value = append(parameter.type, .parameter(parameter))
     parameters[parameter] = value
+    return value
+  }
+
+  /// A weight as products take it: in the step's precision.
+  public func weight(_ parameter: Parameter) throws(KilnError) -> Value {
+    let operand = precision.operand(parameter)
+    guard hasMasters, operand != parameter else { return self[operand] }
+    if let known = converted[parameter] { return known }
+    let value = try record(Convert(to: precision.dtype), [self[parameter]])[0]
+    converted[parameter] = value
     return value
   }
 

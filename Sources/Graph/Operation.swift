@@ -23,6 +23,9 @@ public protocol Operation: Sendable {
   /// Runs as soon as its inputs are there, wherever it was recorded: what uses up a gradient.
   var isEager: Bool { get }
 
+  /// That the gradient of the output is, unchanged, the first input's, whose own it then accumulates as.
+  var passesGradient: Bool { get }
+
   /// A cheap way to have an output again from values that are kept anyway; nil keeps the output for the backward.
   func recomputation(of output: Int, node: Node) -> (operation: any Operation, inputs: [Value], output: Int)?
 }
@@ -31,6 +34,7 @@ extension Operation {
   public var sharing: [Sharing] { [] }
   public var mutated: [Int] { [] }
   public var isEager: Bool { false }
+  public var passesGradient: Bool { false }
   public func recomputation(of output: Int, node: Node) -> (operation: any Operation, inputs: [Value], output: Int)? {
     nil
   }

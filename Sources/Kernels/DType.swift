@@ -14,6 +14,10 @@ public enum DType: String, Sendable, Hashable, CaseIterable, Codable {
     }
   }
 
+  /// The type that goes with tensors of this one: of vectors of parameters (gains, biases), of all gradients of
+  /// parameters, of statistics and losses.
+  public var wide: DType { self == .bfloat16 || self == .float16 ? .float32 : self }
+
   var code: kiln_dtype {
     switch self {
     case .float32: KILN_F32

@@ -23,8 +23,8 @@ public struct KVCache {
   ) throws(KilnError) -> Value {
     let graph = queries.graph
     let shape: Shape = [queries.shape[0], capacity, width]
-    let keyCache = graph[Parameter("cache.\(layer).keys", shape, role: .cache)]
-    let valueCache = graph[Parameter("cache.\(layer).values", shape, role: .cache)]
+    let keyCache = graph[Parameter("cache.\(layer).keys", shape, queries.type.dtype, role: .cache)]
+    let valueCache = graph[Parameter("cache.\(layer).values", shape, queries.type.dtype, role: .cache)]
     try graph.record(CacheAppend(part: keys.1), [keyCache, keys.0, position])
     try graph.record(CacheAppend(part: values.1), [valueCache, values.0, position])
     return try graph.record(AttendCached(heads: heads, kvHeads: kvHeads), [queries, keyCache, valueCache, position])[0]

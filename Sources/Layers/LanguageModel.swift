@@ -35,11 +35,11 @@ extension LanguageModel {
     let trains = mode != .inference
     return try graph.scope("loss") { () throws(KilnError) in
       let operation = LinearCrossEntropy(trainsInput: trains, trainsWeight: trains)
-      return try graph.record(operation, [x, graph[head], targets, graph.input(names.scale, .scalar())])[0]
+      return try graph.record(operation, [x, graph.weight(head), targets, graph.input(names.scale, .scalar())])[0]
     }
   }
 
-  /// Records the logits [b, 1, vocabulary] of the token after `time` new ones.
+  /// Records the logits [b, 1, vocabulary], in fp32, of the token after `time` new ones.
   public func nextLogits(in graph: Graph, batch: Int, time: Int, cache: KVCache) throws(KilnError) -> Value {
     let names = Self.inputNames
     let tokens = graph.input(names.tokens, TensorType([batch, time], .int32))
@@ -47,7 +47,9 @@ extension LanguageModel {
       tokens, positions: graph.input(names.positions, TensorType([time], .int32)), mode: .inference, cache: cache)
     return try graph.scope("head") { () throws(KilnError) in
       let last = try graph.record(LastPosition(), [x])[0]
-      return try graph.record(Project(transposedWeight: true), [last, graph[head]])[0]
+      var project = Project(transposedWeight: true)
+      project.outputType = .float32
+      return try graph.record(project, [last, graph.weight(head)])[0]
     }
   }
 }

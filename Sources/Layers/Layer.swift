@@ -43,7 +43,7 @@ public struct Linear: Layer {
     operation.hasResidual = residual != nil
     operation.keepsPreactivation = activation != nil && mode != .inference
     let graph = x.graph
-    var inputs = [x, graph[weight]]
+    var inputs = [x, try graph.weight(weight)]
     if let bias { inputs.append(graph[bias]) }
     if let residual { inputs.append(residual) }
     return try graph.record(operation, inputs)[0]
@@ -81,11 +81,11 @@ public struct Embedding: Layer {
   public var parameters: [Parameter] { [table] }
 
   public func callAsFunction(_ ids: Value) throws(KilnError) -> Value {
-    try ids.graph.record(Lookup(), [ids.graph[table], ids])[0]
+    try ids.graph.record(Lookup(), [ids.graph.weight(table), ids])[0]
   }
 
   /// The rows added to `x`.
   public func callAsFunction(_ ids: Value, addedTo x: Value) throws(KilnError) -> Value {
-    try ids.graph.record(Lookup(accumulates: true), [ids.graph[table], ids, x])[0]
+    try ids.graph.record(Lookup(accumulates: true), [ids.graph.weight(table), ids, x])[0]
   }
 }

@@ -27,10 +27,12 @@ public final class Evaluator {
   private let batch: Int
   private let time: Int
 
+  /// - Parameter hasMasters: whether the store holds matrices in fp32, or in `precision`.
   public init(
-    _ model: any LanguageModel, batch: Int, time: Int, context: Context, store: ParameterStore
+    _ model: any LanguageModel, batch: Int, time: Int, precision: Precision = .fp32, hasMasters: Bool = true,
+    context: Context, store: ParameterStore
   ) throws(KilnError) {
-    let graph = Graph()
+    let graph = Graph(precision: precision, hasMasters: hasMasters)
     self.batch = batch
     self.time = time
     loss = try model.loss(in: graph, batch: batch, time: time, mode: .inference)

@@ -59,9 +59,14 @@ public final class Generator {
   private let model: any LanguageModel
   private let context: Context
   private let store: ParameterStore
+  private let precision: Precision
 
-  public init(_ model: any LanguageModel, context: Context, store: ParameterStore) {
+  /// - Parameter store: holds matrices in `precision`.
+  public init(
+    _ model: any LanguageModel, precision: Precision = .fp32, context: Context, store: ParameterStore
+  ) {
     self.model = model
+    self.precision = precision
     self.context = context
     self.store = store
   }
@@ -85,8 +90,8 @@ public final class Generator {
     }
     guard count > 0 else { return [] }
     let capacity = min(prompt.count + count, configuration.contextLength)
-    let first = try Decoder(model, time: prompt.count, capacity: capacity, context, store)
-    let next = try Decoder(model, time: 1, capacity: capacity, context, store)
+    let first = try Decoder(model, precision, time: prompt.count, capacity: capacity, context, store)
+    let next = try Decoder(model, precision, time: 1, capacity: capacity, context, store)
     var logits = try first.logits(after: prompt, at: 0)
     var tokens: [Int32] = []
     for position in prompt.count...capacity {
@@ -113,10 +118,11 @@ private final class Decoder {
   private let logits: Value
   private let time: Int
 
-  init(_ model: any LanguageModel, time: Int, capacity: Int, _ context: Context, _ store: ParameterStore)
-    throws(KilnError)
-  {
-    let graph = Graph()
+  init(
+    _ model: any LanguageModel, _ precision: Precision, time: Int, capacity: Int, _ context: Context,
+    _ store: ParameterStore
+  ) throws(KilnError) {
+    let graph = Graph(precision: precision, hasMasters: false)
     let configuration = model.configuration
     let cache = KVCache(capacity: capacity, width: configuration.kvHeads * configuration.headWidth, in: graph)
     self.time = time

@@ -39,9 +39,10 @@ public enum ModelFiles {
 
   /// Fills the store from the files. Every parameter must be there with its shape, and every tensor must be one that the
   /// model knows.
+  /// - Parameter precision: what matrices are kept in.
   public static func load(
     _ model: any LanguageModel, from files: PretrainedDirectory, into store: ParameterStore, access: Access,
-    context: Context
+    precision: Precision = .fp32, context: Context
   ) throws(KilnError) {
     var unused = Set(files.tensors.keys)
     for parameter in model.parameters {
@@ -57,10 +58,11 @@ public enum ModelFiles {
         throw KilnError(.format, "tensor '\(name)' is \(stored.shape), but config.json makes it \(parameter.shape)")
       }
       let tensor = try mappedTensor(stored)
-      if access == .mapped, tensor.dtype == parameter.type.dtype {
-        store.bind(parameter, to: tensor)
+      let kept = precision.operand(parameter)
+      if access == .mapped, tensor.dtype == kept.type.dtype {
+        store.bind(kept, to: tensor)
       } else {
-        try context.copy(try store.tensor(parameter), tensor)
+        try context.copy(try store.tensor(kept), tensor)
       }
     }
     if let stranger = unused.filter({ !isHarmless($0, model) }).min() {

@@ -100,10 +100,12 @@ public final class Trainer {
     numericPlan = NumericPlan(device: context.device.rawValue, isa: context.isa, microBatch: microBatch)
     let shape = TrainingStep.Shape(
       batch: configuration.batch, microBatch: microBatch, time: inputs.context, dropout: Float(configuration.dropout),
-      clip: configuration.gradClip > 0 ? configuration.gradClip : nil)
+      clip: configuration.gradClip > 0 ? configuration.gradClip : nil, precision: configuration.precision)
     step = try TrainingStep(inputs.model, optimizer, shape: shape, context: context, store: store)
     evaluator = try inputs.evalCorpus.map { (_) throws(KilnError) in
-      try Evaluator(inputs.model, batch: microBatch, time: inputs.context, context: context, store: store)
+      try Evaluator(
+        inputs.model, batch: microBatch, time: inputs.context, precision: configuration.precision, context: context,
+        store: store)
     }
     parameterCount = inputs.model.parameters.reduce(0) { $0 + $1.shape.count }
     memory = MemoryForecast(step.plans, evaluation: evaluator?.plan)

@@ -1,4 +1,5 @@
 import Foundation
+import KilnGraph
 import KilnKernels
 import KilnLayers
 import KilnOptimizers
@@ -12,7 +13,6 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   public enum OptimizerName: String, Sendable, Hashable, Codable, CaseIterable {
     case sgd, momentum, nesterov, adam, adamw
   }
-  public enum Precision: String, Sendable, Hashable, Codable, CaseIterable { case fp32 }
 
   // Data
   public var data: [String] = []

@@ -14,6 +14,7 @@ final class TrainingStep {
     var dropout: Float
     /// Global norm to clip to; nil leaves gradients alone.
     var clip: Double?
+    var precision = Precision.fp32
   }
 
   struct Result {
@@ -41,7 +42,7 @@ final class TrainingStep {
     let accumulates = shape.microBatch < shape.batch
     mode = accumulates || shape.clip != nil ? .deferred : .immediate
 
-    let graph = Graph()
+    let graph = Graph(precision: shape.precision)
     loss = try model.loss(in: graph, batch: shape.microBatch, time: shape.time, mode: .training(dropout: shape.dropout))
     try graph.record(FiniteCheck(of: "the loss"), [loss])
     let planner = Planner(context: context)

@@ -13,12 +13,16 @@ struct ModelSource: ParsableArguments {
   @Option(help: .tokenizer)
   var tokenizer: String?
 
+  @Option(help: "Of products and activations.")
+  var precision = Precision.fp32
+
   /// The model with its weights mapped, and its tokenizer.
   func load(context: Context) throws -> LoadedModel {
     let model = try required(model, "--model <path>")
     let opened = try ModelFiles.open(model)
     let store = ParameterStore()
-    try ModelFiles.load(opened.model, from: opened.files, into: store, access: .mapped, context: context)
+    try ModelFiles.load(
+      opened.model, from: opened.files, into: store, access: .mapped, precision: precision, context: context)
     return LoadedModel(
       model: opened.model, tokenizer: try ModelFiles.tokenizer(named: tokenizer, of: model), store: store)
   }

@@ -51,8 +51,11 @@ struct OptimizerOptions: ParsableArguments {
       valueName: "n"))
   var seed: UInt64?
 
-  @Option(help: "Of the computation. (default: \(TrainingConfiguration.defaults.precision.rawValue))")
-  var precision: TrainingConfiguration.Precision?
+  @Option(
+    help:
+      "Of products, activations and their gradients; weights stay in fp32. (default: \(TrainingConfiguration.defaults.precision.rawValue))"
+  )
+  var precision: Precision?
 
   func apply(to configuration: inout TrainingConfiguration) {
     configuration.optimizer = optimizer ?? configuration.optimizer

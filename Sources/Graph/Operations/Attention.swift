@@ -30,7 +30,7 @@ public struct Attend: Operation {
     }
     return [
       TensorType([q.shape[0], q.shape[1], heads * width], q.dtype),
-      TensorType([q.shape[0], heads, q.shape[1]], q.dtype),
+      TensorType([q.shape[0], heads, q.shape[1]], q.dtype.wide),
     ]
   }
 

@@ -41,7 +41,7 @@ struct LookupBackward: Operation {
   let shape: Shape
   let accumulates: Bool
 
-  func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] { [TensorType(shape, inputs[0].dtype)] }
+  func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] { [TensorType(shape, inputs[0].dtype.wide)] }
 
   var sharing: [Sharing] { accumulates ? [.continues(0, 2)] : [] }
 

@@ -11,6 +11,9 @@ public struct Project: Operation {
   /// Training keeps the pre-activation, from which the backward has both the activation and its slope.
   public var keepsPreactivation = false
 
+  /// The type of y, where it is not that of x.
+  public var outputType: DType?
+
   public init(transposedWeight: Bool) { self.transposedWeight = transposedWeight }
 
   private var residualIndex: Int { hasBias ? 3 : 2 }
@@ -18,11 +21,12 @@ public struct Project: Operation {
   public func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] {
     let x = inputs[0]
     let w = inputs[1]
-    guard w.shape.rank == 2, x.shape.rank >= 1, x.shape.last == w.shape[transposedWeight ? 1 : 0] else {
+    guard w.shape.rank == 2, x.shape.rank >= 1, x.shape.last == w.shape[transposedWeight ? 1 : 0], w.dtype == x.dtype
+    else {
       throw KilnError(.shape, "inner dimensions differ: x is \(x), the weight is \(w)")
     }
     let n = w.shape[transposedWeight ? 0 : 1]
-    let y = TensorType(Shape(x.shape.extents.dropLast() + [n]), x.dtype)
+    let y = TensorType(Shape(x.shape.extents.dropLast() + [n]), outputType ?? x.dtype)
     if hasBias, inputs[2].shape != [n] { throw KilnError(.shape, "the bias is \(inputs[2]), not [\(n)]") }
     if hasResidual, inputs[residualIndex] != y {
       throw KilnError(.shape, "the residual is \(inputs[residualIndex]), the product \(y)")
@@ -49,7 +53,8 @@ public struct Project: Operation {
     var gradients = [Value?](repeating: nil, count: inputs.count)
     if pull.needs(1) {
       let x = try pull.saved(inputs[0])
-      let product = MatMul(shape: inputs[1].shape, transposeA: true, accumulates: pull.gradientExists(1))
+      let product = MatMul(
+        TensorType(inputs[1].shape, x.type.dtype.wide), transposeA: true, accumulates: pull.gradientExists(1))
       let operands = transposedWeight ? [d, x] : [x, d]
       gradients[1] = try graph.record(product, operands + [pull.absorb(1)].compactMap { $0 })[0]
     }
@@ -58,8 +63,9 @@ public struct Project: Operation {
       gradients[2] = try graph.record(sum, [d] + [pull.absorb(2)].compactMap { $0 })[0]
     }
     if pull.needs(0) {
-      let product = MatMul(shape: inputs[0].shape, transposeB: !transposedWeight, accumulates: pull.gradientExists(0))
-      gradients[0] = try graph.record(product, [d, inputs[1]] + [pull.absorb(0)].compactMap { $0 })[0]
+      let product = MatMul(inputs[0].type, transposeB: !transposedWeight, accumulates: pull.gradientExists(0))
+      let w = try pull.saved(inputs[1])
+      gradients[0] = try graph.record(product, [d, w] + [pull.absorb(0)].compactMap { $0 })[0]
     }
     if hasResidual { gradients[residualIndex] = dy }
     return gradients
@@ -84,22 +90,28 @@ public struct Project: Operation {
   }
 }
 
-/// c = a b (or c + a b) of matrices, leading dimensions folded; the output has the given shape.
+/// c = a b (or c + a b) of matrices, leading dimensions folded; the output has the given type.
 struct MatMul: Operation {
-  var shape: Shape
+  var type: TensorType
   var transposeA = false
   var transposeB = false
   /// A third input is the value that the product is added to.
   var accumulates = false
 
-  func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] { [TensorType(shape, inputs[0].dtype)] }
+  init(_ type: TensorType, transposeA: Bool = false, transposeB: Bool = false, accumulates: Bool) {
+    self.type = type
+    self.transposeA = transposeA
+    self.transposeB = transposeB
+    self.accumulates = accumulates
+  }
+
+  func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] { [type] }
 
   var sharing: [Sharing] { accumulates ? [.continues(0, 2)] : [] }
 
   func work(for inputs: [TensorType]) -> Work {
     let k = transposeA ? inputs[0].shape.rows : inputs[0].shape.last
-    let traffic = inputs[0].byteCount + inputs[1].byteCount + shape.count * inputs[0].dtype.size
-    return Work(flops: 2 * shape.count * k, bytes: traffic)
+    return Work(flops: 2 * type.shape.count * k, bytes: inputs[0].byteCount + inputs[1].byteCount + type.byteCount)
   }
 
   func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
@@ -116,7 +128,7 @@ struct BiasBackward: Operation {
   var accumulates = false
 
   func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] {
-    [TensorType([inputs[0].shape.last], inputs[0].dtype)]
+    [TensorType([inputs[0].shape.last], inputs[0].dtype.wide)]
   }
 
   var sharing: [Sharing] { accumulates ? [.continues(0, 1)] : [] }

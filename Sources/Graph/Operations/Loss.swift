@@ -20,7 +20,8 @@ public struct LinearCrossEntropy: Operation {
     else {
       throw KilnError(.shape, "x is \(x), w is \(w), the targets are \(targets)")
     }
-    return [.scalar(x.dtype)] + (trainsInput ? [x] : []) + (trainsWeight ? [w] : [])
+    let dw = TensorType(w.shape, w.dtype.wide)
+    return [.scalar(x.dtype.wide)] + (trainsInput ? [x] : []) + (trainsWeight ? [dw] : [])
   }
 
   /// The gradients are there already; they are those of the loss itself.

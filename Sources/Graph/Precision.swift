@@ -1,0 +1,45 @@
+import KilnKernels
+
+/// What a step computes in (mixed precision: Micikevicius et al., arXiv 1710.03740).
+public enum Precision: String, Sendable, Hashable, Codable, CaseIterable {
+  case fp32
+  /// Matrices, activations and their gradients in bf16. Vectors of parameters, all gradients of parameters, sums,
+  /// statistics and losses stay in fp32, and so do the optimizer's states and the weights that it updates.
+  case bf16
+
+  /// The type of matrices and activations.
+  public var dtype: DType {
+    switch self {
+    case .fp32: .float32
+    case .bf16: .bfloat16
+    }
+  }
+
+  /// The parameter as products take it: matrices in this precision, vectors as they are.
+  public func operand(_ parameter: Parameter) -> Parameter {
+    guard parameter.shape.rank >= 2 else { return parameter }
+    return Parameter(parameter.name, parameter.shape, dtype, role: parameter.role)
+  }
+}
+
+/// y = x in another type. The gradient of x is that of y, whatever its type, so that it accumulates as x's own.
+public struct Convert: Operation {
+  let dtype: DType
+
+  public init(to dtype: DType) { self.dtype = dtype }
+
+  public func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] {
+    [TensorType(inputs[0].shape, dtype)]
+  }
+
+  public var passesGradient: Bool { true }
+
+  /// Keeping the fp32 weights is enough.
+  public func recomputation(of output: Int, node: Node) -> (operation: any Operation, inputs: [Value], output: Int)? {
+    (self, node.inputs, 0)
+  }
+
+  public func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
+    try step.context.copy(outputs[0], inputs[0])
+  }
+}
