@@ -40,13 +40,14 @@ struct TrainerTests {
     try Data(contentsOf: out.appendingPathComponent("model.safetensors"))
   }
 
-  @Test func sameBitsForAnyNumberOfThreads() throws {
+  @Test(arguments: Precision.allCases) func sameBitsForAnyNumberOfThreads(_ precision: Precision) throws {
     try withTemporaryFolder { folder in
       for architecture in TrainingConfiguration.Architecture.allCases {
         for clip in [0, 1.0] {
           var configuration = try configuration(in: folder, steps: 4)
           configuration.arch = architecture
           configuration.gradClip = clip
+          configuration.precision = precision
           var first: (metrics: [[UInt64]], weights: Data)?
           for threads in [1, 2, 3, 7] {
             let out = folder.appendingPathComponent("\(architecture)-\(clip)-\(threads)")
@@ -63,11 +64,12 @@ struct TrainerTests {
     }
   }
 
-  @Test(arguments: TrainingConfiguration.OptimizerName.allCases)
-  func resumingGivesTheSameBits(_ optimizer: TrainingConfiguration.OptimizerName) throws {
+  @Test(arguments: TrainingConfiguration.OptimizerName.allCases, Precision.allCases)
+  func resumingGivesTheSameBits(_ optimizer: TrainingConfiguration.OptimizerName, _ precision: Precision) throws {
     try withTemporaryFolder { folder in
       var configuration = try configuration(in: folder)
       configuration.optimizer = optimizer
+      configuration.precision = precision
       configuration.microBatch = optimizer == .adamw ? 2 : nil
       let whole = folder.appendingPathComponent("whole")
       let parts = folder.appendingPathComponent("parts")

@@ -1,0 +1,135 @@
+import Foundation
+import KilnCheckpoints
+import KilnData
+import KilnGraph
+import KilnKernels
+import KilnLayers
+import KilnTraining
+import Testing
+
+/// Training in bf16, measured by its distance from fp32: it may be a few times that of PyTorch's autocast, which keeps
+/// the residual stream in fp32.
+struct PrecisionTests {
+  /// `bf16.json`: a run in fp32, and how it goes under autocast.
+  struct Autocast: Decodable {
+    var lr: Double
+    var weightDecay: Double
+    var betas: [Double]
+    var eps: Double
+    var gradClip: Double
+    var batch: Int
+    var loss: [Double]
+    var gradNorm: [Double]
+    var autocastLoss: [Double]
+    var autocastGradNorm: [Double]
+    var autocastGradientError: Double
+
+    static let names = ["gpt2-tiny", "llama-tiny", "llama-rope3-tied"]
+
+    static func load(_ name: String) throws -> Autocast {
+      let decoder = JSONDecoder()
+      decoder.keyDecodingStrategy = .convertFromSnakeCase
+      return try decoder.decode(
+        Autocast.self, from: Data(contentsOf: Golden.folder(name).appendingPathComponent("bf16.json")))
+    }
+  }
+
+  @Test(arguments: Autocast.names, GoldenTests.devices)
+  func gradientsAreAsNearToFP32AsUnderAutocast(_ name: String, _ device: Context.Device) throws {
+    let golden = try Golden.load(name)
+    let (model, files) = try ModelFiles.open(Golden.folder(name).path)
+    let context = try Context(device: device, threads: 2)
+    let store = ParameterStore()
+    try ModelFiles.load(model, from: files, into: store, access: .copied, context: context)
+
+    let graph = Graph(precision: .bf16)
+    let batch = golden.runs[0].batch
+    let time = golden.context
+    let loss = try model.loss(in: graph, batch: batch, time: time, mode: .training(dropout: 0))
+    let gradients = try graph.gradients(of: [(loss, graph.unit)], for: model.parameters)
+    #expect(gradients.count == model.parameters.count)
+    #expect(gradients.values.allSatisfy { $0.type.dtype == .float32 })
+    let plan = try Planner(context: context).plan(graph, outputs: [loss] + gradients.values)
+    let session = try Session(plan, context: context, store: store)
+    session.input("positions")?.copy(from: (0..<Int32(time)).map { $0 })
+    session.input("loss_scale")?.scalar = 1 / Double(batch * time)
+    session.input("tokens")?.copy(from: Array(golden.tokens[0..<batch * time]))
+    session.input("targets")?.copy(from: Array(golden.tokens[1...batch * time]))
+    try session.run()
+
+    let exact = try SafetensorsFile(Golden.folder(name).appendingPathComponent("gradients.safetensors")).tensors
+    var distance = 0.0
+    var norm = 0.0
+    for (parameter, value) in gradients {
+      let expected = floats(try #require(exact[parameter.name]))
+      for (a, b) in zip(session.tensor(of: value).floats(), expected) {
+        distance += pow(Double(a) - Double(b), 2)
+        norm += pow(Double(b), 2)
+      }
+    }
+    #expect((distance / norm).squareRoot() < 2 * (try Autocast.load(name).autocastGradientError))
+  }
+
+  @Test(arguments: Autocast.names, [nil, 2]) func tenStepsStayNearFP32(_ name: String, _ microBatch: Int?) throws {
+    let golden = try Golden.load(name)
+    let run = try Autocast.load(name)
+    try withTemporaryFolder { folder in
+      var configuration = TrainingConfiguration()
+      configuration.data = [try golden.writeShard(in: folder).path]
+      configuration.model = Golden.folder(name).path
+      configuration.context = golden.context
+      configuration.batch = run.batch
+      configuration.microBatch = microBatch
+      configuration.steps = run.loss.count
+      configuration.order = .sequential
+      configuration.lr = run.lr
+      configuration.betas = run.betas
+      configuration.eps = run.eps
+      configuration.weightDecay = run.weightDecay
+      configuration.gradClip = run.gradClip
+      configuration.schedule = .constant
+      configuration.warmup = 0
+      configuration.precision = .bf16
+      let trainer = try Trainer(
+        configuration, out: folder.appendingPathComponent("out"), options: Trainer.Options(threads: 2))
+      var metrics: [StepMetrics] = []
+      try trainer.run(onEvent: { if case .step(let step) = $0 { metrics.append(step) } })
+      func largest(_ a: [Double], _ b: [Double]) -> Double { zip(a, b).map { abs($0 / $1 - 1) }.max() ?? .infinity }
+      let lossError = largest(metrics.map(\.loss), run.loss)
+      #expect(lossError > 0, "bf16 gives the very bits of fp32")
+      #expect(lossError < 3 * largest(run.autocastLoss, run.loss))
+      #expect(largest(metrics.map(\.gradNorm), run.gradNorm) < 3 * largest(run.autocastGradNorm, run.gradNorm))
+    }
+  }
+
+  /// Weights converted once, when they are loaded, are the weights converted at each use.
+  @Test(arguments: Autocast.names) func keepingWeightsInBF16ChangesNoBit(_ name: String) throws {
+    let golden = try Golden.load(name)
+    let (model, files) = try ModelFiles.open(Golden.folder(name).path)
+    let context = try Context(threads: 2)
+    let losses = try [true, false].map { hasMasters in
+      let store = ParameterStore()
+      try ModelFiles.load(
+        model, from: files, into: store, access: .mapped, precision: hasMasters ? .fp32 : .bf16, context: context)
+      let evaluator = try Evaluator(
+        model, batch: 3, time: golden.context, precision: .bf16, hasMasters: hasMasters, context: context, store: store)
+      return try evaluator.evaluate(Corpus(tokens: golden.tokens)).loss
+    }
+    #expect(losses[0] == losses[1])
+    #expect(abs(losses[0] / golden.eval.loss - 1) < 5e-3)
+  }
+
+  /// The first token is chosen by logits that differ by bf16's roundings; the golden prompts have no near ties there.
+  @Test(arguments: Autocast.names) func generatesInBF16(_ name: String) throws {
+    let golden = try Golden.load(name)
+    let (model, files) = try ModelFiles.open(Golden.folder(name).path)
+    let context = try Context(threads: 2)
+    let store = ParameterStore()
+    try ModelFiles.load(model, from: files, into: store, access: .mapped, precision: .bf16, context: context)
+    let generator = Generator(model, precision: .bf16, context: context, store: store)
+    for example in golden.generation {
+      let tokens = try generator.generate(after: example.prompt, count: example.tokens.count, sampling: Sampling())
+      #expect(tokens.count == example.tokens.count && tokens.first == example.tokens.first)
+    }
+  }
+}
