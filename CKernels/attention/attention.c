@@ -10,10 +10,11 @@ typedef struct attention_task {
   int64_t b, h, hkv, blocks;  // blocks: of queries, in a head
   int64_t splits;             // parts of one key head's backward
   kiln_dtype dtype;
-  size_t size;                // bytes of an element
+  size_t size, wide;          // bytes of an element, and of a sum of them
   char *scratch;              // scratch_bytes for each thread
   int64_t scratch_bytes;
-  char *partial;              // [b, hkv, splits - 1, 2, tk, d]: what all parts but the first add to dk and dv
+  int64_t inplace;            // parts that add to dk and dv themselves: the first, where their type is that of sums
+  char *partial;              // [b, hkv, splits - inplace, 2, tk, d]: what all other parts add to dk and dv
 } attention_task;
 
 static kiln__heads heads(const kiln_tensor *t) {
@@ -39,7 +40,7 @@ static kiln_status check_heads(kiln_context *ctx, const char *name, const kiln_t
 }
 
 static kiln_status check_lse(kiln_context *ctx, const kiln_tensor *lse, const kiln_tensor *q) {
-  KILN_TRY(kiln__check_dtype(ctx, "lse", lse, q->dtype));
+  KILN_TRY(kiln__check_dtype(ctx, "lse", lse, kiln__wide(q->dtype)));
   if (lse->rank == 3 && lse->shape[0] == q->shape[0] && lse->shape[1] == q->shape[2] && lse->shape[2] == q->shape[1]) {
     return KILN_OK;
   }
@@ -78,6 +79,8 @@ static kiln_status prepare(kiln_context *ctx, attention_task *t, const kiln_tens
   KILN_TRY(check_inputs(ctx, q, k, v));
   t->dtype = q->dtype;
   t->size = kiln_dtype_size(q->dtype);
+  t->wide = kiln_dtype_size(kiln__wide(q->dtype));
+  t->inplace = t->size == t->wide;
   t->kernels = ctx->kernels[q->dtype].attention;
   t->b = q->shape[0];
   t->h = q->shape[2];
@@ -122,15 +125,20 @@ kiln_status kiln_attention_fwd(kiln_context *ctx, const kiln_tensor *o, const ki
   return KILN_OK;
 }
 
-// Where part `split` of a key head's backward adds: the first to dk and dv themselves.
-static kiln__attention_target target(const attention_task *t, int64_t head, int64_t split) {
+// dk and dv of a key head.
+static kiln__attention_target result(const attention_task *t, int64_t head) {
   const kiln__attention_args *a = &t->args;
-  int64_t b = head / t->hkv, hkv = head % t->hkv, bytes = a->tk * a->d * (int64_t)t->size;
-  if (split == 0) {
-    return (kiln__attention_target){kiln__heads_row(&a->dk, b, 0, hkv, t->size),
-                                    kiln__heads_row(&a->dv, b, 0, hkv, t->size), a->dk.t, a->dv.t};
-  }
-  char *partial = t->partial + (head * (t->splits - 1) + split - 1) * 2 * bytes;
+  int64_t b = head / t->hkv, hkv = head % t->hkv;
+  return (kiln__attention_target){kiln__heads_row(&a->dk, b, 0, hkv, t->size),
+                                  kiln__heads_row(&a->dv, b, 0, hkv, t->size), a->dk.t, a->dv.t};
+}
+
+// Where part `split` of a key head's backward adds.
+static kiln__attention_target target(const attention_task *t, int64_t head, int64_t split) {
+  if (split < t->inplace) return result(t, head);
+  const kiln__attention_args *a = &t->args;
+  int64_t bytes = a->tk * a->d * (int64_t)t->wide;
+  char *partial = t->partial + (head * (t->splits - t->inplace) + split - t->inplace) * 2 * bytes;
   return (kiln__attention_target){partial, partial + bytes, a->d, a->d};
 }
 
@@ -151,15 +159,19 @@ static void sum_chunk(void *arg, int64_t head, int thread) {
     t->kernels->add(to.dk, to.ldk, from.dk, from.ldk, t->args.tk, t->args.d);
     t->kernels->add(to.dv, to.ldv, from.dv, from.ldv, t->args.tk, t->args.d);
   }
+  if (t->inplace) return;
+  kiln__attention_target out = result(t, head);
+  t->kernels->store(out.dk, out.ldk, to.dk, to.ldk, t->args.tk, t->args.d);
+  t->kernels->store(out.dv, out.ldv, to.dv, to.ldv, t->args.tk, t->args.d);
 }
 
 // Splits the query blocks of each key head so that there are PARTS parts. Scratch: PARTS - 1 copies of dk and dv at
-// most (one key head), less with each further head, none from PARTS heads on.
+// most (one key head), less with each further head, none from PARTS heads on; one more of each in bf16.
 static kiln_status split(kiln_context *ctx, attention_task *t) {
   int64_t heads = t->b * t->hkv;
   t->splits = kiln__max(1, kiln__min(kiln__ceil_div(PARTS, kiln__max(heads, 1)), t->args.group * t->blocks));
   int64_t bytes;
-  if (__builtin_mul_overflow(t->args.tk * t->args.d * (int64_t)t->size, 2 * (t->splits - 1) * heads, &bytes)) {
+  if (__builtin_mul_overflow(t->args.tk * t->args.d * (int64_t)t->wide, 2 * (t->splits - t->inplace) * heads, &bytes)) {
     return kiln__fail(ctx, KILN_ERR_OVERFLOW, "scratch for %lld keys", (long long)t->args.tk);
   }
   return kiln__scratch(ctx, (size_t)bytes, (void **)&t->partial);
@@ -189,6 +201,6 @@ kiln_status kiln_attention_bwd(kiln_context *ctx, const kiln_tensor *dq, const k
   KILN_TRY(split(ctx, &t));
   if (ctx->query) return KILN_OK;
   kiln__parallel_for(ctx, t.b * t.hkv * t.splits, bwd_chunk, &t);
-  if (t.splits > 1) kiln__parallel_for(ctx, t.b * t.hkv, sum_chunk, &t);
+  if (t.splits > t.inplace) kiln__parallel_for(ctx, t.b * t.hkv, sum_chunk, &t);
   return KILN_OK;
 }

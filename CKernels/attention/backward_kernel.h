@@ -1,89 +1,35 @@
 // The backward of attention. The probabilities of a tile come back from q, k and lse; a block of queries goes along the
 // keys once, which gives all of its dq and its share of dk and dv.
 
-// Scratch of one call, and the block of queries at work.
-typedef struct attention_block {
-  float *q, *d_o;                // rows; q times scale
-  float *q_t, *d_o_t;            // the same transposed
-  float *lse, *delta;            // [ATTENTION_Q]; delta = rowsum(d_o * o)
-  float *k, *v, *dk, *dv;        // rows of the tile
-  float *p, *ds;                 // scores of the tile
-  float *dq;                     // rows, before the scale
-  int64_t b, h, i0, nq;
-} attention_block;
-
-static attention_block attention_take_block(float *scratch, int64_t d) {
-  int64_t queries = ATTENTION_Q * attention_ld(d), keys = ATTENTION_K * attention_ld(d);
-  int64_t transposed = d * ATTENTION_Q, tile = ATTENTION_K * ATTENTION_Q;
-  attention_block x = {.q = attention_take(&scratch, queries), .d_o = attention_take(&scratch, queries),
-                       .dq = attention_take(&scratch, queries)};
-  x.q_t = attention_take(&scratch, transposed);
-  x.d_o_t = attention_take(&scratch, transposed);
-  x.k = attention_take(&scratch, keys);
-  x.v = attention_take(&scratch, keys);
-  x.dk = attention_take(&scratch, keys);
-  x.dv = attention_take(&scratch, keys);
-  x.p = attention_take(&scratch, tile);
-  x.ds = attention_take(&scratch, tile);
-  x.lse = attention_take(&scratch, ATTENTION_Q);
-  x.delta = attention_take(&scratch, ATTENTION_Q);
-  return x;
-}
-
-static float attention_dot(const float *x, const float *y, int64_t d) {
+static float KER(attention_dot)(const ELEMENT *x, const ELEMENT *y, int64_t d) {
   vf sum = vf_set(0);
   for (int64_t c = 0; c < d; c += KILN_VL) sum = vf_fma(vf_read(x + c, d - c), vf_read(y + c, d - c), sum);
   return vf_sum(sum);
 }
 
-static void attention_begin_block(const kiln__attention_args *a, attention_block *x) {
-  const float *q = kiln__heads_row(&a->q, x->b, x->i0, x->h, sizeof(float));
-  const float *d_o = kiln__heads_row(&a->d_o, x->b, x->i0, x->h, sizeof(float));
-  attention_load(x->q, q, a->q.t, x->nq, a->d, (float)a->scale);
-  attention_load(x->d_o, d_o, a->d_o.t, x->nq, a->d, 1);
-  attention_load_transposed(x->q_t, q, a->q.t, x->nq, a->d, (float)a->scale);
-  attention_load_transposed(x->d_o_t, d_o, a->d_o.t, x->nq, a->d, 1);
+static void KER(attention_begin_block)(const kiln__attention_args *a, attention_block *x) {
+  const ELEMENT *q = KER(attention_row)(&a->q, x->b, x->i0, x->h);
+  const ELEMENT *d_o = KER(attention_row)(&a->d_o, x->b, x->i0, x->h);
+  KER(attention_load)(x->q, q, a->q.t, x->nq, a->d, (float)a->scale);
+  KER(attention_load)(x->d_o, d_o, a->d_o.t, x->nq, a->d, 1);
+  KER(attention_load_transposed)(x->q_t, q, a->q.t, x->nq, a->d, (float)a->scale);
+  KER(attention_load_transposed)(x->d_o_t, d_o, a->d_o.t, x->nq, a->d, 1);
   memset(x->dq, 0, (size_t)(ATTENTION_Q * attention_ld(a->d)) * sizeof(float));
   memset(x->lse, 0, ATTENTION_Q * sizeof(float));
   memset(x->delta, 0, ATTENTION_Q * sizeof(float));
   for (int64_t i = 0; i < x->nq; i++) {
-    const float *o = kiln__heads_row(&a->o, x->b, x->i0 + i, x->h, sizeof(float));
-    x->delta[i] = attention_dot(d_o + i * a->d_o.t, o, a->d);
+    const ELEMENT *o = KER(attention_row)(&a->o, x->b, x->i0 + i, x->h);
+    x->delta[i] = KER(attention_dot)(d_o + i * a->d_o.t, o, a->d);
     x->lse[i] = *(const float *)kiln__heads_row(&a->lse, x->b, x->i0 + i, x->h, sizeof(float));
   }
 }
 
-// p = exp(s - lse) and ds = p * (dp - delta) in place of the scores s in x->p and dp in x->ds, 0 for masked pairs.
-static void attention_probabilities(const attention_block *x, int64_t nk, int64_t shift) {
-  vf zero = vf_set(0);
-  for (int64_t i = 0; i < x->nq; i += KILN_VL) {
-    int64_t any, all;
-    attention_visible(i, nk, shift, &any, &all);
-    vf lse = vf_load(x->lse + i), delta = vf_load(x->delta + i);
-    for (int64_t j = 0; j < nk; j++) {
-      float *pp = x->p + j * ATTENTION_Q + i, *pds = x->ds + j * ATTENTION_Q + i;
-      vf p = zero, ds = zero;
-      if (j < any) {
-        p = vf_exp(vf_load(pp) - lse);
-        ds = p * (vf_load(pds) - delta);
-      }
-      if (j >= all && j < any) {
-        vi mask = attention_mask(i, j, shift);
-        p = vf_select(mask, p, zero);
-        ds = vf_select(mask, ds, zero);
-      }
-      vf_store(pp, p);
-      vf_store(pds, ds);
-    }
-  }
-}
-
-static void attention_bwd_tile(const kiln__attention_args *a, const attention_block *x, int64_t j0, int64_t nk,
+static void KER(attention_bwd_tile)(const kiln__attention_args *a, const attention_block *x, int64_t j0, int64_t nk,
                                const kiln__attention_target *target) {
   int64_t d = a->d, nq = x->nq, hkv = x->h / a->group;
   int64_t shift = a->causal ? kiln__visible_keys(a, x->i0) - 1 - j0 : nk;
-  attention_load(x->k, kiln__heads_row(&a->k, x->b, j0, hkv, sizeof(float)), a->k.t, nk, d, 1);
-  attention_load(x->v, kiln__heads_row(&a->v, x->b, j0, hkv, sizeof(float)), a->v.t, nk, d, 1);
+  KER(attention_load)(x->k, KER(attention_row)(&a->k, x->b, j0, hkv), a->k.t, nk, d, 1);
+  KER(attention_load)(x->v, KER(attention_row)(&a->v, x->b, j0, hkv), a->v.t, nk, d, 1);
   attention_scores(x->p, x->k, x->q_t, nk, nq, d, shift);
   attention_scores(x->ds, x->v, x->d_o_t, nk, nq, d, shift);
   attention_probabilities(x, nk, shift);
@@ -94,7 +40,7 @@ static void attention_bwd_tile(const kiln__attention_args *a, const attention_bl
   attention_add((float *)target->dv + j0 * target->ldv, target->ldv, x->dv, attention_ld(d), nk, d);
 }
 
-static void attention_bwd(const kiln__attention_args *a, int64_t b, int64_t hkv, int64_t first, int64_t step,
+static void KER(attention_bwd)(const kiln__attention_args *a, int64_t b, int64_t hkv, int64_t first, int64_t step,
                           const kiln__attention_target *target, void *scratch) {
   int64_t blocks = kiln__ceil_div(a->tq, ATTENTION_Q), d = a->d;
   for (int64_t j = 0; j < a->tk; j++) {
@@ -107,12 +53,12 @@ static void attention_bwd(const kiln__attention_args *a, int64_t b, int64_t hkv,
     x.h = hkv * a->group + item / blocks;
     x.i0 = item % blocks * ATTENTION_Q;
     x.nq = kiln__min(ATTENTION_Q, a->tq - x.i0);
-    attention_begin_block(a, &x);
+    KER(attention_begin_block)(a, &x);
     int64_t keys = kiln__visible_keys(a, x.i0 + x.nq - 1);
     for (int64_t j0 = 0; j0 < keys; j0 += ATTENTION_K) {
-      attention_bwd_tile(a, &x, j0, kiln__min(ATTENTION_K, keys - j0), target);
+      KER(attention_bwd_tile)(a, &x, j0, kiln__min(ATTENTION_K, keys - j0), target);
     }
-    float *dq = kiln__heads_row(&a->dq, b, x.i0, x.h, sizeof(float));
+    ELEMENT *dq = KER(attention_row)(&a->dq, b, x.i0, x.h);
     for (int64_t i = 0; i < x.nq; i++) {
       for (int64_t c = 0; c < d; c += KILN_VL) {
         vf_write(dq + i * a->dq.t + c, (float)a->scale * vf_load(x.dq + i * attention_ld(d) + c), d - c);

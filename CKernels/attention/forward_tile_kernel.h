@@ -6,6 +6,16 @@ typedef struct attention_softmax {
   float *factor;     // what this tile's change of max makes of the earlier sums
 } attention_softmax;
 
+// Scratch of one call, and the block of queries at work.
+typedef struct attention_forward {
+  float *q;            // times scale: rows if few, else transposed
+  float *k, *v, *s;    // of the tile
+  float *o;            // rows, before the division by the sum
+  attention_softmax state;
+  int64_t b, h, i0, nq;
+  bool few;
+} attention_forward;
+
 // Turns the scores of a tile into exponentials relative to the new maximum, those of masked pairs into 0.
 static void attention_exponentials(float *s, const attention_softmax *state, int64_t nk, int64_t nq, int64_t shift) {
   vf none = vf_set(-INFINITY);
@@ -51,4 +61,23 @@ static void attention_fwd_tile(float *o, float *s, const attention_softmax *stat
   attention_exponentials(s, state, nk, nq, shift);
   attention_rescale(o, state->factor, nq, d);
   attention_by_query(o, s, v, nk, nq, d, shift);
+}
+
+// Whether a block of nq queries is that.
+VEC bool attention_few_queries(int64_t nq, int64_t d) { return nq <= kiln__max(1, KILN_VL / 4) && d % KILN_VL == 0; }
+
+// As attention_exponentials, for n scores of query i.
+static void attention_query_exponentials(float *s, const attention_softmax *state, int64_t i, int64_t n) {
+  float before = state->max[i], max = before;
+  vf sum = vf_set(0);
+  for (int64_t j = 0; j < n; j++) max = s[j] > max ? s[j] : max;
+  float origin = max == -INFINITY ? 0 : max;
+  for (int64_t j = 0; j < n; j += KILN_VL) {
+    vf e = vf_exp((n - j < KILN_VL ? vf_load_part(s + j, n - j, -INFINITY) : vf_load(s + j)) - origin);
+    vf_write(s + j, e, n - j);
+    sum = sum + e;
+  }
+  state->factor[i] = expf(before - origin);
+  state->sum[i] = state->sum[i] * state->factor[i] + vf_sum(sum);
+  state->max[i] = max;
 }

@@ -4,7 +4,8 @@
 
 #include <kiln.h>
 
-// A tensor [b, t, h, d] (or lse, without d) of the column's dtype: element 0 and the strides of its dimensions.
+// A tensor [b, t, h, d] of the column's dtype (or lse, without d, wide: see kiln__wide): element 0 and the strides of
+// its dimensions.
 typedef struct kiln__heads {
   void *data;
   int64_t b, t, h;
@@ -19,7 +20,7 @@ typedef struct kiln__attention_args {
   bool causal;
 } kiln__attention_args;
 
-// Where a part of the backward puts what it adds to dk and dv: rows of d elements, `ldk` and `ldv` apart.
+// Where a part of the backward puts what it adds to dk and dv: rows of d wide elements, `ldk` and `ldv` apart.
 typedef struct kiln__attention_target {
   void *dk, *dv;
   int64_t ldk, ldv;
@@ -35,11 +36,13 @@ typedef struct kiln__attention_kernels {
   // query head n / blocks. Writes these blocks of dq, and their sum (in this order) over all of the target.
   void (*bwd)(const kiln__attention_args *a, int64_t b, int64_t hkv, int64_t first, int64_t step,
               const kiln__attention_target *target, void *scratch);
-  // to += from: n rows of d elements.
+  // to += from: n rows of d wide elements.
   void (*add)(void *to, int64_t ldto, const void *from, int64_t ldfrom, int64_t n, int64_t d);
+  // to = from: n rows of d elements from wide ones.
+  void (*store)(void *to, int64_t ldto, const void *from, int64_t ldfrom, int64_t n, int64_t d);
 } kiln__attention_kernels;
 
-extern const kiln__attention_kernels kiln__attention_ref_f32, kiln__attention_ref_f64;
+extern const kiln__attention_kernels kiln__attention_ref_f32, kiln__attention_ref_f64, kiln__attention_ref_bf16;
 
 // Address of element 0 of row (b, t, h), for a dtype of `size` bytes.
 static inline void *kiln__heads_row(const kiln__heads *x, int64_t b, int64_t t, int64_t h, size_t size) {

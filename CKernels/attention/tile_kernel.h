@@ -24,25 +24,6 @@ VEC float *attention_take(float **scratch, int64_t n) {
   return taken;
 }
 
-// out[i, :] = alpha x[i, :], zero beyond d and beyond n up to a multiple of ATTENTION_MR rows.
-static void attention_load(float *out, const float *x, int64_t stride, int64_t n, int64_t d, float alpha) {
-  int64_t ld = attention_ld(d);
-  for (int64_t i = 0; i < n; i++) {
-    for (int64_t c = 0; c < d; c += KILN_VL) vf_store(out + i * ld + c, alpha * vf_read(x + i * stride + c, d - c));
-  }
-  memset(out + n * ld, 0, (size_t)((kiln__round_up(n, ATTENTION_MR) - n) * ld) * sizeof(float));
-}
-
-// out[c, i] = alpha x[i, c], zero beyond n up to a whole vector.
-static void attention_load_transposed(float *out, const float *x, int64_t stride, int64_t n, int64_t d, float alpha) {
-  for (int64_t i = 0; i < n; i++) {
-    for (int64_t c = 0; c < d; c++) out[c * ATTENTION_Q + i] = alpha * x[i * stride + c];
-  }
-  for (int64_t c = 0; c < d; c++) {
-    for (int64_t i = n; i < kiln__round_up(n, KILN_VL); i++) out[c * ATTENTION_Q + i] = 0;
-  }
-}
-
 static void attention_add(void *to, int64_t ldto, const void *from, int64_t ldfrom, int64_t n, int64_t d) {
   for (int64_t i = 0; i < n; i++) {
     float *y = (float *)to + i * ldto;

@@ -66,6 +66,7 @@ void kiln__fill_kernels(kiln__kernels kernels[KILN_COLUMNS], const kiln__row *ro
   FAMILY(norm);
   FAMILY(optim);
   FAMILY(rope);
+  COLUMN(attention, KILN_BF16, bf16);
   COLUMN(norm, KILN_BF16, bf16);
 #undef FAMILY
 #undef COLUMN

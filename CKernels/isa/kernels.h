@@ -11,12 +11,13 @@
 #include "simd/vec.h"
 #include "simd/act.h"
 
+#include "attention/tiles_kernel.h"
+
 #define ELEMENT float
 #define KER(name) name##_f32
 #include "isa/families.h"
 
 #include "activation/kernel.h"
-#include "attention/kernel.h"
 #include "elementwise/kernel.h"
 #include "embedding/kernel.h"
 #include "gemm/kernel.h"
@@ -35,8 +36,8 @@
 #define KILN_ROW_KERNELS(type) KILN_ROW_##type
 #define KILN_ROW_f32                                                                                       \
   {                                                                                                        \
-    .activation = &activation_kernels, .attention = &attention_kernels, .elementwise = &elementwise_kernels, \
+    .activation = &activation_kernels, .attention = &attention_kernels_f32, .elementwise = &elementwise_kernels, \
     .embedding = &embedding_kernels, .gemm = &gemm_kernels, .loss = &loss_kernels, .norm = &norm_kernels_f32,   \
     .optim = &optim_kernels, .rope = &rope_kernels                                                         \
   }
-#define KILN_ROW_bf16 {.norm = &norm_kernels_bf16}
+#define KILN_ROW_bf16 {.attention = &attention_kernels_bf16, .norm = &norm_kernels_bf16}

@@ -27,7 +27,7 @@ struct AttentionShape: CustomStringConvertible {
 
   var forward: KernelCase {
     let options = options
-    return KernelCase("attention_fwd \(self)", inputs: inputs, outputs: [.init(q), .init(lse)]) {
+    return KernelCase("attention_fwd \(self)", inputs: inputs, outputs: [.init(q), .init(lse, wide: true)]) {
       context, outputs, inputs in
       withPointers(outputs + inputs) { p in
         var options = options
@@ -40,7 +40,7 @@ struct AttentionShape: CustomStringConvertible {
   func backward(upstream: KernelCase.Operand? = nil) -> KernelCase {
     let options = options
     let saved = forward.run(TestContext(device: KILN_DEVICE_REF), KILN_F64).map(\.values)
-    let known: [KernelCase.Operand] = [upstream ?? .real(q, seed: 4), .real(q, saved[0]), .real(lse, saved[1])]
+    let known: [KernelCase.Operand] = [upstream ?? .real(q, seed: 4), .real(q, saved[0]), .real(lse, saved[1], wide: true)]
     return KernelCase(
       "attention_bwd \(self)", inputs: known + inputs, outputs: [.init(q), .init(k), .init(k)]
     ) { context, outputs, inputs in
@@ -197,7 +197,7 @@ struct AttentionTests {
       }
     }
     let forward = KernelCase(
-      "packed attention_fwd", inputs: [.real(packed)], outputs: [.init(shape.q), .init(shape.lse)]
+      "packed attention_fwd", inputs: [.real(packed)], outputs: [.init(shape.q), .init(shape.lse, wide: true)]
     ) { context, outputs, inputs in
       withPointers(outputs + parts(inputs[0])) { p in
         var options = shape.options
@@ -208,7 +208,7 @@ struct AttentionTests {
     let saved = forward.run(TestContext(device: KILN_DEVICE_REF), KILN_F64).map(\.values)
     let backward = KernelCase(
       "packed attention_bwd",
-      inputs: [.real(packed), .real(shape.q, saved[0]), .real(shape.lse, saved[1]), .real(shape.q, seed: 4)],
+      inputs: [.real(packed), .real(shape.q, saved[0]), .real(shape.lse, saved[1], wide: true), .real(shape.q, seed: 4)],
       outputs: [.init(packed)]
     ) { context, outputs, inputs in
       withPointers(parts(outputs[0]) + parts(inputs[0]) + inputs[1...]) { p in

@@ -22,6 +22,7 @@ static inline kiln_attention_options kiln_attention_defaults(void) {
 /// o = softmax(scale * q k^T + mask) v for each batch and head.
 /// o, q [b, tq, h, d]; k, v [b, tk, hkv, d], h a multiple of hkv, query head i reads key head i / (h / hkv);
 /// lse [b, h, tq] (output, may be NULL): log of the sum of exponentials of each row, which the backward needs.
+/// F32, F64 or BF16; for BF16 lse is F32, and so are the scores, the probabilities and all sums.
 /// q, k, v and o need stride 1 in d and take any other strides, so that they may be parts of one packed tensor.
 /// d is 1...65536. A row that sees no key gives o = 0, lse = -infinity. A NaN or infinity in a key or value shows in
 /// every row that sees it, and may show in a few rows just before those.
@@ -37,7 +38,7 @@ typedef struct kiln_attention_saved {
 /// Gradients of the above. dq, q, d_o, o [b, tq, h, d]; dk, dv, k, v [b, tk, hkv, d]; lse [b, h, tq] of the forward.
 /// With p = exp(scale q k^T - lse), delta = rowsum(d_o * o): dv = p^T d_o; ds = p * (d_o v^T - delta);
 /// dq = scale ds k; dk = scale ds^T q; dk and dv summed over the query heads of a key head. All overwritten.
-/// Scratch, besides tiles for each thread: ceil(8 / (b hkv)) - 1 copies of dk and dv.
+/// Scratch, besides tiles for each thread: ceil(8 / (b hkv)) - 1 copies of dk and dv; for BF16 one more, all in fp32.
 KILN_API kiln_status kiln_attention_bwd(kiln_context *ctx, const kiln_tensor *dq, const kiln_tensor *dk,
                                         const kiln_tensor *dv, const kiln_tensor *d_o,
                                         const kiln_attention_saved *saved, const kiln_attention_options *options);
