@@ -7,7 +7,7 @@ typedef struct activation_task {
   kiln__dropout_args dropout;
 } activation_task;
 
-// Views of one shape and dtype, F32 or F64, that fold into rows; the last one is what the others must be like.
+// Views of one shape and dtype that fold into rows; the last one is what the others must be like.
 static kiln_status check(kiln_context *ctx, const char *const *names, const kiln_tensor *const *views, int count,
                          activation_task *task, kiln__spans *spans) {
   const kiln_tensor *like = views[count - 1];

@@ -2,48 +2,48 @@
 #include "random/philox.h"
 
 // Inlined once for each kind, so that no loop has a switch.
-VEC void activation_fwd_kind(kiln_activation kind, float *y, const float *x, int64_t n) {
+VEC void KER(activation_fwd_kind)(kiln_activation kind, ELEMENT *y, const ELEMENT *x, int64_t n) {
   for (int64_t i = 0; i < n; i += KILN_VL) vf_write(y + i, act_value(kind, vf_read(x + i, n - i)), n - i);
 }
 
-static void activation_fwd(kiln_activation kind, void *y, const void *x, int64_t n) {
+static void KER(activation_fwd)(kiln_activation kind, void *y, const void *x, int64_t n) {
   switch (kind) {
-    case KILN_ACT_NONE: activation_fwd_kind(KILN_ACT_NONE, y, x, n); break;
-    case KILN_ACT_RELU: activation_fwd_kind(KILN_ACT_RELU, y, x, n); break;
-    case KILN_ACT_GELU_TANH: activation_fwd_kind(KILN_ACT_GELU_TANH, y, x, n); break;
-    case KILN_ACT_GELU_ERF: activation_fwd_kind(KILN_ACT_GELU_ERF, y, x, n); break;
-    case KILN_ACT_SILU: activation_fwd_kind(KILN_ACT_SILU, y, x, n); break;
+    case KILN_ACT_NONE: KER(activation_fwd_kind)(KILN_ACT_NONE, y, x, n); break;
+    case KILN_ACT_RELU: KER(activation_fwd_kind)(KILN_ACT_RELU, y, x, n); break;
+    case KILN_ACT_GELU_TANH: KER(activation_fwd_kind)(KILN_ACT_GELU_TANH, y, x, n); break;
+    case KILN_ACT_GELU_ERF: KER(activation_fwd_kind)(KILN_ACT_GELU_ERF, y, x, n); break;
+    case KILN_ACT_SILU: KER(activation_fwd_kind)(KILN_ACT_SILU, y, x, n); break;
   }
 }
 
-VEC void activation_bwd_kind(kiln_activation kind, float *dx, const float *dy, const float *x, int64_t n) {
+VEC void KER(activation_bwd_kind)(kiln_activation kind, ELEMENT *dx, const ELEMENT *dy, const ELEMENT *x, int64_t n) {
   for (int64_t i = 0; i < n; i += KILN_VL) {
     vf_write(dx + i, vf_read(dy + i, n - i) * act_slope(kind, vf_read(x + i, n - i)), n - i);
   }
 }
 
-static void activation_bwd(kiln_activation kind, void *dx, const void *dy, const void *x, int64_t n) {
+static void KER(activation_bwd)(kiln_activation kind, void *dx, const void *dy, const void *x, int64_t n) {
   switch (kind) {
-    case KILN_ACT_NONE: activation_bwd_kind(KILN_ACT_NONE, dx, dy, x, n); break;
-    case KILN_ACT_RELU: activation_bwd_kind(KILN_ACT_RELU, dx, dy, x, n); break;
-    case KILN_ACT_GELU_TANH: activation_bwd_kind(KILN_ACT_GELU_TANH, dx, dy, x, n); break;
-    case KILN_ACT_GELU_ERF: activation_bwd_kind(KILN_ACT_GELU_ERF, dx, dy, x, n); break;
-    case KILN_ACT_SILU: activation_bwd_kind(KILN_ACT_SILU, dx, dy, x, n); break;
+    case KILN_ACT_NONE: KER(activation_bwd_kind)(KILN_ACT_NONE, dx, dy, x, n); break;
+    case KILN_ACT_RELU: KER(activation_bwd_kind)(KILN_ACT_RELU, dx, dy, x, n); break;
+    case KILN_ACT_GELU_TANH: KER(activation_bwd_kind)(KILN_ACT_GELU_TANH, dx, dy, x, n); break;
+    case KILN_ACT_GELU_ERF: KER(activation_bwd_kind)(KILN_ACT_GELU_ERF, dx, dy, x, n); break;
+    case KILN_ACT_SILU: KER(activation_bwd_kind)(KILN_ACT_SILU, dx, dy, x, n); break;
   }
 }
 
-static void activation_swiglu_fwd(void *y_, const void *gate_, const void *up_, int64_t n) {
-  float *y = y_;
-  const float *gate = gate_, *up = up_;
+static void KER(activation_swiglu_fwd)(void *y_, const void *gate_, const void *up_, int64_t n) {
+  ELEMENT *y = y_;
+  const ELEMENT *gate = gate_, *up = up_;
   for (int64_t i = 0; i < n; i += KILN_VL) {
     vf_write(y + i, act_value(KILN_ACT_SILU, vf_read(gate + i, n - i)) * vf_read(up + i, n - i), n - i);
   }
 }
 
-static void activation_swiglu_bwd(void *dgate_, void *dup_, const void *dy_, const void *gate_, const void *up_,
+static void KER(activation_swiglu_bwd)(void *dgate_, void *dup_, const void *dy_, const void *gate_, const void *up_,
                                   int64_t n) {
-  float *dgate = dgate_, *dup = dup_;
-  const float *dy = dy_, *gate = gate_, *up = up_;
+  ELEMENT *dgate = dgate_, *dup = dup_;
+  const ELEMENT *dy = dy_, *gate = gate_, *up = up_;
   for (int64_t i = 0; i < n; i += KILN_VL) {
     vf d = vf_read(dy + i, n - i), g = vf_read(gate + i, n - i), u = vf_read(up + i, n - i);
     vf_write(dgate + i, d * u * act_slope(KILN_ACT_SILU, g), n - i);
@@ -52,10 +52,10 @@ static void activation_swiglu_bwd(void *dgate_, void *dup_, const void *dy_, con
 }
 
 // The factors of KILN_PHILOX_WORDS elements at a time. The first block may begin before `first`.
-static void activation_dropout(const kiln__dropout_args *a, void *y_, const void *x_, int64_t first, int64_t n) {
-  float *y = y_, factor[KILN_PHILOX_WORDS];
-  const float *x = x_;
-  float scale = (float)a->scale;
+static void KER(activation_dropout)(const kiln__dropout_args *a, void *y_, const void *x_, int64_t first, int64_t n) {
+  ELEMENT *y = y_;
+  const ELEMENT *x = x_;
+  float scale = (float)a->scale, factor[KILN_PHILOX_WORDS];
   uint32_t words[KILN_PHILOX_WORDS], counter[4];
   memcpy(counter, a->counter, sizeof counter);
   for (int64_t i = -(first % 4); i < n; i += KILN_PHILOX_WORDS) {
@@ -70,5 +70,5 @@ static void activation_dropout(const kiln__dropout_args *a, void *y_, const void
   }
 }
 
-static const kiln__activation_kernels activation_kernels = {activation_fwd, activation_bwd, activation_swiglu_fwd,
-                                                            activation_swiglu_bwd, activation_dropout};
+static const kiln__activation_kernels KER(activation_kernels) = {KER(activation_fwd), KER(activation_bwd), KER(activation_swiglu_fwd),
+                                                            KER(activation_swiglu_bwd), KER(activation_dropout)};

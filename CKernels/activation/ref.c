@@ -1,4 +1,4 @@
-// The plain loops, for fp32 and fp64.
+// The plain loops, for fp32, fp64 and bf16.
 #ifndef REAL
 #include "random/philox.h"
 #define KILN_REFERENCE "activation/ref.c"
@@ -47,42 +47,42 @@ REAL REF(kiln__act_slope)(kiln_activation kind, REAL x) {
 }
 
 static void REF(fwd)(kiln_activation kind, void *y_, const void *x_, int64_t n) {
-  REAL *y = y_;
-  const REAL *x = x_;
-  for (int64_t i = 0; i < n; i++) y[i] = REF(kiln__act_value)(kind, x[i]);
+  ELEMENT *y = y_;
+  const ELEMENT *x = x_;
+  for (int64_t i = 0; i < n; i++) y[i] = PUT(REF(kiln__act_value)(kind, GET(x[i])));
 }
 
 static void REF(bwd)(kiln_activation kind, void *dx_, const void *dy_, const void *x_, int64_t n) {
-  REAL *dx = dx_;
-  const REAL *dy = dy_, *x = x_;
-  for (int64_t i = 0; i < n; i++) dx[i] = dy[i] * REF(kiln__act_slope)(kind, x[i]);
+  ELEMENT *dx = dx_;
+  const ELEMENT *dy = dy_, *x = x_;
+  for (int64_t i = 0; i < n; i++) dx[i] = PUT(GET(dy[i]) * REF(kiln__act_slope)(kind, GET(x[i])));
 }
 
 static void REF(swiglu_fwd)(void *y_, const void *gate_, const void *up_, int64_t n) {
-  REAL *y = y_;
-  const REAL *gate = gate_, *up = up_;
-  for (int64_t i = 0; i < n; i++) y[i] = REF(kiln__act_value)(KILN_ACT_SILU, gate[i]) * up[i];
+  ELEMENT *y = y_;
+  const ELEMENT *gate = gate_, *up = up_;
+  for (int64_t i = 0; i < n; i++) y[i] = PUT(REF(kiln__act_value)(KILN_ACT_SILU, GET(gate[i])) * GET(up[i]));
 }
 
 static void REF(swiglu_bwd)(void *dgate_, void *dup_, const void *dy_, const void *gate_, const void *up_, int64_t n) {
-  REAL *dgate = dgate_, *dup = dup_;
-  const REAL *dy = dy_, *gate = gate_, *up = up_;
+  ELEMENT *dgate = dgate_, *dup = dup_;
+  const ELEMENT *dy = dy_, *gate = gate_, *up = up_;
   for (int64_t i = 0; i < n; i++) {
-    REAL d = dy[i], g = gate[i], u = up[i];
-    dgate[i] = d * u * REF(kiln__act_slope)(KILN_ACT_SILU, g);
-    dup[i] = d * REF(kiln__act_value)(KILN_ACT_SILU, g);
+    REAL d = GET(dy[i]), g = GET(gate[i]), u = GET(up[i]);
+    dgate[i] = PUT(d * u * REF(kiln__act_slope)(KILN_ACT_SILU, g));
+    dup[i] = PUT(d * REF(kiln__act_value)(KILN_ACT_SILU, g));
   }
 }
 
 static void REF(dropout)(const kiln__dropout_args *a, void *y_, const void *x_, int64_t first, int64_t n) {
-  REAL *y = y_;
-  const REAL *x = x_;
+  ELEMENT *y = y_;
+  const ELEMENT *x = x_;
   for (int64_t i = 0; i < n; i++) {
     uint32_t words[KILN_PHILOX_WORDS], counter[4];
     memcpy(counter, a->counter, sizeof counter);
     counter[0] = (uint32_t)((first + i) / 4);
     kiln__philox(words, counter, a->key);
-    y[i] = x[i] * (words[(first + i) % 4] >= a->threshold ? (REAL)a->scale : 0);
+    y[i] = PUT(GET(x[i]) * (words[(first + i) % 4] >= a->threshold ? (REAL)a->scale : 0));
   }
 }
 

@@ -12,15 +12,11 @@ typedef struct copy_task {
 static bool is_half(kiln_dtype dtype) { return dtype == KILN_F16 || dtype == KILN_BF16; }
 static bool is_floating(kiln_dtype dtype) { return dtype == KILN_F32 || dtype == KILN_F64 || is_half(dtype); }
 
-// n elements, one after the other; between half types at most BLOCK.
+// n elements, one after the other. F16 has no column of its own.
 static void convert(const copy_task *t, void *y, const void *x, int64_t n) {
   if (t->to == t->from) {
     memmove(y, x, (size_t)n * kiln_dtype_size(t->to));
-  } else if (is_half(t->to) && is_half(t->from)) {
-    float wide[BLOCK];
-    t->kernels[KILN_F32].elementwise->from_half(wide, x, t->from, n);
-    t->kernels[KILN_F32].elementwise->to_half(y, wide, t->to, n);
-  } else if (is_half(t->to)) {
+  } else if (is_half(t->to) && t->from != KILN_F16) {
     t->kernels[t->from].elementwise->to_half(y, x, t->to, n);
   } else if (is_half(t->from)) {
     t->kernels[t->to].elementwise->from_half(y, x, t->from, n);
@@ -61,7 +57,7 @@ static void copy_span(void *arg, void *const *p, int64_t first, int64_t n) {
     move(p[0], t->sy, p[1], t->sx, n, kiln_dtype_size(t->to));
     return;
   }
-  int64_t block = t->to == t->from ? n : BLOCK;
+  int64_t block = contiguous ? n : BLOCK;
   int64_t y_bytes = (int64_t)kiln_dtype_size(t->to) * t->sy, x_bytes = (int64_t)kiln_dtype_size(t->from) * t->sx;
   for (int64_t i = 0; i < n; i += block) {
     convert_block(t, (char *)p[0] + i * y_bytes, (const char *)p[1] + i * x_bytes, kiln__min(block, n - i));

@@ -7,15 +7,16 @@
 typedef struct kiln__elementwise_kernels {
   // y = a + b
   void (*add)(void *y, const void *a, const void *b, int64_t n);
-  // out[c] = sum over the rows of x[row * ldx + c], in the order of the rows; with `accumulate` out[c] += it
+  // out[c] = sum over the rows of x[row * ldx + c], in the order of the rows; with `accumulate` out[c] += it. out is wide
+  // (kiln__wide).
   void (*sum_rows)(void *out, const void *x, int64_t rows, int64_t cols, int64_t ldx, bool accumulate);
   // sum of x^2, in fp64
   double (*sum_squares)(const void *x, int64_t n);
-  // From and to F16 or BF16 (`half` says which), to the nearest, ties to even.
+  // From and to F16 or BF16 (`half` says which, not the column's own), to the nearest, ties to even.
   void (*from_half)(void *y, const uint16_t *x, kiln_dtype half, int64_t n);
   void (*to_half)(uint16_t *y, const void *x, kiln_dtype half, int64_t n);
 } kiln__elementwise_kernels;
 
-extern const kiln__elementwise_kernels kiln__elementwise_ref_f32, kiln__elementwise_ref_f64;
+extern const kiln__elementwise_kernels kiln__elementwise_ref_f32, kiln__elementwise_ref_f64, kiln__elementwise_ref_bf16;
 
 #endif

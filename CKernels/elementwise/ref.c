@@ -1,41 +1,41 @@
-// The plain loops, for fp32 and fp64.
+// The plain loops, for fp32, fp64 and bf16.
 #ifndef REAL
 #define KILN_REFERENCE "elementwise/ref.c"
 #include "core/reference.h"
 #else
 
 static void REF(add)(void *y_, const void *a_, const void *b_, int64_t n) {
-  REAL *y = y_;
-  const REAL *a = a_, *b = b_;
-  for (int64_t i = 0; i < n; i++) y[i] = a[i] + b[i];
+  ELEMENT *y = y_;
+  const ELEMENT *a = a_, *b = b_;
+  for (int64_t i = 0; i < n; i++) y[i] = PUT(GET(a[i]) + GET(b[i]));
 }
 
 static void REF(sum_rows)(void *out_, const void *x_, int64_t rows, int64_t cols, int64_t ldx, bool accumulate) {
   REAL *out = out_;
-  const REAL *x = x_;
+  const ELEMENT *x = x_;
   for (int64_t c = 0; c < cols; c++) {
     REAL sum = accumulate ? out[c] : 0;
-    for (int64_t row = 0; row < rows; row++) sum += x[row * ldx + c];
+    for (int64_t row = 0; row < rows; row++) sum += GET(x[row * ldx + c]);
     out[c] = sum;
   }
 }
 
 static double REF(sum_squares)(const void *x_, int64_t n) {
-  const REAL *x = x_;
+  const ELEMENT *x = x_;
   double sum = 0;
-  for (int64_t i = 0; i < n; i++) sum += (double)x[i] * (double)x[i];
+  for (int64_t i = 0; i < n; i++) sum += (double)GET(x[i]) * (double)GET(x[i]);
   return sum;
 }
 
 static void REF(from_half)(void *y_, const uint16_t *x, kiln_dtype half, int64_t n) {
-  REAL *y = y_;
-  for (int64_t i = 0; i < n; i++) y[i] = half == KILN_BF16 ? kiln__f32_from_bf16(x[i]) : kiln__f32_from_f16(x[i]);
+  ELEMENT *y = y_;
+  for (int64_t i = 0; i < n; i++) y[i] = PUT(half == KILN_BF16 ? kiln__f32_from_bf16(x[i]) : kiln__f32_from_f16(x[i]));
 }
 
 static void REF(to_half)(uint16_t *y, const void *x_, kiln_dtype half, int64_t n) {
-  const REAL *x = x_;
+  const ELEMENT *x = x_;
   for (int64_t i = 0; i < n; i++) {
-    float narrow = kiln__f32_odd_from_f64(x[i]);
+    float narrow = kiln__f32_odd_from_f64(GET(x[i]));
     y[i] = half == KILN_BF16 ? kiln__bf16_from_f32(narrow) : kiln__f16_from_f32(narrow);
   }
 }

@@ -5,7 +5,7 @@ typedef struct rows_task {
   const kiln__elementwise_kernels *kernels;
   const kiln__rows *x;
   char *out;
-  int64_t item, strip;
+  int64_t out_item, x_item, strip;
   bool accumulate;
 } rows_task;
 
@@ -13,13 +13,14 @@ static void sum_strip(void *arg, int64_t chunk, int thread) {
   (void)thread;
   const rows_task *t = arg;
   int64_t from = chunk * t->strip, cols = kiln__min(t->strip, t->x->cols - from);
-  t->kernels->sum_rows(t->out + from * t->item, (const char *)t->x->data + from * t->item, t->x->rows, cols,
+  t->kernels->sum_rows(t->out + from * t->out_item, (const char *)t->x->data + from * t->x_item, t->x->rows, cols,
                        t->x->stride, t->accumulate);
 }
 
 void kiln__sum_rows(const kiln_context *ctx, kiln_dtype dtype, void *out, const kiln__rows *x, bool accumulate) {
-  rows_task t = {ctx->kernels[dtype].elementwise, x, out, (int64_t)kiln_dtype_size(dtype), kiln__strip_columns(x->rows),
-                 accumulate};
+  rows_task t = {.kernels = ctx->kernels[dtype].elementwise, .x = x, .out = out,
+                 .out_item = (int64_t)kiln_dtype_size(kiln__wide(dtype)), .x_item = (int64_t)kiln_dtype_size(dtype),
+                 .strip = kiln__strip_columns(x->rows), .accumulate = accumulate};
   kiln__parallel_for(ctx, kiln__ceil_div(x->cols, t.strip), sum_strip, &t);
 }
 

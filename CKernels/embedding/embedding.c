@@ -5,7 +5,8 @@ typedef struct embedding_task {
   const kiln__embedding_kernels *kernels;
   kiln__embedding_args args;
   kiln__rows y, table;  // or their gradients
-  int64_t item, chunk;  // chunk: rows or columns in one
+  int64_t table_item;   // bytes of an element of the table
+  int64_t chunk;        // rows or columns in one
 } embedding_task;
 
 static kiln_status check_ids(kiln_context *ctx, const kiln_tensor *ids, const embedding_task *t) {
@@ -26,15 +27,18 @@ static kiln_status check_ids(kiln_context *ctx, const kiln_tensor *ids, const em
   return KILN_OK;
 }
 
-// Checks everything; `y` and `table` may be the gradients, whose names are given.
+// Checks everything; `y` and `table` may be the gradients, whose names are given. The table is wide, or may have y's
+// dtype too.
 static kiln_status prepare(kiln_context *ctx, const char *y_name, const kiln_tensor *y, const char *table_name,
-                           const kiln_tensor *table, const kiln_tensor *ids, const kiln_embedding_options *options,
-                           embedding_task *t) {
+                           const kiln_tensor *table, bool may_be_narrow, const kiln_tensor *ids,
+                           const kiln_embedding_options *options, embedding_task *t) {
   kiln_embedding_options o = kiln_embedding_defaults();
   KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
   kiln_dtype dtype;
-  KILN_TRY(kiln__check_real(ctx, table_name, table, &dtype));
-  KILN_TRY(kiln__check_dtype(ctx, y_name, y, dtype));
+  KILN_TRY(kiln__check_real(ctx, y_name, y, &dtype));
+  KILN_TRY(kiln__check(ctx, table_name, table));
+  bool narrow = may_be_narrow && table->dtype == dtype;
+  if (!narrow) KILN_TRY(kiln__check_dtype(ctx, table_name, table, kiln__wide(dtype)));
   if (table->rank != 2 || y->rank < 1 || y->shape[y->rank - 1] != table->shape[1]) {
     return kiln__fail(ctx, KILN_ERR_SHAPE, "%s is %s, %s is %s, not [..., c] and [v, c]", y_name, kiln__shape_text(y).s,
                       table_name, kiln__shape_text(table).s);
@@ -43,9 +47,10 @@ static kiln_status prepare(kiln_context *ctx, const char *y_name, const kiln_ten
   KILN_TRY(kiln__fold(ctx, table_name, table, &t->table));
   KILN_TRY(check_ids(ctx, ids, t));
   t->kernels = ctx->kernels[dtype].embedding;
-  t->item = (int64_t)kiln_dtype_size(dtype);
+  t->table_item = (int64_t)kiln_dtype_size(table->dtype);
   t->args = (kiln__embedding_args){.ids = kiln__data(ids), .ids_count = kiln__count(ids), .rows = t->y.rows,
-                                   .ldy = t->y.stride, .ld_table = t->table.stride, .accumulate = o.accumulate};
+                                   .ldy = t->y.stride, .ld_table = t->table.stride, .wide_table = !narrow,
+                                   .accumulate = o.accumulate};
   return KILN_OK;
 }
 
@@ -60,7 +65,7 @@ kiln_status kiln_embedding_fwd(kiln_context *ctx, const kiln_tensor *y, const ki
                                const kiln_tensor *ids, const kiln_embedding_options *options) {
   KILN_TRY(kiln__begin(ctx, "embedding_fwd"));
   embedding_task t = {0};
-  KILN_TRY(prepare(ctx, "y", y, "table", table, ids, options, &t));
+  KILN_TRY(prepare(ctx, "y", y, "table", table, true, ids, options, &t));
   if (ctx->query || t.y.cols == 0) return KILN_OK;
   t.args.y = t.y.data;
   t.args.table = t.table.data;
@@ -74,7 +79,7 @@ static void zero_chunk(void *arg, int64_t chunk, int thread) {
   const embedding_task *t = arg;
   int64_t begin = chunk * t->chunk, end = kiln__min(begin + t->chunk, t->table.rows);
   for (int64_t row = begin; row < end; row++) {
-    memset((char *)t->table.data + row * t->table.stride * t->item, 0, (size_t)(t->table.cols * t->item));
+    memset((char *)t->table.data + row * t->table.stride * t->table_item, 0, (size_t)(t->table.cols * t->table_item));
   }
 }
 
@@ -90,7 +95,7 @@ kiln_status kiln_embedding_bwd(kiln_context *ctx, const kiln_tensor *dtable, con
                                const kiln_tensor *ids, const kiln_embedding_options *options) {
   KILN_TRY(kiln__begin(ctx, "embedding_bwd"));
   embedding_task t = {0};
-  KILN_TRY(prepare(ctx, "dy", dy, "dtable", dtable, ids, options, &t));
+  KILN_TRY(prepare(ctx, "dy", dy, "dtable", dtable, false, ids, options, &t));
   if (ctx->query || t.y.cols == 0) return KILN_OK;
   t.args.dy = t.y.data;
   t.args.dtable = t.table.data;

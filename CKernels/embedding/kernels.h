@@ -4,12 +4,14 @@
 
 #include <kiln.h>
 
-// Row i of y (or dy) belongs to row ids[i % ids_count] of the table. The ids are in range.
+// Row i of y (or dy), of the column's dtype, belongs to row ids[i % ids_count] of the table. The ids are in range.
+// dtable is wide (kiln__wide).
 typedef struct kiln__embedding_args {
   void *y, *dtable;
   const void *table, *dy;
   const int32_t *ids;
   int64_t ids_count, rows, ldy, ld_table;  // ldy, ld_table: of the gradients in the backward
+  bool wide_table;                         // the table is wide; otherwise it is of the column's dtype
   bool accumulate;
 } kiln__embedding_args;
 
@@ -20,6 +22,6 @@ typedef struct kiln__embedding_kernels {
   void (*bwd)(const kiln__embedding_args *a, int64_t begin, int64_t end);
 } kiln__embedding_kernels;
 
-extern const kiln__embedding_kernels kiln__embedding_ref_f32, kiln__embedding_ref_f64;
+extern const kiln__embedding_kernels kiln__embedding_ref_f32, kiln__embedding_ref_f64, kiln__embedding_ref_bf16;
 
 #endif

@@ -17,13 +17,9 @@
 #define KER(name) name##_f32
 #include "isa/families.h"
 
-#include "activation/kernel.h"
-#include "elementwise/kernel.h"
-#include "embedding/kernel.h"
 #include "gemm/kernel.h"
 #include "loss/kernel.h"
 #include "optim/kernel.h"
-#include "rope/kernel.h"
 #undef ELEMENT
 #undef KER
 
@@ -34,10 +30,16 @@
 #undef KER
 
 #define KILN_ROW_KERNELS(type) KILN_ROW_##type
-#define KILN_ROW_f32                                                                                       \
-  {                                                                                                        \
-    .activation = &activation_kernels, .attention = &attention_kernels_f32, .elementwise = &elementwise_kernels, \
-    .embedding = &embedding_kernels, .gemm = &gemm_kernels, .loss = &loss_kernels, .norm = &norm_kernels_f32,   \
-    .optim = &optim_kernels, .rope = &rope_kernels                                                         \
+#define KILN_ROW_f32                                                                                  \
+  {                                                                                                   \
+    .activation = &activation_kernels_f32, .attention = &attention_kernels_f32,                       \
+    .elementwise = &elementwise_kernels_f32, .embedding = &embedding_kernels_f32,                     \
+    .gemm = &gemm_kernels, .loss = &loss_kernels, .norm = &norm_kernels_f32, .optim = &optim_kernels, \
+    .rope = &rope_kernels_f32                                                                         \
   }
-#define KILN_ROW_bf16 {.attention = &attention_kernels_bf16, .norm = &norm_kernels_bf16}
+#define KILN_ROW_bf16                                                                                 \
+  {                                                                                                   \
+    .activation = &activation_kernels_bf16, .attention = &attention_kernels_bf16,                     \
+    .elementwise = &elementwise_kernels_bf16, .embedding = &embedding_kernels_bf16,                   \
+    .norm = &norm_kernels_bf16, .rope = &rope_kernels_bf16                                            \
+  }

@@ -69,7 +69,7 @@ static void random_chunk(void *arg, int64_t chunk, int thread) {
 static kiln_status run(kiln_context *ctx, random_task *t, const kiln_tensor *y, const kiln_random_options *options) {
   kiln_random_options o = kiln_random_defaults();
   KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
-  KILN_TRY(kiln__check_real(ctx, "y", y, &t->dtype));
+  KILN_TRY(kiln__check_wide(ctx, "y", y, &t->dtype));
   if (!kiln__is_dense(y)) return kiln__fail(ctx, KILN_ERR_STRIDE, "y is not dense");
   t->y = kiln__data(y);
   t->count = kiln__count(y);

@@ -1,12 +1,12 @@
 // Rotary position embedding, vectors of planes at a time.
 
-static void rope_rotate(const kiln__rope_args *a, int64_t begin, int64_t end) {
+static void KER(rope_rotate)(const kiln__rope_args *a, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; row++) {
     int64_t b = row / a->t, t = row % a->t;
     const float *cos = (const float *)a->cos + t * a->half, *sin = (const float *)a->sin + t * a->half;
     for (int64_t h = 0; h < a->h; h++) {
-      const float *x = (const float *)a->x + b * a->x_b + t * a->x_t + h * a->x_h;
-      float *y = (float *)a->y + b * a->y_b + t * a->y_t + h * a->y_h;
+      const ELEMENT *x = (const ELEMENT *)a->x + b * a->x_b + t * a->x_t + h * a->x_h;
+      ELEMENT *y = (ELEMENT *)a->y + b * a->y_b + t * a->y_t + h * a->y_h;
       for (int64_t i = 0; i < a->half; i += KILN_VL) {
         int64_t n = a->half - i;
         vf lower = vf_read(x + i, n), upper = vf_read(x + i + a->half, n);
@@ -18,4 +18,4 @@ static void rope_rotate(const kiln__rope_args *a, int64_t begin, int64_t end) {
   }
 }
 
-static const kiln__rope_kernels rope_kernels = {rope_rotate};
+static const kiln__rope_kernels KER(rope_kernels) = {KER(rope_rotate)};

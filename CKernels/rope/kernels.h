@@ -10,7 +10,7 @@ typedef struct kiln__rope_args {
   const void *x;
   int64_t y_b, y_t, y_h, x_b, x_t, x_h;
   int64_t t, h, half;     // half: d / 2
-  const void *cos, *sin;  // [t, half]
+  const void *cos, *sin;  // [t, half], wide (kiln__wide)
 } kiln__rope_args;
 
 typedef struct kiln__rope_kernels {
@@ -18,6 +18,6 @@ typedef struct kiln__rope_kernels {
   void (*rotate)(const kiln__rope_args *a, int64_t begin, int64_t end);
 } kiln__rope_kernels;
 
-extern const kiln__rope_kernels kiln__rope_ref_f32, kiln__rope_ref_f64;
+extern const kiln__rope_kernels kiln__rope_ref_f32, kiln__rope_ref_f64, kiln__rope_ref_bf16;
 
 #endif

@@ -5,7 +5,7 @@ typedef struct rope_task {
   const kiln__rope_kernels *kernels;
   kiln__rope_args args;
   int64_t rows, rows_per_chunk, table_rows_per_chunk;
-  kiln_dtype dtype;
+  kiln_dtype wide;       // of the tables
   double *frequencies;   // [half]
   const int32_t *positions;
   void *cos, *sin;       // [t, half]
@@ -66,7 +66,7 @@ static void table_chunk(void *arg, int64_t chunk, int thread) {
   for (int64_t at = begin; at < end; at++) {
     double angle = t->positions[at / half] * t->frequencies[at % half];
     double c = cos(angle), s = t->direction * sin(angle);
-    if (t->dtype == KILN_F64) {
+    if (t->wide == KILN_F64) {
       ((double *)t->cos)[at] = c;
       ((double *)t->sin)[at] = s;
     } else {
@@ -84,7 +84,7 @@ static void rotate_chunk(void *arg, int64_t chunk, int thread) {
 }
 
 static kiln_status take_scratch(kiln_context *ctx, rope_task *t) {
-  size_t table = (size_t)(t->args.t * t->args.half) * kiln_dtype_size(t->dtype);
+  size_t table = (size_t)(t->args.t * t->args.half) * kiln_dtype_size(t->wide);
   KILN_TRY(kiln__scratch(ctx, (size_t)t->args.half * sizeof(double), (void **)&t->frequencies));
   KILN_TRY(kiln__scratch(ctx, table, &t->cos));
   return kiln__scratch(ctx, table, &t->sin);
@@ -98,7 +98,7 @@ static kiln_status rope(kiln_context *ctx, const char *y_name, const kiln_tensor
   KILN_TRY(check_options(ctx, &o));
   KILN_TRY(check_views(ctx, y_name, y, x_name, x, positions));
   if (kiln__count(x) == 0) return KILN_OK;
-  rope_task t = {.kernels = ctx->kernels[x->dtype].rope, .dtype = x->dtype, .rows = x->shape[0] * x->shape[1],
+  rope_task t = {.kernels = ctx->kernels[x->dtype].rope, .wide = kiln__wide(x->dtype), .rows = x->shape[0] * x->shape[1],
                  .positions = kiln__data(positions), .direction = direction};
   t.args = (kiln__rope_args){.y = kiln__data(y), .x = kiln__data(x), .t = x->shape[1], .h = x->shape[2],
                              .half = x->shape[3] / 2, .y_b = y->strides[0], .y_t = y->strides[1],

@@ -14,11 +14,11 @@ struct EmbeddingTests {
   }
 
   static func forward(
-    rows: [Int], _ c: Int, v: Int, idShape: [Int], _ ids: [Int], accumulate: Bool = false
+    rows: [Int], _ c: Int, v: Int, idShape: [Int], _ ids: [Int], accumulate: Bool = false, wideTable: Bool = false
   ) -> KernelCase {
     KernelCase(
       "embedding_fwd \(rows) \(c) ids \(idShape) accumulate \(accumulate)",
-      inputs: [.real([v, c], seed: 1), .integers(idShape, ids)],
+      inputs: [.real([v, c], seed: 1, wide: wideTable), .integers(idShape, ids)],
       outputs: [.init(rows + [c], initial: start(rows + [c], accumulate))]
     ) { context, outputs, inputs in
       withPointers(outputs + inputs) { p in
@@ -35,7 +35,7 @@ struct EmbeddingTests {
     KernelCase(
       "embedding_bwd \(rows) \(c) ids \(idShape) accumulate \(accumulate)",
       inputs: [upstream ?? .real(rows + [c], seed: 2), .integers(idShape, ids)],
-      outputs: [.init([v, c], initial: start([v, c], accumulate))]
+      outputs: [.init([v, c], initial: start([v, c], accumulate), wide: true)]
     ) { context, outputs, inputs in
       withPointers(outputs + inputs) { p in
         var options = options(accumulate)
@@ -47,6 +47,9 @@ struct EmbeddingTests {
   @Test(arguments: laneLengths) func everyInstructionSet(c: Int) {
     for accumulate in [false, true] {
       Self.forward(rows: [2, 3], c, v: 4, idShape: [2, 3], [3, 0, 3, 1, 3, 0], accumulate: accumulate).check()
+      Self.forward(
+        rows: [2, 3], c, v: 4, idShape: [2, 3], [3, 0, 3, 1, 3, 0], accumulate: accumulate, wideTable: true
+      ).check()
       Self.backward(rows: [2, 3], c, v: 4, idShape: [2, 3], [3, 0, 3, 1, 3, 0], accumulate: accumulate).check()
     }
   }
@@ -103,6 +106,17 @@ struct EmbeddingTests {
     bad.inputs[1] = .real([4])
     bad.inputs[0] = .real([4, 5])
     bad.expectFailure(KILN_ERR_DTYPE, "ids is f32, not i32")
+  }
+
+  @Test func gradientsOfTablesAreWide() {
+    let context = TestContext()
+    let narrow = TestTensor([4, 5], KILN_BF16)
+    let dy = TestTensor([2, 5], KILN_BF16)
+    let ids = TestTensor([2], KILN_I32, values: [0, 3])
+    let status = withPointers([narrow.view, dy.view, ids.view]) {
+      kiln_embedding_bwd(context.handle, $0[0], $0[1], $0[2], nil)
+    }
+    #expect(status == KILN_ERR_DTYPE && context.lastError == "embedding_bwd: dtable is bf16, not f32")
   }
 
   @Test func writesNothingOnABadId() {

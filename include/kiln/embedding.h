@@ -1,4 +1,4 @@
-/// Table look-up and its gradient.
+/// Table look-up and its gradient. All F32, F64 or BF16; beside BF16 the gradient dtable is F32, and the table may be.
 #ifndef KILN_EMBEDDING_H
 #define KILN_EMBEDDING_H
 
