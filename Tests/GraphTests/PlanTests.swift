@@ -64,4 +64,26 @@ struct PlanTests {
     #expect(error?.kind == .numerics)
     #expect(error?.message == "first: Activate gave a result that is not finite")
   }
+
+  /// A weight used twice: its gradient is one value, in fp32, and the backward converts the weight again rather than
+  /// keeping what the forward made.
+  @Test func weightsOfABF16StepAreConvertedWhereTheyAreUsed() throws {
+    let graph = Graph(precision: .bf16)
+    let weight = Parameter("w", [64, 64])
+    var x = graph.input("x", TensorType([4, 64], .bfloat16))
+    for _ in 0..<2 { x = try graph.record(Project(transposedWeight: true), [x, graph.weight(weight)])[0] }
+    #expect(graph.nodes.filter { $0.operation is Convert }.count == 1)
+    let seed = graph.input("dx", TensorType([4, 64], .bfloat16))
+    let gradients = try graph.gradients(of: [(x, seed)], for: [weight])
+    #expect(gradients[weight]?.type == TensorType([64, 64], .float32))
+    #expect(graph.nodes.filter { $0.operation is Convert }.count == 2)
+  }
+
+  @Test func vectorsAndStoredWeightsAreNotConverted() throws {
+    let graph = Graph(precision: .bf16, hasMasters: false)
+    let gain = try graph.weight(Parameter("gain", [8]))
+    #expect(gain.type.dtype == .float32)
+    let matrix = try graph.weight(Parameter("w", [8, 8]))
+    #expect(matrix.type.dtype == .bfloat16 && graph.nodes.isEmpty)
+  }
 }
