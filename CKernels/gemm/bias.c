@@ -11,7 +11,7 @@ kiln_status kiln_bias_bwd(kiln_context *ctx, const kiln_tensor *dbias, const kil
   KILN_TRY(kiln__check_real(ctx, "dy", dy, &dtype));
   KILN_TRY(kiln__fold(ctx, "dy", dy, &rows));
   KILN_TRY(kiln__check(ctx, "dbias", dbias));
-  KILN_TRY(kiln__check_vector(ctx, "dbias", dbias, dtype, rows.cols));
+  KILN_TRY(kiln__check_vector(ctx, "dbias", dbias, kiln__wide(dtype), rows.cols));
   if (ctx->query || rows.cols == 0) return KILN_OK;
   kiln__sum_rows(ctx, dtype, kiln__data(dbias), &rows, o.accumulate);
   return KILN_OK;

@@ -69,18 +69,16 @@ static void settle_strides(kiln__gemm_args *g) {
   if (g->k == 1) g->a.col = g->b.row = 1;
 }
 
-// By what is asked for, not by where it lies: the scratch of a call must not depend on its data.
-static kiln__gemm_carry place_of_carry(const kiln_gemm_options *o) {
-  if (o->preactivation) return KILN_CARRY_PREACTIVATION;
-  if (o->activation == KILN_ACT_NONE) return KILN_CARRY_NOT_NEEDED;
-  return o->accumulate || o->residual ? KILN_CARRY_SCRATCH : KILN_CARRY_C;
+// Products of bf16 may be kept in fp32.
+static kiln_dtype dtype_of_c(const kiln_tensor *c, kiln_dtype dtype) {
+  return c && c->dtype == KILN_F32 ? kiln__wide(dtype) : dtype;
 }
 
 static kiln_status arguments(kiln_context *ctx, const kiln_tensor *c, const kiln_tensor *a, const kiln_tensor *b,
                              const kiln_gemm_options *o, kiln_dtype *dtype, kiln__gemm_args *g) {
   operand x, y, z;
-  KILN_TRY(kiln__check_real(ctx, "c", c, dtype));
-  KILN_TRY(view(ctx, "c", c, *dtype, false, &z));
+  KILN_TRY(kiln__check_real(ctx, "a", a, dtype));
+  KILN_TRY(view(ctx, "c", c, dtype_of_c(c, *dtype), false, &z));
   KILN_TRY(view(ctx, "a", a, *dtype, o->transpose_a, &x));
   KILN_TRY(view(ctx, "b", b, *dtype, o->transpose_b, &y));
   KILN_TRY(check_shapes(ctx, c, a, b, o, &x, &y));
@@ -90,7 +88,7 @@ static kiln_status arguments(kiln_context *ctx, const kiln_tensor *c, const kiln
   kiln__gemm_finish *f = &g->finish;
   KILN_TRY(view_like_c(ctx, "c", c, c, &f->c));
   KILN_TRY(check_rows_apart(ctx, "c", c));
-  KILN_TRY(kiln__check_vector(ctx, "bias", o->bias, *dtype, z.cols));
+  KILN_TRY(kiln__check_vector(ctx, "bias", o->bias, kiln__wide(*dtype), z.cols));
   KILN_TRY(view_like_c(ctx, "residual", o->residual, c, &f->residual));
   KILN_TRY(view_like_c(ctx, "preactivation", o->preactivation, c, &f->preactivation));
   if (o->preactivation) KILN_TRY(check_rows_apart(ctx, "preactivation", o->preactivation));
@@ -98,9 +96,10 @@ static kiln_status arguments(kiln_context *ctx, const kiln_tensor *c, const kiln
   f->alpha = o->alpha;
   f->activation = o->activation;
   f->accumulate = o->accumulate;
-  g->carry = place_of_carry(o);
+  f->narrow = c->dtype == KILN_BF16;
   g->a = x.matrix;
   g->b = y.matrix;
+  g->item = (int64_t)kiln_dtype_size(*dtype);
   g->batches = z.batches;
   g->m = z.rows;
   g->n = z.cols;

@@ -1,72 +1,9 @@
-// Matrix products in vectors: the tile kept in registers, and the parts of c made of tiles.
-
-enum { KILN_GEMM_NR = KILN_GEMM_NV * KILN_VL };
-
-// Before a loop over registers: sums can only stay in them where all indices are constants.
-#define GEMM_UNROLL _Pragma("clang loop unroll(full)")
-
-#include "gemm/finish_kernel.h"
+// Matrix products: what reads a and b from memory, for each type that they are stored in.
 #include "gemm/pack_kernel.h"
 #include "gemm/direct_kernel.h"
 
-// sums [mr, nr] = one strip of a times one strip of b
-VEC void gemm_tile(const float *a, const float *b, int64_t k, float *sums) {
-  vf sum[KILN_GEMM_MR][KILN_GEMM_NV];
-  GEMM_UNROLL
-  for (int i = 0; i < KILN_GEMM_MR; i++) {
-    GEMM_UNROLL
-    for (int j = 0; j < KILN_GEMM_NV; j++) sum[i][j] = vf_set(0);
-  }
-  for (int64_t x = 0; x < k; x++) {
-    vf line[KILN_GEMM_NV];
-    GEMM_UNROLL
-    for (int j = 0; j < KILN_GEMM_NV; j++) line[j] = vf_load(b + x * KILN_GEMM_NR + j * KILN_VL);
-    GEMM_UNROLL
-    for (int i = 0; i < KILN_GEMM_MR; i++) {
-      vf value = vf_set(a[x * KILN_GEMM_MR + i]);
-      GEMM_UNROLL
-      for (int j = 0; j < KILN_GEMM_NV; j++) sum[i][j] = vf_fma(value, line[j], sum[i][j]);
-    }
-  }
-  GEMM_UNROLL
-  for (int i = 0; i < KILN_GEMM_MR; i++) {
-    GEMM_UNROLL
-    for (int j = 0; j < KILN_GEMM_NV; j++) vf_store(sums + i * KILN_GEMM_NR + j * KILN_VL, sum[i][j]);
-  }
-}
-
-VEC void gemm_prefetch_rows(const kiln__matrix *x, const kiln__gemm_part *tile) {
-  for (int64_t row = 0; row < tile->rows && x->data; row++) __builtin_prefetch(gemm_at(x, tile, row), 1, 3);
-}
-
-// Fetches, while the sums of a tile run, what its end will need and `floats` of the next strip of b.
-VEC void gemm_prefetch(const kiln__gemm_finish *f, const kiln__gemm_part *tile, const float *b, int64_t floats) {
-  const int64_t line = 64 / sizeof(float);
-  for (int64_t x = 0; x < floats; x += line) __builtin_prefetch(b + x, 0, 2);
-  gemm_prefetch_rows(&f->c, tile);
-  gemm_prefetch_rows(&f->preactivation, tile);
-  gemm_prefetch_rows(&f->residual, tile);
-}
-
-static void gemm_packed(const kiln__gemm_finish *f, const kiln__gemm_part *p, const float *a, int64_t a_strip,
-                        const float *b, int64_t b_strip, int64_t k) {
-  float sums[KILN_GEMM_MR * KILN_GEMM_NR];
-  bool plain = gemm_is_plain(f);
-  int64_t ahead = kiln__ceil_div(k * KILN_GEMM_NR, kiln__ceil_div(p->rows, KILN_GEMM_MR));
-  for (int64_t j = 0; j < p->cols; j += KILN_GEMM_NR, b += b_strip) {
-    const float *strip = a, *next = b + b_strip;
-    for (int64_t i = 0; i < p->rows; i += KILN_GEMM_MR, strip += a_strip, next += ahead) {
-      kiln__gemm_part tile = {p->batch, p->i + i, p->j + j, kiln__min(KILN_GEMM_MR, p->rows - i),
-                              kiln__min(KILN_GEMM_NR, p->cols - j)};
-      gemm_prefetch(f, &tile, next, ahead);
-      gemm_tile(strip, b, k, sums);
-      if (plain && tile.rows == KILN_GEMM_MR && tile.cols == KILN_GEMM_NR) gemm_finish_plain(f, &tile, sums);
-      else gemm_finish(f, &tile, sums, KILN_GEMM_NR);
-    }
-  }
-}
-
-static const kiln__gemm_kernels gemm_kernels = {
-    .direct = gemm_direct, .prefers_direct = gemm_prefers_direct,
-    .mr = KILN_GEMM_MR, .nr = KILN_GEMM_NR, .kc = KILN_GEMM_KC, .mc = KILN_GEMM_MC, .nc = KILN_GEMM_NC,
-    .pack_a = gemm_pack_a, .pack_b = gemm_pack_b, .packed = gemm_packed};
+static const kiln__gemm_kernels KER(gemm_kernels) = {
+    .direct = KER(gemm_direct), .prefers_direct = KER(gemm_prefers_direct),
+    .mr = KILN_GEMM_MR, .nr = KILN_GEMM_NR, .item = sizeof(float),
+    .kc = KILN_GEMM_KC, .mc = KILN_GEMM_MC, .nc = KILN_GEMM_NC,
+    .pack_a = KER(gemm_pack_a), .pack_b = KER(gemm_pack_b), .packed = gemm_packed};

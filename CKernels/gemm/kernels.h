@@ -8,42 +8,39 @@
 
 #include <kiln.h>
 
-// Element (b, i, j) lies at data + b * batch + i * row + j * col, of the column's dtype. data may be NULL.
+// Element (b, i, j) lies b * batch + i * row + j * col elements from data. data may be NULL.
 typedef struct kiln__matrix {
   void *data;
   int64_t batch, row, col;
 } kiln__matrix;
 
-// What becomes of the sums over k: v = alpha * sum + carry + bias; preactivation = v; v = act(v) + residual; c = v or
+// What becomes of the sums over k: v = alpha * (sum + carry) + bias; preactivation = v; v = act(v) + residual; c = v or
 // c += v. All matrices have stride 1 in n.
 typedef struct kiln__gemm_finish {
-  kiln__matrix c, carry, preactivation, residual;  // carry: the sums over the blocks of k before this one
-  const void *bias;                                // [n]
+  kiln__matrix c, preactivation, residual;
+  bool narrow;         // these three are bf16; everything else here is wide
+  kiln__matrix carry;  // the sums over the runs of k before this one
+  const void *bias;    // [n]
   float alpha;
   kiln_activation activation;
   bool accumulate;
 } kiln__gemm_finish;
 
-// Where the sums over the first runs of k wait for the last one.
-typedef enum kiln__gemm_carry {
-  KILN_CARRY_NOT_NEEDED,     // c takes the product run by run, since nothing but a sum is asked for
-  KILN_CARRY_PREACTIVATION,
-  KILN_CARRY_C,
-  KILN_CARRY_SCRATCH
-} kiln__gemm_carry;
-
-// c [m, n] of a [m, k] and b [k, n], both of any strides.
+// c [m, n] of a [m, k] and b [k, n], both of any strides and of the column's dtype.
 typedef struct kiln__gemm_args {
   kiln__matrix a, b;
+  int64_t item;  // bytes of an element of a or b
   int64_t batches, m, n, k;
   kiln__gemm_finish finish;
-  kiln__gemm_carry carry;
 } kiln__gemm_args;
 
 // Where something stands in c.
 typedef struct kiln__gemm_part {
   int64_t batch, i, j, rows, cols;
 } kiln__gemm_part;
+
+typedef void kiln__gemm_pack(void *dst, const void *x, int64_t across, int64_t along, int64_t extent, int64_t k,
+                             int64_t begin, int64_t end);
 
 typedef struct kiln__gemm_kernels {
   // One part, at most KILN_GEMM_DIRECT_ROWS x _COLS, straight from a and b.
@@ -52,22 +49,20 @@ typedef struct kiln__gemm_kernels {
   bool (*prefers_direct)(const kiln__gemm_args *g);
 
   int32_t mr, nr;      // the tile in registers
+  int32_t item;        // bytes of a packed element
   int32_t kc;          // most of k in one run: a strip of b stays in the first cache
   int32_t mc, nc;      // most of c in one part: with mc x kc of a, in the second cache
   // Strips begin ..< end of rows of a or columns of b. Strip s holds, for each of the k steps, its `width` elements
   // side by side, at dst + s * width * k; beyond the matrix they are 0. `x` points at the first strip's first element,
   // `across` and `along` are the strides from row to row (or column to column) and along k; `extent` rows there are.
-  void (*pack_a)(float *dst, const float *x, int64_t across, int64_t along, int64_t extent, int64_t k, int64_t begin,
-                 int64_t end);
-  void (*pack_b)(float *dst, const float *x, int64_t across, int64_t along, int64_t extent, int64_t k, int64_t begin,
-                 int64_t end);
-  // One part from k steps of packed strips, which lie a_strip and b_strip apart.
-  void (*packed)(const kiln__gemm_finish *f, const kiln__gemm_part *p, const float *a, int64_t a_strip, const float *b,
+  kiln__gemm_pack *pack_a, *pack_b;
+  // One part from k steps of packed strips, which lie a_strip and b_strip elements apart.
+  void (*packed)(const kiln__gemm_finish *f, const kiln__gemm_part *p, const void *a, int64_t a_strip, const void *b,
                  int64_t b_strip, int64_t k);
 } kiln__gemm_kernels;
 
 enum { KILN_GEMM_DIRECT_ROWS = 16, KILN_GEMM_DIRECT_COLS = 64 };
 
-extern const kiln__gemm_kernels kiln__gemm_ref_f32, kiln__gemm_ref_f64;
+extern const kiln__gemm_kernels kiln__gemm_ref_f32, kiln__gemm_ref_f64, kiln__gemm_ref_bf16;
 
 #endif

@@ -19,8 +19,8 @@ typedef struct packed_task {
   int64_t kc, runs;                          // k is `runs` runs of kc, the last one maybe shorter
   int64_t panel_batches, panel_m, panel_n, panel_k;
   int64_t part_m, part_n;
-  float *a, *b;                              // the packed panels
-  float *sums;                               // [panel_batches, m, panel_n]: the carry, if it is KILN_CARRY_SCRATCH
+  char *a, *b;                               // the packed panels
+  float *sums;                               // [panel_batches, panel_m, panel_n] over the runs so far, if there are more
   // the round: batch, i, j, k of the panel and its extents
   kiln__gemm_part panel;
   int64_t batches, k, depth;
@@ -55,14 +55,12 @@ static void plan(packed_task *t) {
   }
 }
 
-typedef void (*pack_strips)(float *, const float *, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t);
-
 // What one operand needs to be packed: strips of `width` of its `extent` rows (of a) or columns (of b), per batch.
 typedef struct packing {
-  pack_strips pack;
-  float *to;
-  const float *from;
-  int64_t batch, across, along, extent, width;
+  kiln__gemm_pack *pack;
+  char *to;
+  const char *from;
+  int64_t batch, across, along, extent, width;  // batch in bytes
 } packing;
 
 static int64_t strips_per_chunk(const packing *x, int64_t depth) {
@@ -75,14 +73,14 @@ static int64_t chunks_per_batch(const packing *x, int64_t depth) {
 
 static packing packing_of_a(const packed_task *t) {
   const kiln__matrix *a = &t->args->a;
-  const float *from = (const float *)a->data + t->panel.batch * a->batch + t->panel.i * a->row + t->k * a->col;
-  return (packing){t->kernels->pack_a, t->a, from, a->batch, a->row, a->col, t->panel.rows, t->kernels->mr};
+  int64_t at = t->panel.batch * a->batch + t->panel.i * a->row + t->k * a->col, item = t->args->item;
+  return (packing){t->kernels->pack_a, t->a, (const char *)a->data + at * item, a->batch * item, a->row, a->col, t->panel.rows, t->kernels->mr};
 }
 
 static packing packing_of_b(const packed_task *t) {
   const kiln__matrix *b = &t->args->b;
-  const float *from = (const float *)b->data + t->panel.batch * b->batch + t->panel.j * b->col + t->k * b->row;
-  return (packing){t->kernels->pack_b, t->b, from, b->batch, b->col, b->row, t->panel.cols, t->kernels->nr};
+  int64_t at = t->panel.batch * b->batch + t->panel.j * b->col + t->k * b->row, item = t->args->item;
+  return (packing){t->kernels->pack_b, t->b, (const char *)b->data + at * item, b->batch * item, b->col, b->row, t->panel.cols, t->kernels->nr};
 }
 
 static void pack_chunk(void *arg, int64_t chunk, int thread) {
@@ -97,7 +95,7 @@ static void pack_chunk(void *arg, int64_t chunk, int thread) {
   }
   int64_t batch = chunk / chunks, strips = kiln__ceil_div(x.extent, x.width), each = strips_per_chunk(&x, t->depth);
   int64_t begin = chunk % chunks * each;
-  x.pack(x.to + batch * strips * x.width * t->depth, x.from + batch * x.batch, x.across, x.along, x.extent, t->depth,
+  x.pack(x.to + batch * strips * x.width * t->depth * t->kernels->item, x.from + batch * x.batch, x.across, x.along, x.extent, t->depth,
          begin, kiln__min(begin + each, strips));
 }
 
@@ -107,27 +105,15 @@ static void pack_panel(const kiln_context *ctx, packed_task *t) {
   kiln__parallel_for(ctx, t->batches * chunks, pack_chunk, t);
 }
 
-static kiln__matrix carry(const packed_task *t) {
-  const kiln__gemm_finish *f = &t->args->finish;
-  if (t->args->carry == KILN_CARRY_PREACTIVATION) return f->preactivation;
-  if (t->args->carry == KILN_CARRY_C) return f->c;
-  float *origin = t->sums - t->panel.batch * t->args->m * t->panel_n - t->panel.j;
-  return (kiln__matrix){origin, t->args->m * t->panel_n, t->panel_n, 1};
-}
-
-// What happens at the end of run `run`.
+// What happens at the end of run `run`: the sums wait in fp32 for the last one.
 static kiln__gemm_finish finish_of_run(const packed_task *t, int64_t run) {
-  kiln__gemm_finish f = t->args->finish;
   bool first = run == 0, last = run == t->runs - 1;
-  if (!first) f.bias = NULL;
-  if (t->args->carry == KILN_CARRY_NOT_NEEDED) {
-    if (!first) f.residual.data = NULL;
-    f.accumulate |= !first;
-  } else if (!last) {
-    f = (kiln__gemm_finish){.c = carry(t), .bias = f.bias, .alpha = f.alpha, .accumulate = !first};
-  } else if (!first) {
-    f.carry = carry(t);
-  }
+  kiln__gemm_finish f = t->args->finish;
+  const kiln__gemm_part *p = &t->panel;
+  int64_t row = t->panel_n, batch = t->panel_m * row;
+  kiln__matrix sums = {t->sums - p->batch * batch - p->i * row - p->j, batch, row, 1};
+  if (!last) return (kiln__gemm_finish){.c = sums, .alpha = 1, .accumulate = !first};
+  if (!first) f.carry = sums;
   return f;
 }
 
@@ -141,11 +127,12 @@ static void multiply_part(void *arg, int64_t chunk, int thread) {
   kiln__gemm_part p = {panel->batch + batch, panel->i + i, panel->j + j, kiln__min(t->part_m, panel->rows - i),
                        kiln__min(t->part_n, panel->cols - j)};
   int64_t rows = kiln__round_up(panel->rows, t->kernels->mr), cols = kiln__round_up(panel->cols, t->kernels->nr);
-  const float *a = t->a + (batch * rows + i) * t->depth, *b = t->b + (batch * cols + j) * t->depth;
+  int64_t item = t->kernels->item, mr = t->kernels->mr, nr = t->kernels->nr;
+  const char *a = t->a + (batch * rows + i) * t->depth * item, *b = t->b + (batch * cols + j) * t->depth * item;
   for (int64_t k = 0; k < t->depth; k += t->kc) {
     kiln__gemm_finish f = finish_of_run(t, (t->k + k) / t->kc);
-    t->kernels->packed(&f, &p, a + k * t->kernels->mr, t->kernels->mr * t->depth, b + k * t->kernels->nr,
-                       t->kernels->nr * t->depth, kiln__min(t->kc, t->depth - k));
+    t->kernels->packed(&f, &p, a + k * mr * item, mr * t->depth, b + k * nr * item, nr * t->depth,
+                       kiln__min(t->kc, t->depth - k));
   }
 }
 
@@ -154,7 +141,7 @@ static void multiply_panel(const kiln_context *ctx, packed_task *t) {
   kiln__parallel_for(ctx, t->batches * parts, multiply_part, t);
 }
 
-// One round for each panel: b stays packed while all rows of a pass it.
+// One round for each panel and its part of k. When one part holds all of k, b stays packed while all rows of a pass it.
 static void multiply(const kiln_context *ctx, packed_task *t) {
   const kiln__gemm_args *g = t->args;
   kiln__gemm_part *p = &t->panel;
@@ -162,11 +149,11 @@ static void multiply(const kiln_context *ctx, packed_task *t) {
     t->batches = kiln__min(t->panel_batches, g->batches - p->batch);
     for (p->j = 0; p->j < g->n; p->j += t->panel_n) {
       p->cols = kiln__min(t->panel_n, g->n - p->j);
-      for (t->k = 0; t->k < g->k; t->k += t->panel_k) {
-        t->depth = kiln__min(t->panel_k, g->k - t->k);
-        for (p->i = 0; p->i < g->m; p->i += t->panel_m) {
-          p->rows = kiln__min(t->panel_m, g->m - p->i);
-          t->pack_b = p->i == 0;
+      for (p->i = 0; p->i < g->m; p->i += t->panel_m) {
+        p->rows = kiln__min(t->panel_m, g->m - p->i);
+        for (t->k = 0; t->k < g->k; t->k += t->panel_k) {
+          t->depth = kiln__min(t->panel_k, g->k - t->k);
+          t->pack_b = p->i == 0 || t->panel_k < g->k;
           pack_panel(ctx, t);
           multiply_panel(ctx, t);
         }
@@ -178,13 +165,13 @@ static void multiply(const kiln_context *ctx, packed_task *t) {
 kiln_status kiln__gemm_packed(kiln_context *ctx, const kiln__gemm_kernels *kernels, const kiln__gemm_args *g) {
   packed_task t = {.kernels = kernels, .args = g};
   plan(&t);
-  int64_t a = t.panel_batches * t.panel_m * t.panel_k, b = t.panel_batches * t.panel_n * t.panel_k;
-  bool needs_sums = g->carry == KILN_CARRY_SCRATCH && t.runs > 1;
-  int64_t sums = needs_sums ? t.panel_batches * g->m * t.panel_n : 0;
-  KILN_TRY(kiln__scratch(ctx, (size_t)(a + b + sums) * sizeof(float), (void **)&t.a));
+  int64_t a = kiln__round_up(t.panel_batches * t.panel_m * t.panel_k * kernels->item, KILN_ALIGNMENT);
+  int64_t b = kiln__round_up(t.panel_batches * t.panel_n * t.panel_k * kernels->item, KILN_ALIGNMENT);
+  int64_t sums = t.runs > 1 ? t.panel_batches * t.panel_m * t.panel_n * (int64_t)sizeof(float) : 0;
+  KILN_TRY(kiln__scratch(ctx, (size_t)(a + b + sums), (void **)&t.a));
   if (ctx->query) return KILN_OK;
   t.b = t.a + a;
-  t.sums = t.b + b;
+  t.sums = (float *)(t.b + b);
   multiply(ctx, &t);
   return KILN_OK;
 }

@@ -1,25 +1,40 @@
-// The plain loops, for fp32 and fp64.
+// The plain loops, for fp32, fp64 and bf16.
 #ifndef REAL
 #define KILN_REFERENCE "gemm/ref.c"
 #include "core/reference.h"
 #else
 
-static REAL *REF(at)(const kiln__matrix *x, int64_t batch, int64_t i, int64_t j) {
-  return (REAL *)x->data + batch * x->batch + i * x->row + j * x->col;
+static int64_t REF(at)(const kiln__matrix *x, int64_t batch, int64_t i, int64_t j) {
+  return batch * x->batch + i * x->row + j * x->col;
+}
+
+// An element of c, preactivation or residual.
+static REAL REF(read)(const kiln__gemm_finish *f, const kiln__matrix *x, int64_t batch, int64_t i, int64_t j) {
+  int64_t at = REF(at)(x, batch, i, j);
+  return f->narrow ? GET(((ELEMENT *)x->data)[at]) : ((REAL *)x->data)[at];
+}
+
+static void REF(write)(const kiln__gemm_finish *f, const kiln__matrix *x, int64_t batch, int64_t i, int64_t j, REAL v) {
+  int64_t at = REF(at)(x, batch, i, j);
+  if (f->narrow) ((ELEMENT *)x->data)[at] = PUT(v);
+  else ((REAL *)x->data)[at] = v;
 }
 
 static void REF(direct)(const kiln__gemm_args *g, const kiln__gemm_part *p) {
   const kiln__gemm_finish *f = &g->finish;
+  const REAL *bias = f->bias;
   for (int64_t i = p->i; i < p->i + p->rows; i++) {
     for (int64_t j = p->j; j < p->j + p->cols; j++) {
-      const REAL *a = REF(at)(&g->a, p->batch, i, 0), *b = REF(at)(&g->b, p->batch, 0, j), *bias = f->bias;
+      const ELEMENT *a = (ELEMENT *)g->a.data + REF(at)(&g->a, p->batch, i, 0);
+      const ELEMENT *b = (ELEMENT *)g->b.data + REF(at)(&g->b, p->batch, 0, j);
       REAL sum = 0;
-      for (int64_t k = 0; k < g->k; k++) sum += a[k * g->a.col] * b[k * g->b.row];
-      REAL v = f->alpha * sum + (bias ? bias[j] : 0), *c = REF(at)(&f->c, p->batch, i, j);
-      if (f->preactivation.data) *REF(at)(&f->preactivation, p->batch, i, j) = v;
+      for (int64_t k = 0; k < g->k; k++) sum += GET(a[k * g->a.col]) * GET(b[k * g->b.row]);
+      REAL v = f->alpha * sum + (bias ? bias[j] : 0);
+      if (f->preactivation.data) REF(write)(f, &f->preactivation, p->batch, i, j, v);
       v = REF(kiln__act_value)(f->activation, v);
-      if (f->residual.data) v += *REF(at)(&f->residual, p->batch, i, j);
-      *c = f->accumulate ? *c + v : v;
+      if (f->residual.data) v += REF(read)(f, &f->residual, p->batch, i, j);
+      if (f->accumulate) v += REF(read)(f, &f->c, p->batch, i, j);
+      REF(write)(f, &f->c, p->batch, i, j, v);
     }
   }
 }

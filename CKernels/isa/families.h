@@ -3,5 +3,6 @@
 #include "attention/kernel.h"
 #include "elementwise/kernel.h"
 #include "embedding/kernel.h"
+#include "gemm/kernel.h"
 #include "norm/kernel.h"
 #include "rope/kernel.h"

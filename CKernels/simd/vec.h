@@ -139,3 +139,14 @@ VEC vf vf_erf(vf x) {
   vf far = 1.0f - vf_exp(q);
   return vf_select(t < 0.95f, near, vf_select(x < 0.0f, -far, far));
 }
+
+// Four lanes, whatever KILN_VL is: for transposing.
+typedef float v4 __attribute__((ext_vector_type(4)));
+
+VEC_OF v4 v4_load(const float *p) { v4 v; memcpy(&v, p, sizeof v); return v; }
+VEC_OF v4 v4_load(const kiln__bf16 *p) {
+  uint16_t __attribute__((ext_vector_type(4))) bits;
+  memcpy(&bits, p, sizeof bits);
+  return (v4)(__builtin_convertvector(bits, uint32_t __attribute__((ext_vector_type(4)))) << 16);
+}
+VEC void v4_store(float *p, v4 v) { memcpy(p, &v, sizeof v); }

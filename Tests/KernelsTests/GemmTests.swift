@@ -9,6 +9,7 @@ struct Product: Sendable {
   var transposeA = false, transposeB = false
   var alpha: Float = 1
   var accumulate = false, bias = false, residual = false, preactivation = false
+  var wide = false  // c, residual and preactivation in fp32 where a and b are bf16
   var activation = KILN_ACT_NONE
 
   init(_ m: Int, _ n: Int, _ k: Int, batch: Int? = nil) {
@@ -45,11 +46,11 @@ struct Product: Sendable {
 
   var kernelCase: KernelCase {
     var inputs: [KernelCase.Operand] = [.real(shapeA, seed: 1), .real(shapeB, seed: 2)]
-    if bias { inputs.append(.real([n], seed: 3)) }
-    if residual { inputs.append(.real(shapeC, seed: 4)) }
+    if bias { inputs.append(.real([n], seed: 3, wide: true)) }
+    if residual { inputs.append(.real(shapeC, seed: 4, wide: wide)) }
     let initial = accumulate ? pseudoRandom(shapeC.reduce(1, *), seed: 5) : nil
-    var outputs: [KernelCase.Output] = [.init(shapeC, initial: initial)]
-    if preactivation { outputs.append(.init(shapeC)) }
+    var outputs: [KernelCase.Output] = [.init(shapeC, initial: initial, wide: wide)]
+    if preactivation { outputs.append(.init(shapeC, wide: wide)) }
     return KernelCase("gemm \(self)", inputs: inputs, outputs: outputs) { [self] context, outputs, inputs in
       withPointers(outputs + inputs) { p in
         var o = options
@@ -96,6 +97,7 @@ struct GemmTests {
           $0.activation = activation
           ($0.accumulate, $0.bias) = (bits & 1 > 0, bits & 2 > 0)
           ($0.residual, $0.preactivation) = (bits & 4 > 0, bits & 8 > 0)
+          $0.wide = bits % 3 == 0
         }
         if k == 0 && (bits & 7 == 0 || bits & 10 == 8) { continue }  // all zeros: covered by `emptyInnerDimension`
         product.kernelCase.check()
@@ -202,16 +204,18 @@ struct GemmTests {
   @Test func biasGradient() {
     for (rows, n) in [([3, 5], 17), ([300], 131), ([1], 1)] {
       for accumulate in [false, true] {
-        KernelCase(
+        var operation = KernelCase(
           "bias_bwd \(rows) \(n) accumulate \(accumulate)", inputs: [.real(rows + [n])],
-          outputs: [.init([n], initial: accumulate ? pseudoRandom(n, seed: 2) : nil)]
+          outputs: [.init([n], initial: accumulate ? pseudoRandom(n, seed: 2) : nil, wide: true)]
         ) { context, outputs, inputs in
           withPointers(outputs + inputs) { p in
             var options = kiln_bias_defaults()
             options.accumulate = accumulate ? 1 : 0
             return kiln_bias_bwd(context, p[0], p[1], &options)
           }
-        }.check()
+        }
+        operation.hasNarrow = false
+        operation.check()
       }
     }
   }
@@ -273,6 +277,9 @@ struct GemmTests {
     bad = Product(4, 5, 6).kernelCase
     bad.inputs[1] = .integers([6, 5], [Int](repeating: 1, count: 30))
     bad.expectFailure(KILN_ERR_DTYPE, "b is i32, not f32")
+    bad = Product(4, 5, 6).kernelCase
+    bad.outputs[0].isDouble = true
+    bad.expectFailure(KILN_ERR_DTYPE, "c is f64, not f32")
   }
 
   @Test func refusesLayoutsOfC() {

@@ -15,7 +15,7 @@ typedef struct kiln_gemm_options {
   uint32_t accumulate;               ///< c += instead of c =
   kiln_activation activation;        ///< default: none
   float alpha;                       ///< default 1
-  const kiln_tensor *bias;           ///< [n], default none
+  const kiln_tensor *bias;           ///< [n], default none; fp32 for bf16
   const kiln_tensor *residual;       ///< of c's shape, default none; may be c itself when not accumulating
   const kiln_tensor *preactivation;  ///< output of c's shape, default none: what the backward of the activation needs
 } kiln_gemm_options;
@@ -28,7 +28,9 @@ static inline kiln_gemm_options kiln_gemm_defaults(void) {
 /// p = alpha * a b + bias;  c = act(p) + residual  (or c += that);  preactivation = p.
 /// a [m, k], b [k, n], c [m, n]; or all with the same one leading batch dimension. k may be 0 (the product is then 0).
 /// a and b take any strides; c, residual and preactivation need stride 1 in n.
-/// Accumulation in fp32, over k in an order that depends on shapes, strides and the instruction set alone.
+/// a and b have one dtype. c has it too, or is F32 for a and b in BF16 (gradients of weights, logits); residual and
+/// preactivation have c's dtype, bias has a's, or F32 for BF16.
+/// Accumulation in fp32 over all of k, in an order that depends on shapes, strides and the instruction set alone.
 KILN_API kiln_status kiln_gemm(kiln_context *ctx, const kiln_tensor *c, const kiln_tensor *a, const kiln_tensor *b,
                                const kiln_gemm_options *options);
 
@@ -42,7 +44,7 @@ static inline kiln_bias_options kiln_bias_defaults(void) {
   return o;
 }
 
-/// dbias = sum over rows of dy: the gradient of a bias. dbias [n], dy [..., n].
+/// dbias = sum over rows of dy: the gradient of a bias. dbias [n], fp32 for bf16; dy [..., n].
 KILN_API kiln_status kiln_bias_bwd(kiln_context *ctx, const kiln_tensor *dbias, const kiln_tensor *dy,
                                    const kiln_bias_options *options);
 
