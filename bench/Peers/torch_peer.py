@@ -1,0 +1,124 @@
+"""PyTorch on the CPU, eager (torch) or under torch.compile (torch_compile)."""
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+
+import torch_gpt
+from cases import gemm_operands
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+ADAMW = {"lr": 1e-4, "weight_decay": 0.1}
+
+
+class Peer:
+  def __init__(self, name, threads):
+    torch.set_num_threads(threads)
+    backends = {"MKL": torch.backends.mkl, "oneDNN": torch.backends.mkldnn}
+    present = [backend for backend, module in backends.items() if module.is_available()]
+    self.compiled = name == "torch_compile"
+    self.note = ", ".join([f"torch {torch.__version__}", *present])
+
+  def prepare(self, case):
+    torch.manual_seed(0)
+    work = case["work"]
+    if self.compiled:
+      return self.prepare_compiled(work, case)
+    if work not in EAGER | FUSIBLE:
+      raise NotImplementedError(f"no {work}")
+    return (EAGER | FUSIBLE)[work](case)
+
+  def prepare_compiled(self, work, case):
+    """Compiles, which takes many seconds, before the warm-up begins."""
+    if work not in FUSIBLE:
+      raise NotImplementedError(f"{work} is measured in eager mode")
+    torch._dynamo.reset()
+    run = FUSIBLE[work](case, partial(torch.compile, dynamic=False))
+    run()
+    return run
+
+
+def eager(function):
+  return function
+
+
+def normal(case, *shape, gradient=False):
+  """Random numbers of the case's type."""
+  if case["dtype"] not in DTYPES:
+    raise NotImplementedError(f"no dtype {case['dtype']}")
+  return torch.randn(shape, dtype=DTYPES[case["dtype"]]).requires_grad_(gradient)
+
+
+def forward_backward(function, inputs, upstream=None):
+  """The output and the gradient of each input."""
+  output = function(*inputs)
+  return output.detach(), *torch.autograd.grad(output, inputs, upstream)
+
+
+def gemm(case):
+  a, b = gemm_operands(case, partial(normal, case))
+  return partial(torch.mm, a, b, out=a.new_empty(a.shape[0], b.shape[1]))
+
+
+def attention(case):
+  shape = [case[field] for field in ("batch", "heads", "time", "width")]
+  function = partial(F.scaled_dot_product_attention, is_causal=True)
+  if case["op"] == "fwd":
+    return partial(function, *(normal(case, *shape) for _ in range(3)))
+  if case["op"] == "fwd_bwd":
+    inputs = tuple(normal(case, *shape, gradient=True) for _ in range(3))
+    return partial(forward_backward, function, inputs, normal(case, *shape))
+  raise NotImplementedError(f"attention has no op {case['op']}")
+
+
+def loss(case, optimize=eager):
+  x = normal(case, case["rows"], case["channels"], gradient=True)
+  w = normal(case, case["vocabulary"], case["channels"]).mul_(0.02).requires_grad_()
+  targets = torch.randint(case["vocabulary"], (case["rows"],))
+  return partial(forward_backward, optimize(lambda x, w: F.cross_entropy(F.linear(x, w), targets)), (x, w))
+
+
+def norm(case, optimize=eager):
+  channels = case["channels"]
+  functions = {
+    "layer_norm": lambda x, w, b: F.layer_norm(x, (channels,), w, b),
+    "rms_norm": lambda x, w: F.rms_norm(x, (channels,), w),
+  }
+  parameters = [normal(case, channels, gradient=True) for _ in range(2 if case["op"] == "layer_norm" else 1)]
+  return rowwise(case, functions, parameters, optimize)
+
+
+def activation(case, optimize=eager):
+  return rowwise(case, {"gelu_tanh": partial(F.gelu, approximate="tanh"), "silu": F.silu}, [], optimize)
+
+
+def rowwise(case, functions, parameters, optimize):
+  """Forward and backward of one of `functions` over rows x channels."""
+  if case["op"] not in functions:
+    raise NotImplementedError(f"{case['work']} has no op {case['op']}")
+  shape = case["rows"], case["channels"]
+  inputs = normal(case, *shape, gradient=True), *parameters
+  return partial(forward_backward, optimize(functions[case["op"]]), inputs, normal(case, *shape))
+
+
+def adamw(case, optimizer=partial(torch.optim.AdamW, fused=True)):
+  parameter = torch.nn.Parameter(torch.randn(case["count"]) * 0.02)
+  parameter.grad = torch.randn_like(parameter) * 1e-3
+  return partial(update, optimizer([parameter], **ADAMW), parameter)
+
+
+def update(optimizer, parameter):
+  optimizer.step()
+  return parameter
+
+
+def step(case, optimize=eager):
+  return torch_gpt.training_step(case, partial(torch.optim.AdamW, fused=True, **ADAMW), optimize)
+
+
+def generation(case):
+  return torch_gpt.greedy(case, DTYPES[case["dtype"]])
+
+
+EAGER = {"gemm": gemm, "attention": attention, "adamw": adamw, "generation": generation}
+FUSIBLE = {"loss": loss, "norm": norm, "activation": activation, "step": step}
