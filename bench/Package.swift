@@ -10,13 +10,15 @@ let package = Package(
   ],
   targets: [
     .target(name: "Ceilings", path: "Ceilings"),
+    .target(name: "Harness", dependencies: ["Ceilings"], path: "Harness"),
     .executableTarget(
       name: "kiln-bench",
       dependencies: [
-        "Ceilings", .product(name: "Kiln", package: "Kiln"),
+        "Harness", .product(name: "Kiln", package: "Kiln"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
-      path: "EndToEnd"),
+      path: ".", sources: ["Command", "EndToEnd", "Kernels", "Peers"]),
+    .testTarget(name: "HarnessTests", dependencies: ["Harness"], path: "HarnessTests"),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .gnu2x

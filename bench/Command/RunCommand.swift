@@ -1,0 +1,78 @@
+// kiln-bench run
+
+import ArgumentParser
+import Foundation
+import Harness
+import Kiln
+
+struct RunCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "run", abstract: "Measure the ceilings, then the cases.",
+    discussion: "Families: \(Catalog.names.joined(separator: ", ")); and ceilings, for those alone.")
+
+  @Option(help: "Families to run, separated by commas (default: all).") var only: String?
+  @Option(help: "Only cases whose name contains this.") var match: String?
+  @Option(help: "Threads (default: every CPU).") var threads: Int?
+  @Option(help: "Where the result is written.") var out = "Results"
+  @Flag(help: "One round each: shows that everything works; the figures mean nothing.") var quick = false
+  @Flag(help: "Interleave the peers that Peers/setup.sh installed.") var peers = false
+  @Option(help: "Which peers, separated by commas.") var peer: String?
+
+  func run() throws {
+    let families = try Catalog.select(only)
+    let context = try Context(threads: threads)
+    let machine = Machine(threads: context.threads, isa: context.isa)
+    let setup = Setup(context: context, reference: try Context(device: .ref), coldBytes: 4 * machine.lastLevelCacheBytes)
+    let ceilings = try measureCeilings(
+      threads: machine.threads, memoryBytes: machine.streamBytes, rounds: quick ? 1 : 7)
+    var results = Results(machine: machine, commit: .current(), ceilings: ceilings)
+    print(Report.heading(results) + "\n\n" + Report.ceilings(ceilings).aligned)
+
+    let runner = Runner(
+      try CeilingMeter(threads: machine.threads, memoryBytes: machine.streamBytes), effort: quick ? .quick : Effort())
+    let peers = try PeerPool(enabled: self.peers, names: peer, threads: machine.threads)
+    for family in families {
+      var cases = family.cases(setup)
+      if let match { cases = cases.filter { $0.name.contains(match) } }
+      run(cases, of: family.name, runner, peers, &results)
+    }
+    peers.stop()
+    print("\n" + (try results.write(to: out)))
+    try report(runner.failures)
+  }
+
+  private func run(_ cases: [Case], of family: String, _ runner: Runner, _ peers: PeerPool, _ results: inout Results) {
+    guard !cases.isEmpty else { return }
+    let width = cases.map(\.name.count).max() ?? 0
+    print("\n\(family)\n" + Report.liveHeader(nameWidth: width))
+    var done: [CaseResult] = []
+    for (index, var item) in cases.enumerated() {
+      Progress.show("\(family) \(index + 1) of \(cases.count): \(item.name)")
+      item.contenders += peers.contenders(for: item)
+      let result = runner.run(item)
+      Progress.clear()
+      print(Report.live(result, nameWidth: width))
+      done.append(result)
+    }
+    let totals = Report.totals(Total.of(done))
+    if !totals.rows.isEmpty { print("\n" + totals.aligned) }
+    results.cases += done
+  }
+
+  private func report(_ failures: [String]) throws {
+    guard !failures.isEmpty else { return }
+    for failure in failures { FileHandle.standardError.write(Data("error: \(failure)\n".utf8)) }
+    throw ExitCode.failure
+  }
+}
+
+/// One line on a terminal that says what is being measured.
+enum Progress {
+  static func show(_ text: String) { write("\r\u{1B}[K\(text)") }
+  static func clear() { write("\r\u{1B}[K") }
+
+  private static func write(_ text: String) {
+    guard isatty(STDERR_FILENO) == 1 else { return }
+    FileHandle.standardError.write(Data(text.utf8))
+  }
+}

@@ -1,0 +1,34 @@
+// Whole models run in a process of their own, as peers do: then the peak of its memory is the model's.
+
+import Foundation
+import Harness
+
+/// Kiln in a process of its own.
+func ownContender(_ work: Job, threads: Int) -> ProcessContender {
+  ProcessContender("kiln", work, isOwn: true) {
+    guard let executable = Bundle.main.executablePath else { throw BenchFailure("the bench cannot find its own program") }
+    return try LineProcess("kiln", [executable, "worker", "--threads", String(threads)])
+  }
+}
+
+/// The shape of a GPT-2.
+struct ModelShape {
+  var layers = 12
+  var width = 768
+  var heads = 12
+  var vocabulary = 50257
+
+  var embedding: Int { vocabulary * width }
+  /// Parameters of the blocks and the last norm, without embeddings.
+  var blocks: Int { layers * (12 * width * width + 13 * width) + 2 * width }
+
+  /// Floating-point operations of one token of a training step: 6 a weight, the tied embedding being one of the output
+  /// projection, and 6 for each of the context's positions and channels (causal attention, forward and backward).
+  func flopsOfToken(time: Int) -> Double {
+    6 * Double(blocks + embedding) + 6 * Double(layers * width * time)
+  }
+
+  func fill(_ work: inout Job) {
+    (work.layers, work.width, work.heads, work.vocabulary) = (layers, width, heads, vocabulary)
+  }
+}

@@ -1,0 +1,79 @@
+// Training steps for the bench, by the trainer that `kiln train` uses, on random tokens.
+
+import Foundation
+import Harness
+import Kiln
+
+struct StepWorker {
+  private let trainer: Trainer
+  private let folder: URL
+  private let vocabulary: Int
+
+  init(_ work: Job, threads: Int?) throws {
+    guard let layers = work.layers, let width = work.width, let heads = work.heads, let vocabulary = work.vocabulary,
+      let batch = work.batch, let time = work.time
+    else { throw BenchFailure("a step needs layers, width, heads, vocabulary, batch and time") }
+    folder = FileManager.default.temporaryDirectory.appendingPathComponent("kiln-bench-\(getpid())")
+    self.vocabulary = vocabulary
+    var configuration = TrainingConfiguration()
+    let label = (work.dtype ?? .float32).label
+    guard let precision = TrainingConfiguration.Precision(rawValue: label) else {
+      throw Unavailable("this version of Kiln has no precision \(label)")
+    }
+    configuration.precision = precision
+    configuration.data = [try Self.writeTokens(batch * time * 4 + 1, below: vocabulary, in: folder).path]
+    configuration.arch = .gpt2
+    (configuration.layers, configuration.width, configuration.heads) = (layers, width, heads)
+    (configuration.context, configuration.batch, configuration.vocabSize) = (time, batch, vocabulary)
+    (configuration.steps, configuration.gradClip) = (1 << 20, 0)
+    trainer = try Trainer(
+      configuration, out: folder.appendingPathComponent("out"), options: Trainer.Options(threads: threads))
+  }
+
+  /// Trains step after step as the bench asks for them, and ends the process when it has had enough.
+  /// The first step is checked and not timed: a new model knows nothing, so its loss is the logarithm of the vocabulary.
+  func serve() throws {
+    defer { try? FileManager.default.removeItem(at: folder) }
+    var left = 0
+    var seconds = 0.0
+    try trainer.run(onEvent: { event in
+      guard case .step(let metrics) = event else { return }
+      if metrics.step == 0 {
+        guard abs(metrics.loss - log(Double(vocabulary))) < 0.3 else {
+          finish(Answer(error: "the first loss is \(metrics.loss), not near the logarithm of \(vocabulary)"))
+        }
+        Answer(ok: true, note: "forecast \(trainer.memory.total >> 20) MiB, updates \(trainer.updateMode)").send()
+      } else {
+        seconds += Double(trainer.configuration.batch * trainer.sequenceLength) / metrics.tokensPerSecond
+        left -= 1
+        if left == 0 { Answer.runs(seconds: seconds).send() }
+      }
+      guard left == 0 else { return }
+      guard case .run(let count) = Request.next(), count > 0 else { finish(Answer(ok: true)) }
+      (left, seconds) = (count, 0)
+    })
+  }
+
+  private func finish(_ answer: Answer) -> Never {
+    try? FileManager.default.removeItem(at: folder)
+    answer.send()
+    exit(0)
+  }
+
+  /// Random tokens as a shard: a header of 256 integers, then 16 bits a token.
+  private static func writeTokens(_ count: Int, below vocabulary: Int, in folder: URL) throws -> URL {
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    var header = [Int32](repeating: 0, count: 256)
+    (header[0], header[1], header[2]) = (20_240_520, 1, Int32(count))
+    var data = header.withUnsafeBytes { Data($0) }
+    var state: UInt64 = 1
+    let tokens = (0..<count).map { _ in
+      state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+      return UInt16((state >> 33) % UInt64(vocabulary)).littleEndian
+    }
+    tokens.withUnsafeBytes { data.append(contentsOf: $0) }
+    let url = folder.appendingPathComponent("tokens.bin")
+    try data.write(to: url)
+    return url
+  }
+}

@@ -1,0 +1,90 @@
+import Ceilings
+
+/// A unit of arithmetic whose ceiling is measured.
+public enum ComputeUnit: String, Codable, Sendable, CaseIterable {
+  case fma, dpbf16, dpbusd
+
+  fileprivate var code: ceiling_unit {
+    switch self {
+    case .fma: CEILING_FMA
+    case .dpbf16: CEILING_DPBF16
+    case .dpbusd: CEILING_DPBUSD
+    }
+  }
+
+  /// Operations per second; 0 where the CPU lacks the unit.
+  public func measure(threads: Int, seconds: Double) -> Double { ceiling_compute(code, Int32(threads), seconds) }
+}
+
+/// The most that memory gives: the best of the patterns, over 4 KiB and over huge pages.
+public final class MemoryCeiling {
+  static let patterns: [(ceiling_pattern, String)] = [
+    (CEILING_READ, "read"), (CEILING_READ_STREAMS, "read, 8 streams"), (CEILING_TRIAD, "non-temporal triad"),
+    (CEILING_UPDATE, "in-place update"), (CEILING_UPDATE_STREAMS, "in-place update, 4 streams"),
+  ]
+  private let memories: [(pages: String, memory: OpaquePointer)]
+
+  /// - Parameter bytes: of each kind of pages; far beyond the caches.
+  public init(bytes: Int, threads: Int) throws {
+    memories = try [(false, "4 KiB pages"), (true, "huge pages")].map { huge, pages in
+      guard let memory = ceiling_memory_create(bytes, huge, Int32(threads)) else {
+        throw BenchFailure("the bandwidth ceiling needs \(bytes >> 20) MiB for \(threads) threads, which cannot be had")
+      }
+      return (pages, memory)
+    }
+  }
+
+  deinit { memories.forEach { ceiling_memory_free($0.memory) } }
+
+  /// Bytes per second of one pass of every pattern.
+  public func measureAll() -> [(name: String, rate: Double)] {
+    memories.flatMap { pages, memory in
+      Self.patterns.map { ("\($0.1), \(pages)", ceiling_bandwidth(memory, $0.0)) }
+    }
+  }
+
+  public func measure() -> Double { measureAll().map(\.rate).max() ?? 0 }
+}
+
+/// Measures the ceilings that a case is held against, as often as it is asked to.
+public final class CeilingMeter {
+  public let threads: Int
+  /// Seconds that one measurement of a unit takes.
+  public var seconds = 0.06
+  private let units: Set<ComputeUnit>
+  private let memory: MemoryCeiling
+
+  public init(threads: Int, memoryBytes: Int) throws {
+    self.threads = threads
+    units = Set(ComputeUnit.allCases.filter { $0.measure(threads: 1, seconds: 0.001) > 0 })
+    memory = try MemoryCeiling(bytes: memoryBytes, threads: threads)
+  }
+
+  /// The unit itself, or the next best where this CPU lacks it.
+  public func resolve(_ unit: ComputeUnit) -> ComputeUnit { units.contains(unit) ? unit : .fma }
+
+  /// The rates that bound a cost; 0 for one that does not matter to it, or that cannot be measured.
+  func measure(for cost: Cost, _ unit: ComputeUnit) -> Ceiling {
+    Ceiling(
+      flops: cost.flops > 0 ? resolve(unit).measure(threads: threads, seconds: seconds) : 0,
+      bytes: cost.bytes > 0 ? memory.measure() : 0)
+  }
+}
+
+/// Operations and bytes per second that the machine can do at most.
+public struct Ceiling: Codable, Hashable, Sendable {
+  public var flops: Double
+  public var bytes: Double
+
+  public init(flops: Double, bytes: Double) {
+    self.flops = flops
+    self.bytes = bytes
+  }
+
+  /// The least seconds that the cost can take: the longer of arithmetic and memory.
+  public func seconds(for cost: Cost) -> Double {
+    max(flops > 0 ? cost.flops / flops : 0, bytes > 0 ? cost.bytes / bytes : 0)
+  }
+
+  func mean(_ other: Ceiling) -> Ceiling { Ceiling(flops: (flops + other.flops) / 2, bytes: (bytes + other.bytes) / 2) }
+}

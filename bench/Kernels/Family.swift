@@ -1,0 +1,102 @@
+// What the families of kernel cases share. `Norm.swift` is the one to read before adding another.
+
+import Harness
+import Kiln
+
+/// Cases of one family of kernels.
+protocol Family {
+  static var name: String { get }
+  static func cases(_ setup: Setup) -> [Case]
+}
+
+/// What a case works with.
+struct Setup {
+  /// Kiln at work.
+  let context: Context
+  /// The plain loops that its results are checked against.
+  let reference: Context
+  /// Bytes that no cache holds.
+  let coldBytes: Int
+
+  /// The contexts whose products are measured: Kiln's own kernels first, then other providers inside Kiln.
+  var gemmProviders: [(name: String, context: Context)] { [("kiln", context)] }
+
+  /// Fresh normal numbers, the same in every run.
+  func normal(_ shape: Shape, _ dtype: Job.DType = .float32, std: Double = 1, site: UInt32) throws -> Tensor {
+    let values = try Tensor(zeros: shape)
+    try context.randomNormal(values, std: std, key: RandomKey(seed: 1, site: site))
+    return dtype == .float32 ? values : try converted(values, to: dtype)
+  }
+
+  func converted(_ x: Tensor, to dtype: Job.DType) throws -> Tensor {
+    let y = try Tensor(zeros: x.shape, dtype.storage)
+    try context.copy(y, x)
+    return y
+  }
+
+  func tokens(_ shape: Shape, below vocabulary: Int) throws -> Tensor {
+    let count = shape.count
+    return try Tensor((0..<count).map { Int32($0 &* 7919 % vocabulary) }, shape)
+  }
+
+  /// How many copies of `bytes` a case must go through before it comes back to the first, so that caches are cold.
+  func copies(of bytes: Int, _ caches: Caches) -> Int { caches == .warm ? 1 : max(2, (coldBytes + bytes - 1) / bytes) }
+}
+
+/// Where the operands are when a kernel starts.
+enum Caches: String, CaseIterable { case cold, warm }
+
+extension Job.DType {
+  var storage: DType { self == .float32 ? .float32 : .bfloat16 }
+  /// The unit that products of this type can use at best.
+  var unit: ComputeUnit { self == .float32 ? .fma : .dpbf16 }
+  /// How far a result may be from exact, relative to the largest: sums of a few thousand products, or one rounding to 8
+  /// bits in the inputs of the last operation and one in its result.
+  var tolerance: Double { self == .float32 ? 2e-5 : 2e-2 }
+}
+
+/// A kernel with its operands in place.
+struct Kernel {
+  /// The same work this often in one `run`, on operands of their own.
+  var copies = 1
+  var extraBytes: Int?
+  var run: () throws -> Void
+  /// Looks at what `run` left; throws `BenchFailure` where it is wrong.
+  var check: () throws -> Void
+}
+
+/// Kiln in a case of kernels. Types that its kernels do not have yet are shown as not available.
+final class KernelContender: Contender {
+  let name: String
+  private let dtype: Job.DType
+  private let make: () throws -> Kernel
+  private var kernel: Kernel?
+
+  init(_ name: String = "kiln", _ dtype: Job.DType = .float32, make: @escaping () throws -> Kernel) {
+    self.name = name
+    self.dtype = dtype
+    self.make = make
+  }
+
+  func prepare() throws -> String? {
+    do {
+      let kernel = try make()
+      try kernel.run()
+      try kernel.check()
+      self.kernel = kernel
+    } catch let error as KilnError where dtype != .float32 {
+      throw Unavailable(error.message)
+    }
+    return nil
+  }
+
+  func run(_ times: Int) throws -> Timing {
+    guard let kernel else { throw BenchFailure("\(name) was run before it was prepared") }
+    let start = ContinuousClock.now
+    for _ in 0..<times { try kernel.run() }
+    let seconds = (ContinuousClock.now - start) / .seconds(1)
+    return Timing(seconds: seconds / Double(kernel.copies), extraBytes: kernel.extraBytes)
+  }
+
+  func release() { kernel = nil }
+}

@@ -1,0 +1,83 @@
+// Normalisation, forward and backward: the shortest complete family, to read before adding another.
+
+import Harness
+import Kiln
+
+enum NormFamily: Family {
+  static let name = "norm"
+
+  static func cases(_ setup: Setup) -> [Case] {
+    Job.DType.allCases.flatMap { dtype in
+      ["layer_norm", "rms_norm"].flatMap { op in
+        Caches.allCases.map { caches in item(setup, op, rows: 4096, channels: 768, dtype, caches) }
+      }
+    }
+  }
+
+  /// One line of the table. What must move: read x, write y; read dy and x, write dx.
+  private static func item(
+    _ setup: Setup, _ op: String, rows: Int, channels: Int, _ dtype: Job.DType, _ caches: Caches
+  ) -> Case {
+    let bytes = rows * channels * dtype.size
+    var item = Case(
+      name, "\(op) \(rows)x\(channels) \(dtype.label) \(caches)", Cost(bytes: Double(5 * bytes)),
+      contenders: [
+        KernelContender("kiln", dtype) {
+          try kernel(setup, op, [rows, channels], dtype, copies: setup.copies(of: 2 * bytes, caches))
+        }
+      ])
+    item.isBounded = caches == .cold
+    if caches == .warm {
+      item.work = Job(.norm, op: op, dtype: dtype) { ($0.rows, $0.channels) = (rows, channels) }
+    }
+    return item
+  }
+
+  private static func kernel(_ setup: Setup, _ op: String, _ shape: Shape, _ dtype: Job.DType, copies: Int) throws -> Kernel {
+    let gain = try setup.normal([shape.last], site: 1)
+    let bias = try setup.normal([shape.last], site: 2)
+    let sets = try (0..<copies).map { _ in try Operands(setup, shape, dtype) }
+    func forward(_ context: Context, _ o: Operands) throws {
+      op == "layer_norm"
+        ? try context.layerNorm(o.y, o.x, gain: gain, bias: bias, eps: 1e-5)
+        : try context.rmsNorm(o.y, o.x, gain: gain, eps: 1e-5)
+    }
+    func backward(_ context: Context, _ o: Operands) throws {
+      op == "layer_norm"
+        ? try context.layerNormBackward(dx: o.dx, dgain: o.dgain, dbias: o.dbias, o.dy, o.x, gain: gain, eps: 1e-5)
+        : try context.rmsNormBackward(dx: o.dx, dgain: o.dgain, o.dy, o.x, gain: gain, eps: 1e-5)
+    }
+    return Kernel(
+      copies: copies,
+      run: {
+        for operands in sets { try forward(setup.context, operands) }
+        for operands in sets { try backward(setup.context, operands) }
+      },
+      check: {
+        let exact = try Operands(setup, like: sets[0])
+        try forward(setup.reference, exact)
+        try backward(setup.reference, exact)
+        for (what, path) in [("y", \Operands.y), ("dx", \.dx), ("dgain", \.dgain)] {
+          try setup.expect(sets[0][keyPath: path], exact[keyPath: path], what, within: dtype.tolerance)
+        }
+      })
+  }
+
+  private struct Operands {
+    let x, y, dx, dy, dgain, dbias: Tensor
+
+    init(_ setup: Setup, _ shape: Shape, _ dtype: Job.DType) throws {
+      x = try setup.normal(shape, dtype, site: 3)
+      dy = try setup.normal(shape, dtype, site: 4)
+      (y, dx) = (try Tensor(zeros: shape, dtype.storage), try Tensor(zeros: shape, dtype.storage))
+      (dgain, dbias) = (try Tensor(zeros: [shape.last]), try Tensor(zeros: [shape.last]))
+    }
+
+    /// The same inputs in fp32, for the reference.
+    init(_ setup: Setup, like other: Operands) throws {
+      (x, dy) = (try setup.exact(other.x), try setup.exact(other.dy))
+      (y, dx) = (try Tensor(zeros: x.shape), try Tensor(zeros: x.shape))
+      (dgain, dbias) = (try Tensor(zeros: [x.shape.last]), try Tensor(zeros: [x.shape.last]))
+    }
+  }
+}
