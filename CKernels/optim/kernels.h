@@ -1,5 +1,5 @@
-// Optimizer updates: what the kernels take. All arrays are of the column's dtype; scalars stay in fp64 until the
-// kernels round them to it, since 1 - beta in fp32 would carry an error of 6e-5.
+// Optimizer updates: what the kernels take. All arrays are of the column's dtype, fp32 or fp64; scalars stay in fp64
+// until the kernels round them to it, since 1 - beta in fp32 would carry an error of 6e-5.
 #ifndef KILN_OPTIM_KERNELS_H
 #define KILN_OPTIM_KERNELS_H
 
@@ -20,7 +20,7 @@ typedef struct kiln__adam_args {
   double decay;              // multiplies w
   double keep_m, take_g;     // beta1, 1 - beta1
   double keep_v, take_g2;    // beta2, 1 - beta2
-  double root_correction;    // sqrt(1 - beta2^step)
+  double root_scale;         // 1 / sqrt(1 - beta2^step)
   double eps;
   double step_size;          // lr / (1 - beta1^step)
 } kiln__adam_args;

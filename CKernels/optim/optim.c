@@ -58,7 +58,7 @@ kiln_status kiln_sgd(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor 
   if (o.nesterov && o.momentum == 0) return kiln__fail(ctx, KILN_ERR_OPTION, "nesterov needs momentum > 0");
   if (m && o.momentum == 0) return kiln__fail(ctx, KILN_ERR_OPTION, "m is given but momentum is 0");
   kiln_dtype dtype;
-  KILN_TRY(kiln__check_real(ctx, "w", w, &dtype));
+  KILN_TRY(kiln__check_wide(ctx, "w", w, &dtype));
   KILN_TRY(check_dense(ctx, "w", w, w));
   if (o.momentum != 0) KILN_TRY(check_dense(ctx, "m", m, w));
   KILN_TRY(check_dense(ctx, "g", g, w));
@@ -89,7 +89,7 @@ kiln_status kiln_adam(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor
   KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
   KILN_TRY(check_adam_options(ctx, &o));
   kiln_dtype dtype;
-  KILN_TRY(kiln__check_real(ctx, "w", w, &dtype));
+  KILN_TRY(kiln__check_wide(ctx, "w", w, &dtype));
   KILN_TRY(check_dense(ctx, "w", w, w));
   KILN_TRY(check_dense(ctx, "m", m, w));
   KILN_TRY(check_dense(ctx, "v", v, w));
@@ -100,7 +100,7 @@ kiln_status kiln_adam(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor
       .w = kiln__data(w), .m = kiln__data(m), .v = kiln__data(v), .g = kiln__data(g), .grad_scale = o.grad_scale,
       .coupled_decay = o.decoupled ? 0 : o.weight_decay, .decay = o.decoupled ? 1 - o.lr * o.weight_decay : 1,
       .keep_m = o.beta1, .take_g = 1 - o.beta1, .keep_v = o.beta2, .take_g2 = 1 - o.beta2,
-      .root_correction = sqrt(1 - pow(o.beta2, (double)o.step)), .eps = o.eps,
+      .root_scale = 1 / sqrt(1 - pow(o.beta2, (double)o.step)), .eps = o.eps,
       .step_size = o.lr / (1 - pow(o.beta1, (double)o.step))};
   kiln__parallel_for(ctx, kiln__ceil_div(t.count, KILN_SPAN_ELEMENTS), adam_chunk, &t);
   return KILN_OK;

@@ -25,7 +25,7 @@ static void REF(adam)(const kiln__adam_args *a, int64_t begin, int64_t end) {
     REAL d = (REAL)a->grad_scale * g[i] + (REAL)a->coupled_decay * w[i];
     m[i] = (REAL)a->keep_m * m[i] + (REAL)a->take_g * d;
     v[i] = (REAL)a->keep_v * v[i] + (REAL)a->take_g2 * d * d;
-    REAL root = (REAL)sqrt(v[i]) / (REAL)a->root_correction + (REAL)a->eps;
+    REAL root = (REAL)sqrt(v[i]) * (REAL)a->root_scale + (REAL)a->eps;
     w[i] = w[i] * (REAL)a->decay - (REAL)a->step_size * (m[i] / root);
   }
 }

@@ -28,7 +28,7 @@ struct OptimTests {
 
   static func sgd(_ shape: [Int], _ options: kiln_sgd_options) -> KernelCase {
     let buffer = options.momentum == 0 ? [] : [state(shape, seed: 2)]
-    return KernelCase(
+    var update = KernelCase(
       "sgd \(shape) momentum \(options.momentum) nesterov \(options.nesterov)",
       inputs: [.real(shape, seed: 3, dense: true)], outputs: [state(shape, seed: 1)] + buffer
     ) { context, outputs, inputs in
@@ -37,10 +37,12 @@ struct OptimTests {
         return kiln_sgd(context, p[0], outputs.count > 1 ? p[1] : nil, p[p.count - 1], &options)
       }
     }
+    update.hasNarrow = false
+    return update
   }
 
   static func adam(_ shape: [Int], _ options: kiln_adam_options) -> KernelCase {
-    KernelCase(
+    var update = KernelCase(
       "adam \(shape) decoupled \(options.decoupled)", inputs: [.real(shape, seed: 4, dense: true)],
       outputs: [state(shape, seed: 1), state(shape, seed: 2), state(shape, seed: 3) { $0 * $0 + 0.01 }]
     ) { context, outputs, inputs in
@@ -49,6 +51,8 @@ struct OptimTests {
         return kiln_adam(context, p[0], p[1], p[2], p[3], &options)
       }
     }
+    update.hasNarrow = false
+    return update
   }
 
   @Test(arguments: laneLengths) func everyInstructionSet(n: Int) {
@@ -176,5 +180,16 @@ struct OptimTests {
       return withPointers(views) { kiln_adam(context, $0[0], $0[1], $0[2], $0[3], nil) }
     }
     gap.expectFailure(KILN_ERR_STRIDE, "w is not dense")
+    for var narrow in [
+      Self.sgd([4], Self.sgdOptions(momentum: 0)), Self.adam([4], Self.adamOptions(step: 1, decoupled: true)),
+    ] {
+      let call = narrow.call
+      narrow.call = { context, outputs, inputs in
+        var views = outputs
+        views[0].dtype = KILN_BF16
+        return call(context, views, inputs)
+      }
+      narrow.expectFailure(KILN_ERR_DTYPE, "w is bf16, not f32 or f64")
+    }
   }
 }

@@ -1,4 +1,4 @@
-/// Optimizer updates: one pass over memory each. All tensors dense, of one number of elements.
+/// Optimizer updates: one pass over memory each. All tensors dense, of one number of elements, all F32 or all F64.
 /// `grad_scale` multiplies the gradient as it is read: clipping without a pass of its own.
 #ifndef KILN_OPTIM_H
 #define KILN_OPTIM_H
