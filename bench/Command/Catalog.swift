@@ -1,11 +1,13 @@
 // Every family of cases, in the order in which they run. A new one is added here.
 
+import Foundation
 import Harness
 
 enum Catalog {
   static var families: [any Family.Type] {
     [
-      GemmFamily.self, NormFamily.self, StepFamily.self, GenerationFamily.self,
+      GemmFamily.self, AttentionFamily.self, LossFamily.self, NormFamily.self, ActivationFamily.self,
+      ElementwiseFamily.self, OptimFamily.self, StepFamily.self, GenerationFamily.self, GrowthFamily.self,
     ]
   }
 

@@ -20,6 +20,8 @@ struct RunCommand: ParsableCommand {
 
   func run() throws {
     let families = try Catalog.select(only)
+    // Threads of a pool wait in a busy loop after their work, by default for longer than the pause between contenders.
+    setenv("KMP_BLOCKTIME", "20", 0)
     let context = try Context(threads: threads)
     let machine = Machine(threads: context.threads, isa: context.isa)
     let setup = Setup(context: context, reference: try Context(device: .ref), coldBytes: 4 * machine.lastLevelCacheBytes)

@@ -86,5 +86,5 @@ public struct Ceiling: Codable, Hashable, Sendable {
     max(flops > 0 ? cost.flops / flops : 0, bytes > 0 ? cost.bytes / bytes : 0)
   }
 
-  func mean(_ other: Ceiling) -> Ceiling { Ceiling(flops: (flops + other.flops) / 2, bytes: (bytes + other.bytes) / 2) }
+  func better(_ other: Ceiling) -> Ceiling { Ceiling(flops: max(flops, other.flops), bytes: max(bytes, other.bytes)) }
 }

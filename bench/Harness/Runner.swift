@@ -116,7 +116,8 @@ public final class Runner {
     result.ceiling = Ceiling(
       flops: Spread(ceilings.map(\.flops))?.median ?? 0, bytes: Spread(ceilings.map(\.bytes))?.median ?? 0)
     for (index, seconds) in samples where result.contenders[index].unavailable == nil {
-      let around = seconds.indices.map { ceilings[$0].mean(ceilings[$0 + 1]) }
+      // A disturbance makes a ceiling too low, never too high: the better of the ones before and after counts.
+      let around = seconds.indices.map { ceilings[$0].better(ceilings[$0 + 1]) }
       let shares = zip(seconds, around).map { $1.seconds(for: item.cost) / $0 }
       result.contenders[index].seconds = Spread(seconds)
       result.contenders[index].share = item.isBounded && shares.allSatisfy { $0 > 0 } ? Spread(shares) : nil

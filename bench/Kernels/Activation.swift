@@ -1,0 +1,61 @@
+// Activations, forward and backward.
+
+import Harness
+import Kiln
+
+enum ActivationFamily: Family {
+  static let name = "activation"
+
+  static func cases(_ setup: Setup) -> [Case] {
+    Job.DType.allCases.flatMap { dtype in
+      [("gelu_tanh", Activation.geluTanh), ("silu", .silu)].flatMap { op, kind in
+        Caches.allCases.map { item(setup, op, kind, rows: 4096, channels: 3072, dtype, $0) }
+      }
+    }
+  }
+
+  /// What must move: read x, write y; read dy and x, write dx.
+  private static func item(
+    _ setup: Setup, _ op: String, _ kind: Activation, rows: Int, channels: Int, _ dtype: Job.DType, _ caches: Caches
+  ) -> Case {
+    let bytes = rows * channels * dtype.size
+    var item = Case(
+      name, "\(op) \(rows)x\(channels) \(dtype.label) \(caches)", Cost(bytes: Double(5 * bytes)),
+      contenders: [
+        KernelContender("kiln", dtype) {
+          try kernel(setup, kind, [rows, channels], dtype, copies: setup.copies(of: 2 * bytes, caches))
+        }
+      ])
+    item.isBounded = caches == .cold
+    if caches == .warm {
+      item.work = Job(.activation, op: op, dtype: dtype) { ($0.rows, $0.channels) = (rows, channels) }
+    }
+    return item
+  }
+
+  private static func kernel(
+    _ setup: Setup, _ kind: Activation, _ shape: Shape, _ dtype: Job.DType, copies: Int
+  ) throws -> Kernel {
+    let sets = try (0..<copies).map { _ in
+      (
+        x: try setup.normal(shape, dtype, site: 1), dy: try setup.normal(shape, dtype, site: 2),
+        y: try Tensor(zeros: shape, dtype.storage), dx: try Tensor(zeros: shape, dtype.storage)
+      )
+    }
+    return Kernel(
+      copies: copies,
+      run: {
+        for o in sets { try setup.context.activation(o.y, o.x, kind) }
+        for o in sets { try setup.context.activationBackward(o.dx, o.dy, o.x, kind) }
+      },
+      check: {
+        let part = 0..<64
+        let (x, dy) = (try setup.exact(sets[0].x.slice(0, part)), try setup.exact(sets[0].dy.slice(0, part)))
+        let result = try Tensor(zeros: x.shape)
+        try setup.reference.activation(result, x, kind)
+        try setup.expect(sets[0].y.slice(0, part), result, "y", within: dtype.tolerance)
+        try setup.reference.activationBackward(result, dy, x, kind)
+        try setup.expect(sets[0].dx.slice(0, part), result, "dx", within: dtype.tolerance)
+      })
+  }
+}
