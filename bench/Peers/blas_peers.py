@@ -14,7 +14,7 @@ class Peer:
   def __init__(self, name, threads):
     if name == "openblas":
       library = load_openblas(threads)
-      self.note, self.product = f"{library.openblas_get_config().decode().strip()}", partial(sgemm, library)
+      self.note, self.product = library.openblas_get_config().decode().strip(), partial(sgemm, library)
     else:
       blas = numpy.show_config(mode="dicts")["Build Dependencies"]["blas"]
       self.note, self.product = f"numpy {numpy.__version__}, {blas['name']} {blas['version']}", numpy.matmul

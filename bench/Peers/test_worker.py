@@ -79,7 +79,7 @@ def gelu_tanh(x):
   return x / 2 * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * x**3)))
 
 
-def check_fusible(peer):
+def check_compilable(peer):
   rows = {"rows": 6, "channels": 40}
   check_gradients(peer, {"work": "norm", "op": "layer_norm", **rows}, layer_norm)
   check_gradients(peer, {"work": "norm", "op": "rms_norm", **rows}, rms_norm)
@@ -131,7 +131,7 @@ def check_protocol(name):
     [sys.executable, worker.__file__, "--peer", name, "--threads", "2"], input="\n".join(lines), text=True,
     stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
   answers = [json.loads(line) for line in process.stdout.splitlines()]
-  assert ["error" in answer for answer in answers] == [True, True, False, True, False, False, True, False, True], answers
+  assert [place for place, answer in enumerate(answers) if "error" in answer] == [0, 1, 3, 6, 8], answers
   assert "unsupported" in answers[2] and answers[4]["ok"] and answers[4]["note"] and answers[7] == {"ok": True}
   assert 0 < answers[5]["seconds"] < 1, answers[5]
   if sys.platform == "linux":
@@ -139,8 +139,8 @@ def check_protocol(name):
 
 
 CHECKS = {
-  "torch": [check_eager, check_fusible, check_adamw],
-  "torch_compile": [check_fusible],
+  "torch": [check_eager, check_compilable, check_adamw],
+  "torch_compile": [check_compilable],
   "numpy": [lambda peer: check_gemm(peer, {"float32": 1e-5})],
   "openblas": [lambda peer: check_gemm(peer, {"float32": 1e-5})],
   "deepspeed": [check_adamw],

@@ -47,11 +47,11 @@ def build(case, positions):
   return GPT(*(case[field] for field in ("layers", "width", "heads", "vocabulary")), positions)
 
 
-def training_step(case, make_optimizer, optimize):
+def training_step(case, dtype, make_optimizer, optimize):
   """One step of training on the same random tokens; bfloat16 is autocast. Returns the loss before the update."""
   model = build(case, case["time"])
   tokens = torch.randint(case["vocabulary"], (case["batch"], case["time"] + 1))
-  precision = partial(torch.autocast, "cpu", torch.bfloat16, enabled=case["dtype"] == "bfloat16")
+  precision = partial(torch.autocast, "cpu", torch.bfloat16, enabled=dtype == torch.bfloat16)
 
   def mean_loss(tokens, targets):
     return F.cross_entropy(model(tokens).flatten(0, 1), targets.flatten())

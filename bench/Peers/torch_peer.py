@@ -21,32 +21,34 @@ class Peer:
 
   def prepare(self, case):
     torch.manual_seed(0)
-    work = case["work"]
-    if self.compiled:
-      return self.prepare_compiled(work, case)
-    if work not in EAGER | FUSIBLE:
-      raise NotImplementedError(f"no {work}")
-    return (EAGER | FUSIBLE)[work](case)
+    works = COMPILABLE if self.compiled else COMPILABLE | EAGER_ONLY
+    if case["work"] not in works:
+      raise NotImplementedError(f"only {', '.join(works)}")
+    make = works[case["work"]]
+    return compiled(make, case) if self.compiled else make(case)
 
-  def prepare_compiled(self, work, case):
-    """Compiles, which takes many seconds, before the warm-up begins."""
-    if work not in FUSIBLE:
-      raise NotImplementedError(f"{work} is measured in eager mode")
-    torch._dynamo.reset()
-    run = FUSIBLE[work](case, partial(torch.compile, dynamic=False))
-    run()
-    return run
+
+def compiled(make, case):
+  """Compiles, which takes many seconds, before the warm-up begins."""
+  torch._dynamo.reset()
+  run = make(case, partial(torch.compile, dynamic=False))
+  run()
+  return run
 
 
 def eager(function):
   return function
 
 
-def normal(case, *shape, gradient=False):
-  """Random numbers of the case's type."""
+def dtype(case):
   if case["dtype"] not in DTYPES:
     raise NotImplementedError(f"no dtype {case['dtype']}")
-  return torch.randn(shape, dtype=DTYPES[case["dtype"]]).requires_grad_(gradient)
+  return DTYPES[case["dtype"]]
+
+
+def normal(case, *shape, gradient=False):
+  """Random numbers of the case's type."""
+  return torch.randn(shape, dtype=dtype(case)).requires_grad_(gradient)
 
 
 def forward_backward(function, inputs, upstream=None):
@@ -113,12 +115,12 @@ def update(optimizer, parameter):
 
 
 def step(case, optimize=eager):
-  return torch_gpt.training_step(case, partial(torch.optim.AdamW, fused=True, **ADAMW), optimize)
+  return torch_gpt.training_step(case, dtype(case), partial(torch.optim.AdamW, fused=True, **ADAMW), optimize)
 
 
 def generation(case):
-  return torch_gpt.greedy(case, DTYPES[case["dtype"]])
+  return torch_gpt.greedy(case, dtype(case))
 
 
-EAGER = {"gemm": gemm, "attention": attention, "adamw": adamw, "generation": generation}
-FUSIBLE = {"loss": loss, "norm": norm, "activation": activation, "step": step}
+EAGER_ONLY = {"gemm": gemm, "attention": attention, "adamw": adamw, "generation": generation}
+COMPILABLE = {"loss": loss, "norm": norm, "activation": activation, "step": step}

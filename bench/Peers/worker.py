@@ -9,7 +9,6 @@ after `prepare`, `resident` that peak of the whole process; null where the syste
 {"error": "what"} and the worker lives on. The cases are described in cases.py.
 """
 import argparse
-import gc
 import importlib
 import json
 import os
@@ -80,7 +79,6 @@ class Worker:
 
   def release(self):
     self.run = None
-    gc.collect()
     memory.trim()
 
 
