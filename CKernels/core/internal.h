@@ -3,6 +3,7 @@
 #define KILN_INTERNAL_H
 
 #include <kiln.h>
+#include <float.h>
 #include <math.h>
 #include <string.h>
 

@@ -71,6 +71,7 @@ void kiln__fill_kernels(kiln__kernels kernels[KILN_COLUMNS], const kiln__row *ro
   COLUMN(elementwise, KILN_BF16, bf16);
   COLUMN(embedding, KILN_BF16, bf16);
   COLUMN(gemm, KILN_BF16, bf16);
+  COLUMN(loss, KILN_BF16, bf16);
   COLUMN(norm, KILN_BF16, bf16);
   COLUMN(rope, KILN_BF16, bf16);
 #undef FAMILY

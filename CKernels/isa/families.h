@@ -4,5 +4,6 @@
 #include "elementwise/kernel.h"
 #include "embedding/kernel.h"
 #include "gemm/kernel.h"
+#include "loss/kernel.h"
 #include "norm/kernel.h"
 #include "rope/kernel.h"

@@ -17,7 +17,6 @@
 #define ELEMENT float
 #define KER(name) name##_f32
 #include "isa/families.h"
-#include "loss/kernel.h"
 #include "optim/kernel.h"
 #undef ELEMENT
 #undef KER
@@ -33,12 +32,12 @@
   {                                                                                                       \
     .activation = &activation_kernels_f32, .attention = &attention_kernels_f32,                           \
     .elementwise = &elementwise_kernels_f32, .embedding = &embedding_kernels_f32,                         \
-    .gemm = &gemm_kernels_f32, .loss = &loss_kernels, .norm = &norm_kernels_f32, .optim = &optim_kernels, \
+    .gemm = &gemm_kernels_f32, .loss = &loss_kernels_f32, .norm = &norm_kernels_f32, .optim = &optim_kernels, \
     .rope = &rope_kernels_f32                                                                             \
   }
 #define KILN_ROW_bf16                                                                                     \
   {                                                                                                       \
     .activation = &activation_kernels_bf16, .attention = &attention_kernels_bf16,                         \
     .elementwise = &elementwise_kernels_bf16, .embedding = &embedding_kernels_bf16,                       \
-    .gemm = &gemm_kernels_bf16, .norm = &norm_kernels_bf16, .rope = &rope_kernels_bf16                    \
+    .gemm = &gemm_kernels_bf16, .loss = &loss_kernels_bf16, .norm = &norm_kernels_bf16, .rope = &rope_kernels_bf16                    \
   }

@@ -18,13 +18,13 @@ kiln_status kiln__loss_begin(kiln_context *ctx, kiln__loss_call *call, const kil
   if (!isfinite(call->options.scale)) {
     return kiln__fail(ctx, KILN_ERR_OPTION, "scale is %g, not a finite number", call->options.scale);
   }
-  KILN_TRY(kiln__check_dtype(ctx, "loss", loss, call->dtype));
+  KILN_TRY(kiln__check_dtype(ctx, "loss", loss, kiln__wide(call->dtype)));
   if (kiln__count(loss) != 1) {
     return kiln__fail(ctx, KILN_ERR_SHAPE, "loss is %s, not one element", kiln__shape_text(loss).s);
   }
   if (!targets) return kiln__fail(ctx, KILN_ERR_NULL, "targets is NULL");
   KILN_TRY(kiln__check_vector(ctx, "targets", targets, KILN_I32, call->n));
-  KILN_TRY(kiln__check_vector(ctx, "options.losses", call->options.losses, call->dtype, call->n));
+  KILN_TRY(kiln__check_vector(ctx, "options.losses", call->options.losses, kiln__wide(call->dtype), call->n));
   call->kernels = ctx->kernels[call->dtype].loss;
   call->loss = loss;
   call->targets = kiln__data(targets);
@@ -45,14 +45,13 @@ static void rows_chunk(void *arg, int64_t chunk, int thread) {
   t->kernels->cross_entropy(&t->args, begin, kiln__min(begin + t->rows_per_chunk, t->rows));
 }
 
-void kiln__loss_rows(const kiln_context *ctx, const kiln__loss_call *call, int64_t first, const kiln__rows *dlogits,
+static void each_row(const kiln_context *ctx, const kiln__loss_call *call, const kiln__rows *dlogits,
                      const kiln__rows *logits) {
-  char *losses = kiln__data(call->options.losses);
   rows_task t = {.kernels = call->kernels, .rows = logits->rows, .rows_per_chunk = kiln__rows_per_chunk(call->v)};
   t.args = (kiln__loss_args){
       .dlogits = dlogits->data, .lddlogits = dlogits->stride, .logits = logits->data, .ldlogits = logits->stride,
-      .targets = call->targets + first, .terms = call->terms + first, .v = call->v, .scale = call->options.scale,
-      .losses = losses ? losses + first * (int64_t)kiln_dtype_size(call->dtype) : NULL, .ignore = call->options.ignore};
+      .targets = call->targets, .terms = call->terms, .losses = kiln__data(call->options.losses), .v = call->v,
+      .scale = call->options.scale, .ignore = call->options.ignore};
   kiln__parallel_for(ctx, kiln__ceil_div(t.rows, t.rows_per_chunk), rows_chunk, &t);
 }
 
@@ -81,7 +80,7 @@ kiln_status kiln_cross_entropy(kiln_context *ctx, const kiln_tensor *loss, const
   call.v = rows.cols;
   KILN_TRY(kiln__loss_begin(ctx, &call, loss, targets, options));
   if (ctx->query) return KILN_OK;
-  kiln__loss_rows(ctx, &call, 0, &drows, &rows);
+  each_row(ctx, &call, &drows, &rows);
   kiln__loss_end(&call);
   return KILN_OK;
 }

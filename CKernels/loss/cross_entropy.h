@@ -21,10 +21,6 @@ typedef struct kiln__loss_call {
 kiln_status kiln__loss_begin(kiln_context *ctx, kiln__loss_call *call, const kiln_tensor *loss,
                              const kiln_tensor *targets, const kiln_cross_entropy_options *options);
 
-// The losses of the rows from `first` on that `logits` holds, and their gradients unless dlogits.data is NULL.
-void kiln__loss_rows(const kiln_context *ctx, const kiln__loss_call *call, int64_t first, const kiln__rows *dlogits,
-                     const kiln__rows *logits);
-
 // loss = scale * sum of the rows' losses.
 void kiln__loss_end(const kiln__loss_call *call);
 

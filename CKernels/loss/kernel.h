@@ -1,47 +1,118 @@
-// Softmax cross-entropy of rows, in vectors. A row of 50257 logits stays in the second cache between its passes. A NaN
-// among the logits need not survive the maximum: it makes the sum NaN, and with it the whole row.
+// Softmax cross-entropy of rows, in vectors. A row of 50257 logits stays in the second cache between its passes, a row
+// of a panel in the first. A NaN among the logits need not survive the maximum: it makes the sum NaN, and with it the
+// whole row.
 
-VEC float loss_max(const float *x, int64_t v) {
-  vf max = vf_set(-INFINITY);
-  int64_t i = 0;
-  for (; i + KILN_VL <= v; i += KILN_VL) max = vf_max(max, vf_load(x + i));
-  if (i < v) max = vf_max(max, vf_load_part(x + i, v - i, -INFINITY));
-  return vf_max_lane(max);
+// n >= 1 logits from x[i] on, which are fp32 if `wide`.
+VEC vf KER(loss_read)(bool wide, const void *x, int64_t i, int64_t n) {
+  if (wide) return n >= KILN_VL ? vf_load((const float *)x + i) : vf_load_part((const float *)x + i, n, -INFINITY);
+  const ELEMENT *e = (const ELEMENT *)x + i;
+  return n >= KILN_VL ? vf_load(e) : vf_load_part(e, n, -INFINITY);
 }
 
-// The sum of e^(x - max); the terms themselves are kept in `terms` unless it is NULL, which may be x.
-VEC float loss_exp_sum(float *terms, const float *x, float max, int64_t v) {
+VEC float KER(loss_max)(bool wide, const void *x, int64_t v) {
+  vf max[4] = {vf_set(-INFINITY), vf_set(-INFINITY), vf_set(-INFINITY), vf_set(-INFINITY)};
+  int64_t i = 0;
+  for (; i + 4 * KILN_VL <= v; i += 4 * KILN_VL) {
+    for (int j = 0; j < 4; j++) max[j] = vf_max(max[j], KER(loss_read)(wide, x, i + j * KILN_VL, KILN_VL));
+  }
+  for (; i < v; i += KILN_VL) max[0] = vf_max(max[0], KER(loss_read)(wide, x, i, v - i));
+  return vf_max_lane(vf_max(vf_max(max[0], max[1]), vf_max(max[2], max[3])));
+}
+
+// The sum of e^(x - shift); the terms themselves are kept in `exps` unless it is NULL, which may be x.
+VEC float KER(loss_exp_sum)(ELEMENT *exps, bool wide, const void *x, float shift, int64_t v) {
   vf sum = vf_set(0);
   for (int64_t i = 0; i < v; i += KILN_VL) {
-    int64_t n = v - i;
-    vf e = vf_exp((n >= KILN_VL ? vf_load(x + i) : vf_load_part(x + i, n, -INFINITY)) - max);
+    vf e = vf_exp(KER(loss_read)(wide, x, i, v - i) - shift);
     sum += e;
-    if (terms) vf_write(terms + i, e, n);
+    if (exps) vf_write(exps + i, e, v - i);
   }
   return vf_sum(sum);
 }
 
-static float loss_row(const kiln__loss_args *a, float *d, const float *x, int32_t target) {
-  float chosen = x[target], max = loss_max(x, a->v);
-  float sum = d ? loss_exp_sum(d, x, max, a->v) : loss_exp_sum(NULL, x, max, a->v);
+static float KER(loss_row)(const kiln__loss_args *a, ELEMENT *d, const ELEMENT *x, int32_t target) {
+  const bool narrow = sizeof(ELEMENT) < sizeof(float);  // the terms are made again, rather than rounded twice
+  float chosen = get(x + target), max = KER(loss_max)(false, x, a->v);
+  bool keep = d && !narrow;
+  float sum = keep ? KER(loss_exp_sum)(d, false, x, max, a->v) : KER(loss_exp_sum)(NULL, false, x, max, a->v);
   if (d) {
     float factor = a->scale / sum;
-    for (int64_t i = 0; i < a->v; i += KILN_VL) vf_write(d + i, vf_read(d + i, a->v - i) * factor, a->v - i);
-    d[target] -= a->scale;
+    for (int64_t i = 0; i < a->v; i += KILN_VL) {
+      int64_t n = a->v - i;
+      vf e = narrow ? vf_exp(KER(loss_read)(false, x, i, n) - max) : vf_read(d + i, n);
+      vf_write(d + i, e * factor, n);
+    }
+    put(d + target, vf_exp(vf_set(chosen - max))[0] * factor - a->scale);
   }
   return logf(sum) + (max - chosen);
 }
 
-static void loss_cross_entropy(const kiln__loss_args *a, int64_t begin, int64_t end) {
+static void KER(loss_cross_entropy)(const kiln__loss_args *a, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; row++) {
-    const float *x = (const float *)a->logits + row * a->ldlogits;
-    float *d = a->dlogits ? (float *)a->dlogits + row * a->lddlogits : NULL;
+    const ELEMENT *x = (const ELEMENT *)a->logits + row * a->ldlogits;
+    ELEMENT *d = a->dlogits ? (ELEMENT *)a->dlogits + row * a->lddlogits : NULL;
     bool ignored = a->targets[row] == a->ignore;
-    float loss = ignored ? 0 : loss_row(a, d, x, a->targets[row]);
-    if (ignored && d) memset(d, 0, (size_t)a->v * sizeof(float));
+    float loss = ignored ? 0 : KER(loss_row)(a, d, x, a->targets[row]);
+    if (ignored && d) memset(d, 0, (size_t)a->v * sizeof(ELEMENT));
     if (a->losses) ((float *)a->losses)[row] = loss;
     a->terms[row] = loss;
   }
 }
 
-static const kiln__loss_kernels loss_kernels = {loss_cross_entropy};
+// Moves a row's shift up to `max`.
+static void KER(loss_raise)(const kiln__loss_panel *p, int64_t row, ELEMENT *exps, float max) {
+  float *shift = (float *)p->shift + row, factor = vf_exp(vf_set(*shift - max))[0];
+  for (int64_t i = 0; i < p->first && exps; i += KILN_VL) {
+    vf_write(exps + i, factor * vf_read(exps + i, p->first - i), p->first - i);
+  }
+  ((float *)p->sum)[row] *= factor;
+  *shift = max;
+}
+
+static void KER(loss_panel)(const kiln__loss_panel *p, int64_t begin, int64_t end) {
+  float *shift = p->shift, *sum = p->sum;
+  for (int64_t row = begin; row < end; row++) {
+    const float *x = (const float *)p->logits + row * p->ldlogits;
+    ELEMENT *exps = p->exps ? (ELEMENT *)p->exps + row * p->ldexps : NULL;
+    if (p->targets[row] == p->ignore) {
+      if (exps) memset(exps + p->first, 0, (size_t)p->cols * sizeof(ELEMENT));
+      continue;
+    }
+    int64_t target = p->targets[row] - p->first;
+    if (target >= 0 && target < p->cols) ((float *)p->chosen)[row] = x[target];
+    if (p->first == 0) shift[row] = -FLT_MAX, sum[row] = 0;
+    float max = KER(loss_max)(true, x, p->cols);
+    if (max > shift[row] + KILN_LOSS_HEADROOM) KER(loss_raise)(p, row, exps, max);
+    sum[row] += exps ? KER(loss_exp_sum)(exps + p->first, true, x, shift[row], p->cols)
+                     : KER(loss_exp_sum)(NULL, true, x, shift[row], p->cols);
+  }
+}
+
+static void KER(loss_finish)(const kiln__loss_panel *p, int64_t begin, int64_t end) {
+  for (int64_t row = begin; row < end; row++) {
+    float loss = 0, factor = 0;
+    if (p->targets[row] != p->ignore) {
+      float below = ((float *)p->chosen)[row] - ((float *)p->shift)[row], sum = ((float *)p->sum)[row];
+      loss = logf(sum) - below;
+      factor = p->scale / sum;
+      if (p->exps) put((ELEMENT *)p->exps + row * p->ldexps + p->targets[row], vf_exp(vf_set(below))[0] - sum);
+    }
+    ((float *)p->factor)[row] = factor;
+    if (p->losses) ((float *)p->losses)[row] = loss;
+    p->terms[row] = loss;
+  }
+}
+
+static void KER(loss_scale)(const kiln__loss_scaling *s, int64_t begin, int64_t end) {
+  for (int64_t row = begin; row < end; row++) {
+    const char *x = (const char *)s->x + row * s->ldx * (int64_t)(s->wide ? sizeof(float) : sizeof(ELEMENT));
+    ELEMENT *y = (ELEMENT *)s->y + row * s->ldy;
+    float factor = ((const float *)s->factor)[row];
+    for (int64_t i = 0; i < s->cols; i += KILN_VL) {
+      vf_write(y + i, factor * KER(loss_read)(s->wide, x, i, s->cols - i), s->cols - i);
+    }
+  }
+}
+
+static const kiln__loss_kernels KER(loss_kernels) = {
+    KER(loss_cross_entropy), KER(loss_panel), KER(loss_finish), KER(loss_scale)};

@@ -1,68 +1,149 @@
-// Cross-entropy fused with the output projection. Each block of rows makes its logits, turns them into their gradient
-// where they are, and uses them up in two products.
+// Cross-entropy fused with the output projection. Each block of rows makes its logits, a panel of columns at a time,
+// which become exponentials while they are in a cache; these are used up in two products. The products take them
+// without their rows' factors: the small matrices around them, x and dx, are multiplied by the factors instead.
 #include "loss/cross_entropy.h"
 
-enum { LOGITS_BYTES = 32 << 20, LEAST_ROWS = 16 };
+enum {
+  EXPS_BYTES = 50 << 20, LEAST_ROWS = 16,  // of a block
+  PANEL_COLS = 2048, PANEL_BYTES = 4 << 20,
+};
 
 typedef struct linear_task {
   kiln__loss_call call;
   const kiln_tensor *dx, *dw, *x, *w;
-  kiln_tensor logits;  // [rows of a block, v], in scratch
+  // scratch, for the rows of a block
+  kiln_tensor logits;           // wide, a panel of them
+  kiln_tensor exps;             // [rows, v]; without data if only the loss is wanted
+  kiln_tensor scaled_x;         // x, each row times its factor
+  kiln_tensor unscaled_dx;      // wide
+  void *shift, *sum, *chosen, *factor;
+  // what the threads are at
+  kiln__loss_panel panel;
+  kiln__loss_scaling scaling;
+  void (*body)(const struct linear_task *t, int64_t begin, int64_t end);
+  int64_t rows, rows_per_chunk;
 } linear_task;
 
 // Rows of a block. As many as the memory allows, since each block reads w twice and dw once: then evenly, so that the
 // last block is not a thin one.
-static int64_t block_rows(const linear_task *t, int64_t ld) {
-  int64_t most = LOGITS_BYTES / (ld * (int64_t)kiln_dtype_size(t->call.dtype));
+static int64_t block_rows(const linear_task *t, int64_t ld, int64_t cols) {
+  int64_t most = EXPS_BYTES / (ld * (int64_t)kiln_dtype_size(t->call.dtype));
+  most = kiln__min(most, PANEL_BYTES / (kiln__max(cols, 1) * (int64_t)sizeof(float)));
   int64_t blocks = kiln__ceil_div(t->call.n, kiln__max(most, LEAST_ROWS));
   return kiln__ceil_div(t->call.n, kiln__max(blocks, 1));
 }
 
-static kiln_status take_logits(kiln_context *ctx, linear_task *t) {
-  // An odd number of cache lines from row to row: a power of two would map a column of the block to few cache sets.
-  int64_t ld = kiln__round_up(t->call.v, 16) | 16, rows = block_rows(t, ld);
+static kiln_status take(kiln_context *ctx, kiln_tensor *out, kiln_dtype dtype, int64_t rows, int64_t cols, int64_t ld) {
   void *data;
-  KILN_TRY(kiln__scratch(ctx, (size_t)(rows * ld) * kiln_dtype_size(t->call.dtype), &data));
-  t->logits = kiln_tensor_dense(data, t->call.dtype, 2, (int64_t[]){rows, t->call.v});
-  t->logits.strides[0] = ld;
+  KILN_TRY(kiln__scratch(ctx, (size_t)(rows * ld) * kiln_dtype_size(dtype), &data));
+  *out = kiln_tensor_dense(data, dtype, 2, (int64_t[]){rows, cols});
+  out->strides[0] = ld;
   return KILN_OK;
 }
 
-static kiln_tensor some_rows(const kiln_tensor *t, int64_t first, int64_t rows) {
+static kiln_status take_scratch(kiln_context *ctx, linear_task *t) {
+  kiln_dtype dtype = t->call.dtype, wide = kiln__wide(dtype);
+  // An odd number of cache lines from row to row: a power of two would map a column of the block to few cache sets.
+  int64_t ld = kiln__round_up(t->call.v, 32) + (int64_t)(64 / kiln_dtype_size(dtype));
+  int64_t c = t->x->shape[1], cols = kiln__min(t->call.v, PANEL_COLS), rows = block_rows(t, ld, cols);
+  KILN_TRY(take(ctx, &t->logits, wide, rows, cols, kiln__round_up(cols, 16) | 16));
+  if (t->dx || t->dw) KILN_TRY(take(ctx, &t->exps, dtype, rows, t->call.v, ld));
+  if (t->dw) KILN_TRY(take(ctx, &t->scaled_x, dtype, rows, c, c));
+  if (t->dx) KILN_TRY(take(ctx, &t->unscaled_dx, wide, rows, c, c));
+  void **states[] = {&t->shift, &t->sum, &t->chosen, &t->factor};
+  for (int i = 0; i < 4; i++) KILN_TRY(kiln__scratch(ctx, (size_t)rows * kiln_dtype_size(wide), states[i]));
+  return KILN_OK;
+}
+
+static kiln_tensor part(const kiln_tensor *t, int dimension, int64_t first, int64_t count) {
   kiln_tensor part = *t;
-  part.offset += first * t->strides[0] * (int64_t)kiln_dtype_size(t->dtype);
-  part.shape[0] = rows;
+  part.offset += first * t->strides[dimension] * (int64_t)kiln_dtype_size(t->dtype);
+  part.shape[dimension] = count;
   return part;
 }
 
-// Rows first ..< first + rows. In query mode the products only note their scratch.
-static kiln_status block(kiln_context *ctx, const linear_task *t, int64_t first, int64_t rows) {
+static void chunk_of_rows(void *arg, int64_t chunk, int thread) {
+  (void)thread;
+  const linear_task *t = arg;
+  int64_t begin = chunk * t->rows_per_chunk;
+  t->body(t, begin, kiln__min(begin + t->rows_per_chunk, t->rows));
+}
+
+static void for_rows(const kiln_context *ctx, linear_task *t, int64_t cols,
+                     void (*body)(const linear_task *t, int64_t begin, int64_t end)) {
+  if (ctx->query) return;
+  t->body = body;
+  t->rows_per_chunk = kiln__rows_per_chunk(cols);
+  kiln__parallel_for(ctx, kiln__ceil_div(t->rows, t->rows_per_chunk), chunk_of_rows, t);
+}
+
+static void panel_rows(const linear_task *t, int64_t begin, int64_t end) { t->call.kernels->panel(&t->panel, begin, end); }
+
+static void finish_rows(const linear_task *t, int64_t begin, int64_t end) {
+  t->call.kernels->finish(&t->panel, begin, end);
+}
+
+static void scale_rows(const linear_task *t, int64_t begin, int64_t end) {
+  t->call.kernels->scale(&t->scaling, begin, end);
+}
+
+// The losses, factors and exponentials of t->rows rows from `first` on.
+static kiln_status softmax(kiln_context *ctx, linear_task *t, int64_t first, const kiln_tensor *x) {
   kiln_gemm_options o = kiln_gemm_defaults();
-  kiln_tensor logits = some_rows(&t->logits, 0, rows), x = some_rows(t->x, first, rows);
   o.transpose_b = 1;
-  KILN_TRY(kiln__gemm(ctx, &logits, &x, t->w, &o));
-  if (!ctx->query) {
-    kiln__rows z = {kiln__data(&logits), rows, t->call.v, logits.strides[0]}, dz = z;
-    if (!t->dx && !t->dw) dz.data = NULL;
-    kiln__loss_rows(ctx, &t->call, first, &dz, &z);
+  const kiln__loss_call *call = &t->call;
+  char *losses = kiln__data(call->options.losses);
+  t->panel = (kiln__loss_panel){
+      .logits = kiln__data(&t->logits), .ldlogits = t->logits.strides[0], .exps = kiln__data(&t->exps),
+      .ldexps = t->exps.strides[0], .shift = t->shift, .sum = t->sum, .chosen = t->chosen, .factor = t->factor,
+      .targets = ctx->query ? NULL : call->targets + first, .terms = ctx->query ? NULL : call->terms + first,
+      .losses = losses ? losses + first * (int64_t)kiln_dtype_size(kiln__wide(call->dtype)) : NULL,
+      .scale = call->options.scale, .ignore = call->options.ignore};
+  for (int64_t j = 0; j < call->v; j += t->panel.cols) {
+    t->panel.first = j;
+    t->panel.cols = kiln__min(PANEL_COLS, call->v - j);
+    kiln_tensor logits = part(&t->logits, 0, 0, t->rows), w = part(t->w, 0, j, t->panel.cols);
+    logits.shape[1] = t->panel.cols;
+    KILN_TRY(kiln__gemm(ctx, &logits, x, &w, &o));
+    for_rows(ctx, t, t->panel.cols, panel_rows);
   }
+  for_rows(ctx, t, 1, finish_rows);
+  return KILN_OK;
+}
+
+// y = x, each row times its factor
+static void scale(const kiln_context *ctx, linear_task *t, const kiln_tensor *y, const kiln_tensor *x) {
+  t->scaling = (kiln__loss_scaling){
+      .y = kiln__data(y), .x = kiln__data(x), .factor = t->factor, .cols = x->shape[1], .ldy = y->strides[0],
+      .ldx = x->strides[0], .wide = x->dtype != t->call.dtype};
+  for_rows(ctx, t, x->shape[1], scale_rows);
+}
+
+// Rows first ..< first + t->rows. In query mode the products only note their scratch.
+static kiln_status block(kiln_context *ctx, linear_task *t, int64_t first) {
+  kiln_tensor x = part(t->x, 0, first, t->rows);
+  KILN_TRY(softmax(ctx, t, first, &x));
+  kiln_tensor exps = t->exps;
+  exps.shape[0] = t->rows;
   if (t->dx) {
-    kiln_tensor dx = some_rows(t->dx, first, rows);
-    KILN_TRY(kiln__gemm(ctx, &dx, &logits, t->w, NULL));
+    kiln_tensor dx = part(t->dx, 0, first, t->rows), sums = part(&t->unscaled_dx, 0, 0, t->rows);
+    KILN_TRY(kiln__gemm(ctx, &sums, &exps, t->w, NULL));
+    scale(ctx, t, &dx, &sums);
   }
   if (t->dw) {
-    o = kiln_gemm_defaults();
+    kiln_tensor scaled = part(&t->scaled_x, 0, 0, t->rows);
+    kiln_gemm_options o = kiln_gemm_defaults();
     o.transpose_a = 1;
     o.accumulate = first > 0 || t->call.options.accumulate_dw;
-    KILN_TRY(kiln__gemm(ctx, t->dw, &logits, &x, &o));
+    scale(ctx, t, &scaled, &x);
+    KILN_TRY(kiln__gemm(ctx, t->dw, &exps, &scaled, &o));
   }
   return KILN_OK;
 }
 
-static kiln_status check_matrix(kiln_context *ctx, const char *name, const kiln_tensor *t, const char *like_name,
-                                const kiln_tensor *like) {
+// A matrix with stride 1 in its last dimension.
+static kiln_status check_rows(kiln_context *ctx, const char *name, const kiln_tensor *t) {
   kiln__rows rows;
-  KILN_TRY(kiln__check_like(ctx, name, t, like_name, like));
   return kiln__fold(ctx, name, t, &rows);
 }
 
@@ -73,14 +154,20 @@ static kiln_status check(kiln_context *ctx, linear_task *t) {
     return kiln__fail(ctx, KILN_ERR_SHAPE, "x is %s, w is %s, not [n, c] and [v, c]", kiln__shape_text(t->x).s,
                       kiln__shape_text(t->w).s);
   }
-  KILN_TRY(check_matrix(ctx, "x", t->x, "x", t->x));
-  KILN_TRY(check_matrix(ctx, "w", t->w, "w", t->w));
-  if (t->dx) KILN_TRY(check_matrix(ctx, "dx", t->dx, "x", t->x));
-  if (t->dw) KILN_TRY(check_matrix(ctx, "dw", t->dw, "w", t->w));
+  if (t->dx) KILN_TRY(kiln__check_like(ctx, "dx", t->dx, "x", t->x));
+  if (t->dw) {
+    kiln_tensor wide = *t->w;
+    wide.dtype = kiln__wide(t->call.dtype);
+    KILN_TRY(kiln__check_like(ctx, "dw", t->dw, "w", &wide));
+  }
+  KILN_TRY(check_rows(ctx, "x", t->x));
+  KILN_TRY(check_rows(ctx, "w", t->w));
+  KILN_TRY(check_rows(ctx, "dx", t->dx));
+  KILN_TRY(check_rows(ctx, "dw", t->dw));
   t->call.n = t->x->shape[0];
   t->call.v = t->w->shape[0];
   int64_t logits;
-  if (!__builtin_mul_overflow(t->call.n, t->call.v + 32, &logits) && logits <= INT64_MAX / 64) return KILN_OK;
+  if (!__builtin_mul_overflow(t->call.n, t->call.v + 64, &logits) && logits <= INT64_MAX / 64) return KILN_OK;
   return kiln__fail(ctx, KILN_ERR_OVERFLOW, "%lld rows of %lld logits cannot be addressed", (long long)t->call.n,
                     (long long)t->call.v);
 }
@@ -92,12 +179,12 @@ kiln_status kiln_linear_cross_entropy(kiln_context *ctx, const kiln_tensor *loss
   linear_task t = {.dx = dx, .dw = dw, .x = x, .w = w};
   KILN_TRY(check(ctx, &t));
   KILN_TRY(kiln__loss_begin(ctx, &t.call, loss, targets, options));
-  KILN_TRY(take_logits(ctx, &t));
+  KILN_TRY(take_scratch(ctx, &t));
   int64_t n = t.call.n, first = 0;
   do {  // once for no rows at all: dw is still to be set to 0
-    int64_t rows = kiln__min(t.logits.shape[0], n - first);
-    KILN_TRY(block(ctx, &t, first, rows));
-    first += rows;
+    t.rows = kiln__min(t.logits.shape[0], n - first);
+    KILN_TRY(block(ctx, &t, first));
+    first += t.rows;
   } while (first < n);
   if (!ctx->query) kiln__loss_end(&t.call);
   return KILN_OK;
