@@ -3,7 +3,7 @@
 
 // Inlined once for each kind, so that no loop has a switch.
 VEC void KER(activation_fwd_kind)(kiln_activation kind, ELEMENT *y, const ELEMENT *x, int64_t n) {
-  for (int64_t i = 0; i < n; i += KILN_VL) vf_write(y + i, act_value(kind, vf_read(x + i, n - i)), n - i);
+  for (int64_t i = 0; i < n; i += KILN_WL) vf_write(y + i, act_value(kind, vw_read(x + i, n - i)), n - i);
 }
 
 static void KER(activation_fwd)(kiln_activation kind, void *y, const void *x, int64_t n) {
@@ -17,8 +17,8 @@ static void KER(activation_fwd)(kiln_activation kind, void *y, const void *x, in
 }
 
 VEC void KER(activation_bwd_kind)(kiln_activation kind, ELEMENT *dx, const ELEMENT *dy, const ELEMENT *x, int64_t n) {
-  for (int64_t i = 0; i < n; i += KILN_VL) {
-    vf_write(dx + i, vf_read(dy + i, n - i) * act_slope(kind, vf_read(x + i, n - i)), n - i);
+  for (int64_t i = 0; i < n; i += KILN_WL) {
+    vf_write(dx + i, vw_read(dy + i, n - i) * act_slope(kind, vw_read(x + i, n - i)), n - i);
   }
 }
 
@@ -35,8 +35,8 @@ static void KER(activation_bwd)(kiln_activation kind, void *dx, const void *dy, 
 static void KER(activation_swiglu_fwd)(void *y_, const void *gate_, const void *up_, int64_t n) {
   ELEMENT *y = y_;
   const ELEMENT *gate = gate_, *up = up_;
-  for (int64_t i = 0; i < n; i += KILN_VL) {
-    vf_write(y + i, act_value(KILN_ACT_SILU, vf_read(gate + i, n - i)) * vf_read(up + i, n - i), n - i);
+  for (int64_t i = 0; i < n; i += KILN_WL) {
+    vf_write(y + i, act_value(KILN_ACT_SILU, vw_read(gate + i, n - i)) * vw_read(up + i, n - i), n - i);
   }
 }
 
@@ -44,8 +44,8 @@ static void KER(activation_swiglu_bwd)(void *dgate_, void *dup_, const void *dy_
                                   int64_t n) {
   ELEMENT *dgate = dgate_, *dup = dup_;
   const ELEMENT *dy = dy_, *gate = gate_, *up = up_;
-  for (int64_t i = 0; i < n; i += KILN_VL) {
-    vf d = vf_read(dy + i, n - i), g = vf_read(gate + i, n - i), u = vf_read(up + i, n - i);
+  for (int64_t i = 0; i < n; i += KILN_WL) {
+    vw d = vw_read(dy + i, n - i), g = vw_read(gate + i, n - i), u = vw_read(up + i, n - i);
     vf_write(dgate + i, d * u * act_slope(KILN_ACT_SILU, g), n - i);
     vf_write(dup + i, d * act_value(KILN_ACT_SILU, g), n - i);
   }

@@ -3,7 +3,7 @@
 static void KER(elementwise_add)(void *y_, const void *a_, const void *b_, int64_t n) {
   ELEMENT *y = y_;
   const ELEMENT *a = a_, *b = b_;
-  for (int64_t i = 0; i < n; i += KILN_VL) vf_write(y + i, vf_read(a + i, n - i) + vf_read(b + i, n - i), n - i);
+  for (int64_t i = 0; i < n; i += KILN_WL) vf_write(y + i, vw_read(a + i, n - i) + vw_read(b + i, n - i), n - i);
 }
 
 // Row by row, since neighbouring columns share a cache line; `out`, a strip, stays in the first cache.
@@ -12,8 +12,8 @@ static void KER(elementwise_sum_rows)(void *out_, const void *x_, int64_t rows, 
   const ELEMENT *x = x_;
   if (!accumulate) memset(out, 0, (size_t)cols * sizeof(float));
   for (int64_t row = 0; row < rows; row++, x += ldx) {
-    for (int64_t i = 0; i < cols; i += KILN_VL) {
-      vf_write(out + i, vf_read(out + i, cols - i) + vf_read(x + i, cols - i), cols - i);
+    for (int64_t i = 0; i < cols; i += KILN_WL) {
+      vf_write(out + i, vw_read(out + i, cols - i) + vw_read(x + i, cols - i), cols - i);
     }
   }
 }
@@ -44,7 +44,7 @@ static double KER(elementwise_sum_squares)(const void *x_, int64_t n) {
 static void KER(elementwise_from_half)(void *y_, const uint16_t *x, kiln_dtype half, int64_t n) {
   ELEMENT *y = y_;
   if (half == KILN_BF16) {
-    for (int64_t i = 0; i < n; i += KILN_VL) vf_write(y + i, vf_read((const kiln__bf16 *)x + i, n - i), n - i);
+    for (int64_t i = 0; i < n; i += KILN_WL) vf_write(y + i, vw_read((const kiln__bf16 *)x + i, n - i), n - i);
   } else {
     for (int64_t i = 0; i < n; i++) put(y + i, kiln__f32_from_f16(x[i]));
   }
@@ -53,7 +53,7 @@ static void KER(elementwise_from_half)(void *y_, const uint16_t *x, kiln_dtype h
 static void KER(elementwise_to_half)(uint16_t *y, const void *x_, kiln_dtype half, int64_t n) {
   const ELEMENT *x = x_;
   if (half == KILN_BF16) {
-    for (int64_t i = 0; i < n; i += KILN_VL) vf_write((kiln__bf16 *)y + i, vf_read(x + i, n - i), n - i);
+    for (int64_t i = 0; i < n; i += KILN_WL) vf_write((kiln__bf16 *)y + i, vw_read(x + i, n - i), n - i);
   } else {
     for (int64_t i = 0; i < n; i++) y[i] = kiln__f16_from_f32(get(x + i));
   }

@@ -1,25 +1,20 @@
-// Layer and RMS normalisation of rows, in vectors. A row fits the first cache, so its three passes read memory once.
+// Layer and RMS normalisation of rows, in vectors. A row fits the first cache, so its passes read memory once.
 
-// mean and 1 / standard deviation of a row, the variance around the mean (a single pass over x^2 would cancel)
+// Mean and 1 / standard deviation of a row. The sums are of x minus the mean of the first vectors: its distance from the
+// mean squared is at most c / KILN_WL variances, so the difference of squares loses few bits whatever the mean.
 VEC void KER(norm_statistics)(const kiln__norm_args *a, const ELEMENT *x, float *mean, float *r) {
-  int64_t c = a->c, i;
-  vf sum = vf_set(0), square = vf_set(0);
-  *mean = 0;
-  if (a->center) {
-    for (i = 0; i + KILN_VL <= c; i += KILN_VL) sum += vf_load(x + i);
-    if (i < c) sum += vf_load_part(x + i, c - i, 0);
-    *mean = vf_sum(sum) / (float)c;
-  }
-  vf m = vf_set(*mean);
-  for (i = 0; i + KILN_VL <= c; i += KILN_VL) {
-    vf d = vf_load(x + i) - m;
+  int64_t c = a->c;
+  float shift = a->center ? vf_sum(vw_read(x, c)) / (float)kiln__min(c, KILN_WL) : 0;
+  vw sum = vw_set(0), square = vw_set(0);
+  for (int64_t i = 0; i < c; i += KILN_WL) {
+    vw d = (c - i >= KILN_WL ? vw_load(x + i) : vw_load_part(x + i, c - i, shift)) - shift;
+    sum += d;
     square = vf_fma(d, d, square);
   }
-  if (i < c) {
-    vf d = vf_load_part(x + i, c - i, *mean) - m;
-    square = vf_fma(d, d, square);
-  }
-  *r = 1.0f / sqrtf(vf_sum(square) / (float)c + a->eps);
+  float distance = a->center ? vf_sum(sum) / (float)c : 0;
+  float variance = vf_sum(square) / (float)c - distance * distance;
+  *mean = shift + distance;
+  *r = 1.0f / sqrtf((variance < 0 ? 0 : variance) + a->eps);
 }
 
 static void KER(norm_fwd)(const kiln__norm_args *a, int64_t begin, int64_t end) {
@@ -29,22 +24,31 @@ static void KER(norm_fwd)(const kiln__norm_args *a, int64_t begin, int64_t end) 
     ELEMENT *y = (ELEMENT *)a->y + row * a->ldy;
     float mean, r;
     KER(norm_statistics)(a, x, &mean, &r);
-    for (int64_t i = 0; i < a->c; i += KILN_VL) {
+    for (int64_t i = 0; i < a->c; i += KILN_WL) {
       int64_t n = a->c - i;
-      vf v = (vf_read(x + i, n) - mean) * r;
-      if (gain) v = v * vf_read(gain + i, n);
-      if (bias) v = v + vf_read(bias + i, n);
+      vw v = (vw_read(x + i, n) - mean) * r;
+      if (gain) v *= vw_read(gain + i, n);
+      if (bias) v += vw_read(bias + i, n);
       vf_write(y + i, v, n);
     }
   }
 }
 
-// The vectors of a row that the backward needs at column i: u = dy * gain and xhat.
-VEC void KER(norm_row_terms)(const ELEMENT *x, const ELEMENT *dy, const float *gain, float mean, float r, int64_t i, int64_t n,
-                        vf *u, vf *xhat, vf *d) {
-  *d = vf_read(dy + i, n);
-  *u = gain ? *d * vf_read(gain + i, n) : *d;
-  *xhat = n >= KILN_VL ? (vf_load(x + i) - mean) * r : (vf_load_part(x + i, n, mean) - mean) * r;
+// A row's sums of u = dy * gain and of u * (x - mean); adds dy * xhat to dgain and dy to dbias.
+VEC void KER(norm_row_sums)(const kiln__norm_args *a, const ELEMENT *x, const ELEMENT *dy, float mean, float r,
+                            float *dgain, float *dbias, float *sum_u, float *sum_ux) {
+  const float *gain = a->gain;
+  vw su = vw_set(0), sux = vw_set(0);
+  for (int64_t i = 0; i < a->c; i += KILN_WL) {
+    int64_t n = a->c - i;
+    vw d = vw_read(dy + i, n), centered = vw_read(x + i, n) - mean, u = gain ? d * vw_read(gain + i, n) : d;
+    su += u;
+    sux = vf_fma(u, centered, sux);
+    if (dgain) vf_write(dgain + i, vf_fma(d * r, centered, vw_read(dgain + i, n)), n);
+    if (dbias) vf_write(dbias + i, vw_read(dbias + i, n) + d, n);
+  }
+  *sum_u = vf_sum(su);
+  *sum_ux = vf_sum(sux);
 }
 
 static void KER(norm_bwd)(const kiln__norm_args *a, void *dgain_, void *dbias_, int64_t begin, int64_t end) {
@@ -55,25 +59,20 @@ static void KER(norm_bwd)(const kiln__norm_args *a, void *dgain_, void *dbias_, 
   if (dbias) memset(dbias, 0, (size_t)c * sizeof(float));
   for (int64_t row = begin; row < end; row++) {
     const ELEMENT *x = (const ELEMENT *)a->x + row * a->ldx, *dy = (const ELEMENT *)a->dy + row * a->lddy;
-    float mean, r;
+    float mean, r, sum_u, sum_ux;
     KER(norm_statistics)(a, x, &mean, &r);
-    vf sum_u = vf_set(0), sum_ux = vf_set(0), u, xhat, d;
-    for (int64_t i = 0; i < c; i += KILN_VL) {
-      int64_t n = c - i;
-      KER(norm_row_terms)(x, dy, gain, mean, r, i, n, &u, &xhat, &d);
-      sum_u = sum_u + u;
-      sum_ux = vf_fma(u, xhat, sum_ux);
-      if (dgain) vf_write(dgain + i, vf_fma(d, xhat, vf_read(dgain + i, n)), n);
-      if (dbias) vf_write(dbias + i, d + vf_read(dbias + i, n), n);
-    }
+    KER(norm_row_sums)(a, x, dy, mean, r, dgain, dbias, &sum_u, &sum_ux);
     if (!a->dx) continue;
+    // dx = r * u - r * mean(u) - (x - mean) * r^3 * mean(u * (x - mean))
     ELEMENT *dx = (ELEMENT *)a->dx + row * a->lddx;
-    float mean_u = a->center ? vf_sum(sum_u) / (float)c : 0, mean_ux = vf_sum(sum_ux) / (float)c;
-    for (int64_t i = 0; i < c; i += KILN_VL) {
+    vw scale = vw_set(r), slope = vw_set(-r * (r * (r * (sum_ux / (float)c))));
+    vw offset = vw_set(a->center ? -r * (sum_u / (float)c) : 0);
+    for (int64_t i = 0; i < c; i += KILN_WL) {
       int64_t n = c - i;
-      KER(norm_row_terms)(x, dy, gain, mean, r, i, n, &u, &xhat, &d);
-      vf v = r * (u - mean_u - xhat * mean_ux);
-      vf_write(dx + i, a->accumulate_dx ? v + vf_read(dx + i, n) : v, n);
+      vw u = vw_read(dy + i, n);
+      if (gain) u *= vw_read(gain + i, n);
+      vw v = vf_fma(u, scale, vf_fma(vw_read(x + i, n) - mean, slope, offset));
+      vf_write(dx + i, a->accumulate_dx ? v + vw_read(dx + i, n) : v, n);
     }
   }
 }
