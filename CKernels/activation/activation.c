@@ -7,15 +7,18 @@ typedef struct activation_task {
   kiln__dropout_args dropout;
 } activation_task;
 
-// Views of one shape and dtype that fold into rows; the last one is what the others must be like.
+// Views of one shape and dtype that fold into rows; the last one is what the others must be like. The first `outputs`
+// are written alone.
 static kiln_status check(kiln_context *ctx, const char *const *names, const kiln_tensor *const *views, int count,
-                         activation_task *task, kiln__spans *spans) {
+                         int outputs, activation_task *task, kiln__spans *spans) {
   const kiln_tensor *like = views[count - 1];
   kiln_dtype dtype;
   KILN_TRY(kiln__check_real(ctx, names[count - 1], like, &dtype));
   for (int v = 0; v < count - 1; v++) KILN_TRY(kiln__check_like(ctx, names[v], views[v], names[count - 1], like));
   task->kernels = ctx->kernels[dtype].activation;
-  return kiln__spans_rows(ctx, names, views, count, spans);
+  KILN_TRY(kiln__spans_rows(ctx, names, views, count, spans));
+  kiln__spans_stream(spans, outputs);
+  return KILN_OK;
 }
 
 static kiln_status check_kind(kiln_context *ctx, const kiln_activation_options *options, kiln_activation *kind) {
@@ -38,7 +41,7 @@ kiln_status kiln_activation_fwd(kiln_context *ctx, const kiln_tensor *y, const k
   activation_task t = {0};
   kiln__spans spans;
   KILN_TRY(check_kind(ctx, options, &t.kind));
-  KILN_TRY(check(ctx, (const char *[]){"y", "x"}, (const kiln_tensor *[]){y, x}, 2, &t, &spans));
+  KILN_TRY(check(ctx, (const char *[]){"y", "x"}, (const kiln_tensor *[]){y, x}, 2, 1, &t, &spans));
   if (!ctx->query) kiln__for_spans(ctx, &spans, fwd_span, &t);
   return KILN_OK;
 }
@@ -55,7 +58,7 @@ kiln_status kiln_activation_bwd(kiln_context *ctx, const kiln_tensor *dx, const 
   activation_task t = {0};
   kiln__spans spans;
   KILN_TRY(check_kind(ctx, options, &t.kind));
-  KILN_TRY(check(ctx, (const char *[]){"dx", "dy", "x"}, (const kiln_tensor *[]){dx, dy, x}, 3, &t, &spans));
+  KILN_TRY(check(ctx, (const char *[]){"dx", "dy", "x"}, (const kiln_tensor *[]){dx, dy, x}, 3, 1, &t, &spans));
   if (!ctx->query) kiln__for_spans(ctx, &spans, bwd_span, &t);
   return KILN_OK;
 }
@@ -70,7 +73,7 @@ kiln_status kiln_swiglu_fwd(kiln_context *ctx, const kiln_tensor *y, const kiln_
   KILN_TRY(kiln__begin(ctx, "swiglu_fwd"));
   activation_task t = {0};
   kiln__spans spans;
-  KILN_TRY(check(ctx, (const char *[]){"y", "gate", "up"}, (const kiln_tensor *[]){y, gate, up}, 3, &t, &spans));
+  KILN_TRY(check(ctx, (const char *[]){"y", "gate", "up"}, (const kiln_tensor *[]){y, gate, up}, 3, 1, &t, &spans));
   if (!ctx->query) kiln__for_spans(ctx, &spans, swiglu_fwd_span, &t);
   return KILN_OK;
 }
@@ -87,7 +90,7 @@ kiln_status kiln_swiglu_bwd(kiln_context *ctx, const kiln_tensor *dgate, const k
   activation_task t = {0};
   kiln__spans spans;
   KILN_TRY(check(ctx, (const char *[]){"dgate", "dup", "dy", "gate", "up"},
-                 (const kiln_tensor *[]){dgate, dup, dy, gate, up}, 5, &t, &spans));
+                 (const kiln_tensor *[]){dgate, dup, dy, gate, up}, 5, 2, &t, &spans));
   if (!ctx->query) kiln__for_spans(ctx, &spans, swiglu_bwd_span, &t);
   return KILN_OK;
 }
@@ -107,7 +110,7 @@ kiln_status kiln_dropout(kiln_context *ctx, const kiln_tensor *y, const kiln_ten
   }
   activation_task t = {0};
   kiln__spans spans;
-  KILN_TRY(check(ctx, (const char *[]){"y", "x"}, (const kiln_tensor *[]){y, x}, 2, &t, &spans));
+  KILN_TRY(check(ctx, (const char *[]){"y", "x"}, (const kiln_tensor *[]){y, x}, 2, 1, &t, &spans));
   t.dropout = (kiln__dropout_args){
       .key = {(uint32_t)o.seed, (uint32_t)(o.seed >> 32)},
       .counter = {0, o.site, (uint32_t)o.step, (uint32_t)(o.step >> 32)},

@@ -66,6 +66,7 @@ static void copy_span(void *arg, void *const *p, int64_t first, int64_t n) {
 
 static void run(const kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x) {
   kiln__spans spans = kiln__spans_strided((const kiln_tensor *[]){y, x}, 2);
+  kiln__spans_stream(&spans, 1);
   int last = spans.rank - 1;
   copy_task t = {ctx->kernels, y->dtype, x->dtype, spans.strides[0][last], spans.strides[1][last]};
   kiln__for_spans(ctx, &spans, copy_span, &t);

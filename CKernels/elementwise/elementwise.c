@@ -15,6 +15,7 @@ kiln_status kiln_add(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor 
   KILN_TRY(kiln__check_like(ctx, "y", y, "a", a));
   kiln__spans spans;
   KILN_TRY(kiln__spans_rows(ctx, (const char *[]){"y", "a", "b"}, (const kiln_tensor *[]){y, a, b}, 3, &spans));
+  kiln__spans_stream(&spans, 1);
   if (!ctx->query) kiln__for_spans(ctx, &spans, add_span, (void *)ctx->kernels[dtype].elementwise);
   return KILN_OK;
 }

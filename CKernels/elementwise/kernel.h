@@ -59,6 +59,17 @@ static void KER(elementwise_to_half)(uint16_t *y, const void *x_, kiln_dtype hal
   }
 }
 
+static void KER(elementwise_stream)(void *y_, const void *x_, int64_t bytes) {
+  char *y = y_;
+  const char *x = x_;
+  int64_t i = kiln__min(bytes, -(intptr_t)y & (intptr_t)(sizeof(vf) - 1));
+  memcpy(y, x, (size_t)i);
+  for (; i + (int64_t)sizeof(vf) <= bytes; i += (int64_t)sizeof(vf)) {
+    __builtin_nontemporal_store(vf_load((const float *)(x + i)), (vf *)(y + i));
+  }
+  memcpy(y + i, x + i, (size_t)(bytes - i));
+}
+
 static const kiln__elementwise_kernels KER(elementwise_kernels) = {
     KER(elementwise_add), KER(elementwise_sum_rows), KER(elementwise_sum_squares), KER(elementwise_from_half),
-    KER(elementwise_to_half)};
+    KER(elementwise_to_half), KER(elementwise_stream)};

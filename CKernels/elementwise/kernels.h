@@ -4,6 +4,8 @@
 
 #include <kiln.h>
 
+enum { KILN_STREAM_ROW = 16384 };  // bytes of a buffer in the first cache on the way past it
+
 typedef struct kiln__elementwise_kernels {
   // y = a + b
   void (*add)(void *y, const void *a, const void *b, int64_t n);
@@ -15,6 +17,8 @@ typedef struct kiln__elementwise_kernels {
   // From and to F16 or BF16 (`half` says which, not the column's own), to the nearest, ties to even.
   void (*from_half)(void *y, const uint16_t *x, kiln_dtype half, int64_t n);
   void (*to_half)(uint16_t *y, const void *x, kiln_dtype half, int64_t n);
+  // Copies bytes past the cache, where stores without order are to be had: a fence must follow.
+  void (*stream)(void *y, const void *x, int64_t bytes);
 } kiln__elementwise_kernels;
 
 extern const kiln__elementwise_kernels kiln__elementwise_ref_f32, kiln__elementwise_ref_f64, kiln__elementwise_ref_bf16;

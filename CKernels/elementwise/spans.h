@@ -15,6 +15,7 @@ typedef struct kiln__spans {
   char *data[KILN_SPAN_VIEWS];
   int64_t item[KILN_SPAN_VIEWS];                          // bytes of an element
   int64_t strides[KILN_SPAN_VIEWS][KILN_MAX_RANK + 1];    // elements; the last one is that within a span
+  int streamed;                                           // views at the start that kiln__spans_stream has marked
 } kiln__spans;
 
 // What to do with n elements at p[0], p[1] ... (one address for each view; NULL for a NULL view). `first` is the
@@ -28,6 +29,14 @@ kiln__spans kiln__spans_strided(const kiln_tensor *const *views, int count);
 // `names` is how the header calls the views.
 kiln_status kiln__spans_rows(kiln_context *ctx, const char *const *names, const kiln_tensor *const *views, int count,
                              kiln__spans *out);
+
+// From this size on an output that is none of the inputs is written past the cache: a store that goes through it reads
+// the line first, and little of the output would be left in it for the next operation.
+enum { KILN_STREAM_BYTES = 8 << 20 };
+
+// For bodies that only write the first `outputs` views: has these written past the cache if they are all large, and none
+// of the other views.
+void kiln__spans_stream(kiln__spans *spans, int outputs);
 
 // Calls `body` for every span, on the context's threads.
 void kiln__for_spans(const kiln_context *ctx, const kiln__spans *spans, kiln__span_body body, void *arg);

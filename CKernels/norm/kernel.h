@@ -19,9 +19,10 @@ VEC void KER(norm_statistics)(const kiln__norm_args *a, const ELEMENT *x, float 
 
 static void KER(norm_fwd)(const kiln__norm_args *a, int64_t begin, int64_t end) {
   const float *gain = a->gain, *bias = a->bias;
+  ELEMENT line[KILN_STREAM_ROW / sizeof(ELEMENT)];
   for (int64_t row = begin; row < end; row++) {
     const ELEMENT *x = (const ELEMENT *)a->x + row * a->ldx;
-    ELEMENT *y = (ELEMENT *)a->y + row * a->ldy;
+    ELEMENT *y = a->streamed ? line : (ELEMENT *)a->y + row * a->ldy;
     float mean, r;
     KER(norm_statistics)(a, x, &mean, &r);
     for (int64_t i = 0; i < a->c; i += KILN_WL) {
@@ -31,6 +32,7 @@ static void KER(norm_fwd)(const kiln__norm_args *a, int64_t begin, int64_t end) 
       if (bias) v += vw_read(bias + i, n);
       vf_write(y + i, v, n);
     }
+    if (a->streamed) KER(elementwise_stream)((ELEMENT *)a->y + row * a->ldy, line, a->c * (int64_t)sizeof(ELEMENT));
   }
 }
 
@@ -53,6 +55,7 @@ VEC void KER(norm_row_sums)(const kiln__norm_args *a, const ELEMENT *x, const EL
 
 static void KER(norm_bwd)(const kiln__norm_args *a, void *dgain_, void *dbias_, int64_t begin, int64_t end) {
   float *dgain = dgain_, *dbias = dbias_;
+  ELEMENT line[KILN_STREAM_ROW / sizeof(ELEMENT)];
   const float *gain = a->gain;
   int64_t c = a->c;
   if (dgain) memset(dgain, 0, (size_t)c * sizeof(float));
@@ -64,7 +67,7 @@ static void KER(norm_bwd)(const kiln__norm_args *a, void *dgain_, void *dbias_, 
     KER(norm_row_sums)(a, x, dy, mean, r, dgain, dbias, &sum_u, &sum_ux);
     if (!a->dx) continue;
     // dx = r * u - r * mean(u) - (x - mean) * r^3 * mean(u * (x - mean))
-    ELEMENT *dx = (ELEMENT *)a->dx + row * a->lddx;
+    ELEMENT *dx = a->streamed ? line : (ELEMENT *)a->dx + row * a->lddx;
     vw scale = vw_set(r), slope = vw_set(-r * (r * (r * (sum_ux / (float)c))));
     vw offset = vw_set(a->center ? -r * (sum_u / (float)c) : 0);
     for (int64_t i = 0; i < c; i += KILN_WL) {
@@ -74,6 +77,7 @@ static void KER(norm_bwd)(const kiln__norm_args *a, void *dgain_, void *dbias_, 
       vw v = vf_fma(u, scale, vf_fma(vw_read(x + i, n) - mean, slope, offset));
       vf_write(dx + i, a->accumulate_dx ? v + vw_read(dx + i, n) : v, n);
     }
+    if (a->streamed) KER(elementwise_stream)((ELEMENT *)a->dx + row * a->lddx, line, c * (int64_t)sizeof(ELEMENT));
   }
 }
 

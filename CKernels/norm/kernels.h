@@ -4,6 +4,8 @@
 
 #include <kiln.h>
 
+#include "elementwise/kernels.h"
+
 // Rows of c elements at x + row * ldx, of the column's dtype; gain, bias and their gradients are wide (kiln__wide).
 typedef struct kiln__norm_args {
   void *y;                  // forward: the result
@@ -14,6 +16,7 @@ typedef struct kiln__norm_args {
   float eps;
   bool center;              // layer norm; otherwise RMS norm, whose mean is taken to be 0
   bool accumulate_dx;
+  bool streamed;            // the result is written past the cache, a row of at most KILN_STREAM_ROW bytes at a time
 } kiln__norm_args;
 
 typedef struct kiln__norm_kernels {

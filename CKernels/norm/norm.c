@@ -1,5 +1,7 @@
 // Checks and threads of layer and RMS normalisation.
-#include "core/parallel.h"
+#include "elementwise/spans.h"
+
+#include <stdatomic.h>
 
 typedef struct norm_task {
   const kiln__norm_kernels *kernels;
@@ -17,11 +19,19 @@ static void cut(norm_task *t, int64_t most_chunks) {
   t->chunks = kiln__ceil_div(t->rows, rows);
 }
 
+// Whether the result, `out`, is written past the cache; see kiln__spans_stream.
+static bool is_streamed(const norm_task *t, const void *out) {
+  int64_t row = t->args.c * (int64_t)kiln_dtype_size(t->dtype);
+  bool in_place = out == t->args.x || out == t->args.dy || t->args.accumulate_dx;
+  return row <= KILN_STREAM_ROW && t->rows * row >= KILN_STREAM_BYTES && !in_place;
+}
+
 static void fwd_chunk(void *arg, int64_t chunk, int thread) {
   (void)thread;
   norm_task *t = arg;
   int64_t begin = chunk * t->rows_per_chunk;
   t->kernels->fwd(&t->args, begin, kiln__min(begin + t->rows_per_chunk, t->rows));
+  if (t->args.streamed) atomic_thread_fence(memory_order_seq_cst);
 }
 
 static kiln_status fwd(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x, const kiln_tensor *gain,
@@ -41,6 +51,7 @@ static kiln_status fwd(kiln_context *ctx, const kiln_tensor *y, const kiln_tenso
   t.args = (kiln__norm_args){.y = ry.data, .ldy = ry.stride, .x = rx.data, .ldx = rx.stride, .gain = kiln__data(gain),
                              .bias = kiln__data(bias), .c = rx.cols, .eps = o.eps, .center = center};
   t.rows = rx.rows;
+  t.args.streamed = is_streamed(&t, ry.data);
   cut(&t, t.rows);
   kiln__parallel_for(ctx, t.chunks, fwd_chunk, &t);
   return KILN_OK;
@@ -53,6 +64,7 @@ static void bwd_chunk(void *arg, int64_t chunk, int thread) {
   t->kernels->bwd(&t->args, t->partial_gain ? t->partial_gain + chunk * line : NULL,
                   t->partial_bias ? t->partial_bias + chunk * line : NULL, begin,
                   kiln__min(begin + t->rows_per_chunk, t->rows));
+  if (t->args.streamed) atomic_thread_fence(memory_order_seq_cst);
 }
 
 static kiln_status bwd(kiln_context *ctx, const kiln_tensor *dx, const kiln_tensor *dgain, const kiln_tensor *dbias,
@@ -76,6 +88,7 @@ static kiln_status bwd(kiln_context *ctx, const kiln_tensor *dx, const kiln_tens
                              .ldx = rx.stride, .gain = kiln__data(gain), .c = rx.cols, .eps = o.eps, .center = center,
                              .accumulate_dx = o.accumulate_dx};
   t.rows = rx.rows;
+  t.args.streamed = dx && is_streamed(&t, rdx.data);
   cut(&t, 64);
   int64_t bytes = t.chunks * rx.cols * (int64_t)kiln_dtype_size(kiln__wide(t.dtype));
   if (dgain) KILN_TRY(kiln__scratch(ctx, (size_t)bytes, (void **)&t.partial_gain));
