@@ -13,6 +13,7 @@ static void KER(elementwise_sum_rows)(void *out_, const void *x_, int64_t rows, 
   if (!accumulate) memset(out, 0, (size_t)cols * sizeof(float));
   for (int64_t row = 0; row < rows; row++, x += ldx) {
     for (int64_t i = 0; i < cols; i += KILN_WL) {
+      if (row + 8 < rows && i + KILN_WL <= cols) vw_prefetch(x + 8 * ldx + i);
       vf_write(out + i, vw_read(out + i, cols - i) + vw_read(x + i, cols - i), cols - i);
     }
   }

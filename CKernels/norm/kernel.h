@@ -1,4 +1,5 @@
-// Layer and RMS normalisation of rows, in vectors. A row fits the first cache, so its passes read memory once.
+// Layer and RMS normalisation of rows, in vectors. A row fits the first cache, so its passes read memory once;
+// the next row is fetched meanwhile.
 
 // Mean and 1 / standard deviation of a row. The sums are of x minus the mean of the first vectors: its distance from the
 // mean squared is at most c / KILN_WL variances, so the difference of squares loses few bits whatever the mean.
@@ -22,11 +23,13 @@ static void KER(norm_fwd)(const kiln__norm_args *a, int64_t begin, int64_t end) 
   ELEMENT line[KILN_STREAM_ROW / sizeof(ELEMENT)];
   for (int64_t row = begin; row < end; row++) {
     const ELEMENT *x = (const ELEMENT *)a->x + row * a->ldx;
+    const ELEMENT *next = row + 1 < end ? x + a->ldx : x;
     ELEMENT *y = a->streamed ? line : (ELEMENT *)a->y + row * a->ldy;
     float mean, r;
     KER(norm_statistics)(a, x, &mean, &r);
     for (int64_t i = 0; i < a->c; i += KILN_WL) {
       int64_t n = a->c - i;
+      if (i + KILN_WL <= a->c) vw_prefetch(next + i);
       vw v = (vw_read(x + i, n) - mean) * r;
       if (gain) v *= vw_read(gain + i, n);
       if (bias) v += vw_read(bias + i, n);
@@ -36,13 +39,14 @@ static void KER(norm_fwd)(const kiln__norm_args *a, int64_t begin, int64_t end) 
   }
 }
 
-// A row's sums of u = dy * gain and of u * (x - mean); adds dy * xhat to dgain and dy to dbias.
-VEC void KER(norm_row_sums)(const kiln__norm_args *a, const ELEMENT *x, const ELEMENT *dy, float mean, float r,
-                            float *dgain, float *dbias, float *sum_u, float *sum_ux) {
+// A row's sums of u = dy * gain and of u * (x - mean); adds dy * xhat to dgain and dy to dbias. Fetches the next row.
+VEC void KER(norm_row_sums)(const kiln__norm_args *a, const ELEMENT *x, const ELEMENT *next, const ELEMENT *dy,
+                            float mean, float r, float *dgain, float *dbias, float *sum_u, float *sum_ux) {
   const float *gain = a->gain;
   vw su = vw_set(0), sux = vw_set(0);
   for (int64_t i = 0; i < a->c; i += KILN_WL) {
     int64_t n = a->c - i;
+    if (i + KILN_WL <= a->c) vw_prefetch(next + i);
     vw d = vw_read(dy + i, n), centered = vw_read(x + i, n) - mean, u = gain ? d * vw_read(gain + i, n) : d;
     su += u;
     sux = vf_fma(u, centered, sux);
@@ -62,9 +66,10 @@ static void KER(norm_bwd)(const kiln__norm_args *a, void *dgain_, void *dbias_, 
   if (dbias) memset(dbias, 0, (size_t)c * sizeof(float));
   for (int64_t row = begin; row < end; row++) {
     const ELEMENT *x = (const ELEMENT *)a->x + row * a->ldx, *dy = (const ELEMENT *)a->dy + row * a->lddy;
+    const ELEMENT *next = row + 1 < end ? x + a->ldx : x, *next_dy = row + 1 < end ? dy + a->lddy : dy;
     float mean, r, sum_u, sum_ux;
     KER(norm_statistics)(a, x, &mean, &r);
-    KER(norm_row_sums)(a, x, dy, mean, r, dgain, dbias, &sum_u, &sum_ux);
+    KER(norm_row_sums)(a, x, next, dy, mean, r, dgain, dbias, &sum_u, &sum_ux);
     if (!a->dx) continue;
     // dx = r * u - r * mean(u) - (x - mean) * r^3 * mean(u * (x - mean))
     ELEMENT *dx = a->streamed ? line : (ELEMENT *)a->dx + row * a->lddx;
@@ -72,6 +77,7 @@ static void KER(norm_bwd)(const kiln__norm_args *a, void *dgain_, void *dbias_, 
     vw offset = vw_set(a->center ? -r * (sum_u / (float)c) : 0);
     for (int64_t i = 0; i < c; i += KILN_WL) {
       int64_t n = c - i;
+      if (i + KILN_WL <= c) vw_prefetch(next_dy + i);
       vw u = vw_read(dy + i, n);
       if (gain) u *= vw_read(gain + i, n);
       vw v = vf_fma(u, scale, vf_fma(vw_read(x + i, n) - mean, slope, offset));

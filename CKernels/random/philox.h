@@ -9,20 +9,22 @@
 enum { KILN_PHILOX_LANES = 8, KILN_PHILOX_WORDS = 4 * KILN_PHILOX_LANES };
 
 typedef uint32_t kiln__u32s __attribute__((ext_vector_type(KILN_PHILOX_LANES)));
-typedef uint64_t kiln__u64s __attribute__((ext_vector_type(KILN_PHILOX_LANES)));
+typedef uint64_t kiln__u64s __attribute__((ext_vector_type(KILN_PHILOX_LANES / 2)));
 
-// The words of the counters whose first word is counter[0], counter[0] + 1 ..., in that order.
+// The words of the counters whose first word is counter[0], counter[0] + 1 ..., in that order. Even and odd lanes are
+// multiplied apart, where they lie: each product is a high word above a low one.
 static inline __attribute__((always_inline)) void kiln__philox(uint32_t out[KILN_PHILOX_WORDS],
                                                                const uint32_t counter[4], const uint32_t key[2]) {
+  const uint64_t low = 0xffffffff, high = ~low;
   kiln__u32s c0 = counter[0] + (kiln__u32s){0, 1, 2, 3, 4, 5, 6, 7}, c1 = counter[1], c2 = counter[2], c3 = counter[3];
   uint32_t k0 = key[0], k1 = key[1];
   for (int round = 0; round < 10; round++) {
-    kiln__u64s p0 = __builtin_convertvector(c0, kiln__u64s) * 0xD2511F53u;
-    kiln__u64s p1 = __builtin_convertvector(c2, kiln__u64s) * 0xCD9E8D57u;
-    c0 = __builtin_convertvector(p1 >> 32, kiln__u32s) ^ c1 ^ k0;
-    c1 = __builtin_convertvector(p1, kiln__u32s);
-    c2 = __builtin_convertvector(p0 >> 32, kiln__u32s) ^ c3 ^ k1;
-    c3 = __builtin_convertvector(p0, kiln__u32s);
+    kiln__u64s even0 = ((kiln__u64s)c0 & low) * 0xD2511F53u, odd0 = ((kiln__u64s)c0 >> 32) * 0xD2511F53u;
+    kiln__u64s even1 = ((kiln__u64s)c2 & low) * 0xCD9E8D57u, odd1 = ((kiln__u64s)c2 >> 32) * 0xCD9E8D57u;
+    c0 = (kiln__u32s)(even1 >> 32 | (odd1 & high)) ^ c1 ^ k0;
+    c1 = (kiln__u32s)((even1 & low) | odd1 << 32);
+    c2 = (kiln__u32s)(even0 >> 32 | (odd0 & high)) ^ c3 ^ k1;
+    c3 = (kiln__u32s)((even0 & low) | odd0 << 32);
     k0 += 0x9E3779B9u;
     k1 += 0xBB67AE85u;
   }

@@ -1,21 +1,10 @@
-// The vocabulary for one width, included by simd/vec.h: LANES lanes in a VF, VI, VU (32 bits) and VH (16 bits).
+// The vocabulary for one width, included by simd/vec.h: LANES lanes in a VF, VI.
 
 VEC VF GIVES(set)(float x) { return (VF)(x); }
 
-// Memory. Any alignment. Reading bf16 is exact; writing it rounds to the nearest, ties to even.
+// Memory. Any alignment; of bf16 in simd/vec.h.
 VEC_OF VF GIVES(load)(const float *p) { VF v; memcpy(&v, p, sizeof v); return v; }
-VEC_OF VF GIVES(load)(const kiln__bf16 *p) {
-  VH bits;
-  memcpy(&bits, p, sizeof bits);
-  return (VF)(__builtin_convertvector(bits, VU) << 16);
-}
 VEC_OF void vf_store(float *p, VF v) { memcpy(p, &v, sizeof v); }
-VEC_OF void vf_store(kiln__bf16 *p, VF v) {
-  VU u = (VU)v, even_tie = (VU)((u & 0x1ffff) == 0x8000);  // all ones, so -1: such a tie is rounded down
-  VU rounded = v == v ? u + 0x8000 + even_tie : u | 0x400000;
-  VH bits = __builtin_convertvector(rounded >> 16, VH);
-  memcpy(p, &bits, sizeof bits);
-}
 
 // _part: the first n lanes, 0 < n < LANES; the others read as `fill` and are not written. They pass through a buffer:
 // slow, but the code is small, and there is one of them to a row. The empty assembly keeps the loops from becoming
@@ -135,6 +124,4 @@ VEC_OF VF vf_erf(VF x) {
 #undef LANES
 #undef VF
 #undef VI
-#undef VU
-#undef VH
 #undef GIVES

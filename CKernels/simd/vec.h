@@ -33,26 +33,55 @@ typedef float vf __attribute__((ext_vector_type(KILN_VL)));
 typedef int32_t vi __attribute__((ext_vector_type(KILN_VL)));
 typedef uint32_t vu __attribute__((ext_vector_type(KILN_VL)));
 typedef uint16_t vh __attribute__((ext_vector_type(KILN_VL)));
+
+// bf16 in memory, any alignment. Reading is exact; writing rounds to the nearest, ties to even.
+VEC_OF vf vf_load(const kiln__bf16 *p) {
+  vh bits;
+  memcpy(&bits, p, sizeof bits);
+  return (vf)(__builtin_convertvector(bits, vu) << 16);
+}
+VEC_OF void vf_store(kiln__bf16 *p, vf v) {
+  vu u = (vu)v, even_tie = (vu)((u & 0x1ffff) == 0x8000);  // all ones, so -1: such a tie is rounded down
+  vu rounded = v == v ? u + 0x8000 + even_tie : u | 0x400000;
+  vh bits = __builtin_convertvector(rounded >> 16, vh);
+  memcpy(p, &bits, sizeof bits);
+}
+
 #define LANES KILN_VL
 #define VF vf
 #define VI vi
-#define VU vu
-#define VH vh
 #define GIVES(name) vf_##name
 #include "simd/lanes.h"
 
 #define KILN_WL (4 * KILN_VL)
 typedef float vw __attribute__((ext_vector_type(KILN_WL)));
 typedef int32_t vwi __attribute__((ext_vector_type(KILN_WL)));
-typedef uint32_t vwu __attribute__((ext_vector_type(KILN_WL)));
-typedef uint16_t vwh __attribute__((ext_vector_type(KILN_WL)));
+
+// Vector by vector: a conversion of all four at once would be put together from shuffles across registers.
+VEC_OF vw vw_load(const kiln__bf16 *p) {
+  vf part[4];
+  for (int i = 0; i < 4; i++) part[i] = vf_load(p + i * KILN_VL);
+  vw v;
+  memcpy(&v, part, sizeof v);
+  return v;
+}
+VEC_OF void vf_store(kiln__bf16 *p, vw v) {
+  vf part[4];
+  memcpy(part, &v, sizeof v);
+  for (int i = 0; i < 4; i++) vf_store(p + i * KILN_VL, part[i]);
+}
+
 #define LANES KILN_WL
 #define VF vw
 #define VI vwi
-#define VU vwu
-#define VH vwh
 #define GIVES(name) vw_##name
 #include "simd/lanes.h"
+
+// Asks for the lines of a `vw` at p; into the second cache, as the first may be full of what is in use.
+#define vw_prefetch(p) vw_prefetch_bytes(p, KILN_WL * (int64_t)sizeof *(p))
+VEC void vw_prefetch_bytes(const void *p, int64_t bytes) {
+  for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch((const char *)p + line, 0, 2);
+}
 
 // Reductions over the lanes, by halving: the order is fixed.
 VEC_OF float vf_sum(vf x) {
