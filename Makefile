@@ -4,8 +4,9 @@ PREFIX ?= /usr/local
 # Debug builds compile C without optimisation unless told otherwise.
 BUILD := swift build -Xcc -O3
 KILN := .build/release/kiln
+BENCH := cd bench && swift run -c release -Xcc -O3 kiln-bench
 
-.PHONY: all setup build test demo bench install libkiln clean
+.PHONY: all setup build test demo bench bench-peers bench-diff install libkiln clean
 
 all: build
 
@@ -23,8 +24,17 @@ test: setup
 demo: build
 	@KILN=$(KILN) scripts/demo.sh
 
+# make bench [ONLY=gemm,step] [ARGS=--quick]; bench/README.md tells how it measures.
 bench: setup
-	cd bench && swift run -c release -Xcc -O3 kiln-bench $(ARGS)
+	$(BENCH) run $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+bench-peers: setup
+	bench/Peers/setup.sh
+	$(BENCH) run --peers $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+# make bench-diff A=bench/Results/OLD.json B=bench/Results/NEW.json
+bench-diff: setup
+	@$(BENCH) diff $(abspath $(A)) $(abspath $(B))
 
 # The C library for other languages: libkiln.so needs libomp and libc alone.
 libkiln: setup

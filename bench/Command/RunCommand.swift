@@ -24,11 +24,12 @@ struct RunCommand: ParsableCommand {
     setenv("KMP_BLOCKTIME", "20", 0)
     let context = try Context(threads: threads)
     let machine = Machine(threads: context.threads, isa: context.isa)
-    let setup = Setup(context: context, reference: try Context(device: .ref), coldBytes: 4 * machine.lastLevelCacheBytes)
+    let setup = Setup(
+      context: context, reference: try Context(device: .ref), coldBytes: 4 * machine.lastLevelCacheBytes)
     let ceilings = try measureCeilings(
       threads: machine.threads, memoryBytes: machine.streamBytes, rounds: quick ? 1 : 7)
     var results = Results(machine: machine, commit: .current(), ceilings: ceilings)
-    print(Report.heading(results) + "\n\n" + Report.ceilings(ceilings).aligned)
+    Output.line(Report.heading(results) + "\n\n" + Report.ceilings(ceilings).aligned)
 
     let runner = Runner(
       try CeilingMeter(threads: machine.threads, memoryBytes: machine.streamBytes), effort: quick ? .quick : Effort())
@@ -39,25 +40,24 @@ struct RunCommand: ParsableCommand {
       run(cases, of: family.name, runner, peers, &results)
     }
     peers.stop()
-    print("\n" + (try results.write(to: out)))
+    Output.line("\n" + URL(fileURLWithPath: try results.write(to: out)).path)
     try report(runner.failures)
   }
 
   private func run(_ cases: [Case], of family: String, _ runner: Runner, _ peers: PeerPool, _ results: inout Results) {
     guard !cases.isEmpty else { return }
     let width = cases.map(\.name.count).max() ?? 0
-    print("\n\(family)\n" + Report.liveHeader(nameWidth: width))
+    Output.line("\n\(family)\n" + Report.liveHeader(nameWidth: width))
     var done: [CaseResult] = []
     for (index, var item) in cases.enumerated() {
-      Progress.show("\(family) \(index + 1) of \(cases.count): \(item.name)")
+      Output.progress("\(family) \(index + 1) of \(cases.count): \(item.name)")
       item.contenders += peers.contenders(for: item)
       let result = runner.run(item)
-      Progress.clear()
-      print(Report.live(result, nameWidth: width))
+      Output.line(Report.live(result, nameWidth: width))
       done.append(result)
     }
     let totals = Report.totals(Total.of(done))
-    if !totals.rows.isEmpty { print("\n" + totals.aligned) }
+    if !totals.rows.isEmpty { Output.line("\n" + totals.aligned) }
     results.cases += done
   }
 
@@ -68,13 +68,15 @@ struct RunCommand: ParsableCommand {
   }
 }
 
-/// One line on a terminal that says what is being measured.
-enum Progress {
-  static func show(_ text: String) { write("\r\u{1B}[K\(text)") }
-  static func clear() { write("\r\u{1B}[K") }
+/// Lines that appear at once, and one on a terminal that says what is being measured.
+enum Output {
+  static func line(_ text: String) {
+    progress("")
+    FileHandle.standardOutput.write(Data((text + "\n").utf8))
+  }
 
-  private static func write(_ text: String) {
+  static func progress(_ text: String) {
     guard isatty(STDERR_FILENO) == 1 else { return }
-    FileHandle.standardError.write(Data(text.utf8))
+    FileHandle.standardError.write(Data("\r\u{1B}[K\(text)".utf8))
   }
 }

@@ -21,7 +21,8 @@ enum GrowthFamily: Family {
     return tokens + layers + context + [6, 12, 24, 48].map { planning(setup, layers: $0) }
   }
 
-  private static func step(_ setup: Setup, _ name: String, layers: Int, batch: Int, time: Int, by unit: String) -> Case {
+  private static func step(_ setup: Setup, _ name: String, layers: Int, batch: Int, time: Int, by unit: String) -> Case
+  {
     var shape = shape
     shape.layers = layers
     var item = StepFamily.item("", shape, batch: batch, time: time, .float32, setup)

@@ -6,7 +6,9 @@ import Harness
 /// Kiln in a process of its own.
 func ownContender(_ work: Job, threads: Int) -> ProcessContender {
   ProcessContender("kiln", work, isOwn: true) {
-    guard let executable = Bundle.main.executablePath else { throw BenchFailure("the bench cannot find its own program") }
+    guard let executable = Bundle.main.executablePath else {
+      throw BenchFailure("the bench cannot find its own program")
+    }
     return try LineProcess("kiln", [executable, "worker", "--threads", String(threads)])
   }
 }

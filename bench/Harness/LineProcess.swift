@@ -17,7 +17,9 @@ public final class LineProcess {
     process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
     process.standardInput = input
     process.standardOutput = output
-    do { try process.run() } catch { throw Unavailable("\(command[0]) cannot be started: \(error.localizedDescription)") }
+    do { try process.run() } catch {
+      throw Unavailable("\(command[0]) cannot be started: \(error.localizedDescription)")
+    }
   }
 
   deinit { stop() }

@@ -30,7 +30,8 @@ public struct Machine: Codable, Hashable, Sendable {
     self.caches = caches.map { "\($0.name) \($0.size >> 10)K" }.joined(separator: ", ")
     lastLevelCacheBytes = caches.last.map { $0.size * max(1, cpus / max(1, $0.sharedBy)) } ?? 32 << 20
     memoryBytes = Int(ProcessInfo.processInfo.physicalMemory)
-    system = Self.read("/proc/version")?.split(separator: " ").prefix(3).joined(separator: " ")
+    system =
+      Self.read("/proc/version")?.split(separator: " ").prefix(3).joined(separator: " ")
       ?? ProcessInfo.processInfo.operatingSystemVersionString
   }
 
@@ -50,7 +51,9 @@ public struct Machine: Codable, Hashable, Sendable {
       guard let level = read(folder + "level"), let type = read(folder + "type"), type != "Instruction",
         let size = read(folder + "size"), size.hasSuffix("K"), let kilobytes = Int(size.dropLast())
       else { return nil }
-      return ("L\(level)\(type == "Data" ? "d" : "")", kilobytes << 10, cpuCount(read(folder + "shared_cpu_list") ?? "0"))
+      return (
+        "L\(level)\(type == "Data" ? "d" : "")", kilobytes << 10, cpuCount(read(folder + "shared_cpu_list") ?? "0")
+      )
     }
   }
 

@@ -6,12 +6,15 @@ public enum Report {
   static func rows(_ item: CaseResult) -> [[String]] {
     item.contenders.enumerated().map { index, entry in
       let name = index == 0 ? item.name : ""
-      guard let seconds = entry.seconds else { return [name, entry.name] + Array(repeating: "", count: header.count - 2) }
+      guard let seconds = entry.seconds else {
+        return [name, entry.name] + Array(repeating: "", count: header.count - 2)
+      }
       let rate = item.cost.unit.map { "\(Format.number(item.cost.rate(seconds: seconds.median) / 1e9)) \($0)" }
       return [
         name, entry.name, Format.number(seconds.median * 1e3),
         "\(Format.number(seconds.low * 1e3)) .. \(Format.number(seconds.high * 1e3))", rate ?? "-",
-        Format.share(entry.share), entry.share == nil ? "" : bound(item), entry.ratio.map { "\(Format.fixed($0.median, 2))x" } ?? "",
+        Format.share(entry.share), entry.share == nil ? "" : bound(item),
+        entry.ratio.map { "\(Format.fixed($0.median, 2))x" } ?? "",
         index == 0 ? item.foreignLoad.map { Format.fixed($0, 2) } ?? "?" : "",
       ]
     }
@@ -27,7 +30,8 @@ public enum Report {
   /// What does not fit a column: figures, and why a contender has none.
   static func remarks(_ item: CaseResult) -> [String] {
     let figures = item.figures.map { "\($0.name) \(Format.number($0.value)) \($0.unit)" }
-    let missing = item.contenders.compactMap { entry in entry.unavailable.map { "\(entry.name): not available: \($0)" } }
+    let missing = item.contenders.compactMap { entry in entry.unavailable.map { "\(entry.name): not available: \($0)" }
+    }
     let notes = item.contenders.compactMap { entry in entry.note.map { "\(entry.name): \($0)" } }
     return (figures.isEmpty ? [] : [figures.joined(separator: ", ")]) + missing + notes
   }
@@ -49,7 +53,8 @@ public enum Report {
     var table = TextTable(["ceiling", "threads", "median", "from .. to", ""], textColumns: 1)
     for item in results {
       guard let rate = item.rate else {
-        table.rows.append([item.name, "\(item.threads)", "none", "", "this CPU lacks it"])
+        let instead = item.name == ComputeUnit.dpbf16.rawValue ? ": bf16 is held against fma" : ""
+        table.rows.append([item.name, "\(item.threads)", "none", "", "this CPU lacks it" + instead])
         continue
       }
       table.rows.append([

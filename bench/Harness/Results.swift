@@ -52,6 +52,19 @@ public struct CaseResult: Codable, Hashable, Sendable {
   public var contenders: [ContenderResult]
   public var figures: [Figure] = []
 
+  public init(
+    family: String, name: String, cost: Cost, unit: ComputeUnit, total: String?, ceiling: Ceiling,
+    contenders: [ContenderResult]
+  ) {
+    self.family = family
+    self.name = name
+    self.cost = cost
+    self.unit = unit
+    self.total = total
+    self.ceiling = ceiling
+    self.contenders = contenders
+  }
+
   public subscript(name: String) -> ContenderResult? { contenders.first { $0.name == name } }
 }
 

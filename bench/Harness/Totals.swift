@@ -20,7 +20,9 @@ public struct Total: Hashable, Sendable {
     let contenders = cases[0].contenders.map(\.name)
     var firstSeconds: Double?
     return contenders.compactMap { contender in
-      let parts = cases.compactMap { item in item[contender].flatMap { entry in entry.seconds.map { (item, entry, $0.median) } } }
+      let parts = cases.compactMap { item in
+        item[contender].flatMap { entry in entry.seconds.map { (item, entry, $0.median) } }
+      }
       guard parts.count == cases.count else { return nil }
       let seconds = parts.reduce(0) { $0 + $1.2 }
       let ideal = parts.reduce(0) { $0 + ($1.1.share?.median ?? .nan) * $1.2 }

@@ -42,7 +42,9 @@ enum ElementwiseFamily: Family {
   }
 
   private static func add(_ setup: Setup, _ dtype: Job.DType) throws -> Step {
-    let (a, b) = (try setup.normal([rows, channels], dtype, site: 1), try setup.normal([rows, channels], dtype, site: 2))
+    let (a, b) = (
+      try setup.normal([rows, channels], dtype, site: 1), try setup.normal([rows, channels], dtype, site: 2)
+    )
     let y = try Tensor(zeros: a.shape, dtype.storage)
     return (
       { try setup.context.add(y, a, b) },

@@ -33,7 +33,9 @@ enum NormFamily: Family {
     return item
   }
 
-  private static func kernel(_ setup: Setup, _ op: String, _ shape: Shape, _ dtype: Job.DType, copies: Int) throws -> Kernel {
+  private static func kernel(_ setup: Setup, _ op: String, _ shape: Shape, _ dtype: Job.DType, copies: Int) throws
+    -> Kernel
+  {
     let gain = try setup.normal([shape.last], site: 1)
     let bias = try setup.normal([shape.last], site: 2)
     let sets = try (0..<copies).map { _ in try Operands(setup, shape, dtype) }

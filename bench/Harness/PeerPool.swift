@@ -1,10 +1,9 @@
 // The libraries that a user would pick instead, each in a process of its own.
 
 import Foundation
-import Harness
 
 /// A peer that `worker.py` knows, and what it is asked to do.
-enum Peer: String, CaseIterable {
+public enum Peer: String, CaseIterable {
   case torch, torch_compile, numpy, openblas, deepspeed
 
   var kinds: Set<Job.Kind> {
@@ -18,13 +17,13 @@ enum Peer: String, CaseIterable {
 }
 
 /// Starts peers when a case asks for them, and keeps them for the next one.
-final class PeerPool {
+public final class PeerPool {
   private let peers: [Peer]
   private let threads: Int
   private var running: [Peer: LineProcess] = [:]
 
   /// - Parameter names: of the peers, separated by commas; nil for all.
-  init(enabled: Bool, names: String?, threads: Int) throws {
+  public init(enabled: Bool, names: String?, threads: Int) throws {
     self.threads = threads
     let wanted = names?.split(separator: ",").map(String.init)
     if let unknown = wanted?.first(where: { Peer(rawValue: $0) == nil }) {
@@ -34,14 +33,14 @@ final class PeerPool {
     peers = enabled || wanted != nil ? wanted?.compactMap(Peer.init(rawValue:)) ?? Peer.allCases : []
   }
 
-  func contenders(for item: Case) -> [any Contender] {
+  public func contenders(for item: Case) -> [any Contender] {
     guard let work = item.work else { return [] }
     return peers.filter { $0.kinds.contains(work.kind) }.map { peer in
       ProcessContender(peer.rawValue, work, isOwn: false) { try self.process(peer, for: work) }
     }
   }
 
-  func stop() { running = [:] }
+  public func stop() { running = [:] }
 
   /// Whole models get a fresh process, so that their peak of memory is their own.
   private func process(_ peer: Peer, for work: Job) throws -> LineProcess {
