@@ -40,7 +40,7 @@ typedef struct kiln__gemm_part {
 } kiln__gemm_part;
 
 typedef void kiln__gemm_pack(void *dst, const void *x, int64_t across, int64_t along, int64_t extent, int64_t k,
-                             int64_t begin, int64_t end);
+                             int64_t strips);
 
 typedef struct kiln__gemm_kernels {
   // One part, at most KILN_GEMM_DIRECT_ROWS x _COLS, straight from a and b.
@@ -50,15 +50,14 @@ typedef struct kiln__gemm_kernels {
 
   int32_t mr, nr;      // the tile in registers
   int32_t item;        // bytes of a packed element
-  int32_t kc;          // most of k in one run: a strip of b stays in the first cache
-  int32_t mc, nc;      // most of c in one part: with mc x kc of a, in the second cache
-  // Strips begin ..< end of rows of a or columns of b. Strip s holds, for each of the k steps, its `width` elements
-  // side by side, at dst + s * width * k; beyond the matrix they are 0. `x` points at the first strip's first element,
-  // `across` and `along` are the strides from row to row (or column to column) and along k; `extent` rows there are.
+  int32_t kc;          // most of k in one run
+  int32_t mc;          // most rows of a, or columns of b, in one part: mc x kc of them stay in the second cache
+  // Packs strips of rows of a or columns of b. Strip s holds, for each of the k steps, its `width` elements side by
+  // side, at dst + s * width * k; beyond the matrix they are 0. `x` points at the first element, `across` and `along`
+  // are the strides from row to row (or column to column) and along k; `extent` rows there are from x on.
   kiln__gemm_pack *pack_a, *pack_b;
-  // One part from k steps of packed strips, which lie a_strip and b_strip elements apart.
-  void (*packed)(const kiln__gemm_finish *f, const kiln__gemm_part *p, const void *a, int64_t a_strip, const void *b,
-                 int64_t b_strip, int64_t k);
+  // One part from packed strips of k steps.
+  void (*packed)(const kiln__gemm_finish *f, const kiln__gemm_part *p, const void *a, const void *b, int64_t k);
 } kiln__gemm_kernels;
 
 enum { KILN_GEMM_DIRECT_ROWS = 16, KILN_GEMM_DIRECT_COLS = 64 };

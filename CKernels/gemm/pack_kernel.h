@@ -1,5 +1,9 @@
 // Packing: strips of rows of a (or of columns of b) in the order in which the tile reads them, widened to fp32.
 
+#define GEMM_PACK_STEPS 4
+#define GEMM_PACK_AHEAD 16
+#define GEMM_PACK_LINE 16
+
 // dst[j * width + i] = x[i * across + j], i and j in 0 ..< 4
 VEC void KER(gemm_pack_transpose)(float *dst, int width, const ELEMENT *x, int64_t across) {
   v4 r0 = v4_load(x), r1 = v4_load(x + across), r2 = v4_load(x + 2 * across), r3 = v4_load(x + 3 * across);
@@ -12,50 +16,64 @@ VEC void KER(gemm_pack_transpose)(float *dst, int width, const ELEMENT *x, int64
 }
 
 // `rows` of the strip's `width` are there.
-VEC void KER(gemm_pack_any)(float *dst, int width, const ELEMENT *x, int64_t across, int64_t along, int64_t rows, int64_t k) {
+VEC void KER(gemm_pack_any)(float *dst, int width, const ELEMENT *x, int64_t across, int64_t along, int64_t rows,
+                            int64_t k) {
   for (int64_t j = 0; j < k; j++) {
     for (int i = 0; i < width; i++) dst[j * width + i] = i < rows ? get(x + i * across + j * along) : 0;
   }
 }
 
-// Stride 1 from row to row: each step is a copy.
-VEC void KER(gemm_pack_copy)(float *dst, int width, const ELEMENT *x, int64_t along, int64_t k) {
-  for (int64_t j = 0; j < k; j++) {
-    for (int i = 0; i < width; i++) dst[j * width + i] = get(x + j * along + i);
+// Stride 1 from row to row: each step is a copy. A few steps of all strips at a time, so that the lines of x are used
+// up while they are in the first cache; too few of them follow each other for the hardware to fetch them ahead.
+VEC void KER(gemm_pack_copied)(float *dst, int width, const ELEMENT *x, int64_t along, int64_t strips, int64_t k) {
+  for (int64_t begin = 0; begin < k; begin += GEMM_PACK_STEPS) {
+    int64_t end = kiln__min(begin + GEMM_PACK_STEPS, k);
+    for (int64_t s = 0; s < strips; s++) {
+      for (int64_t j = begin; j < end; j++) {
+        __builtin_prefetch(x + (j + GEMM_PACK_AHEAD) * along + s * width);
+        for (int i = 0; i < width; i++) dst[(s * k + j) * width + i] = get(x + j * along + s * width + i);
+      }
+    }
   }
 }
 
-// Stride 1 along k: squares of 4 x 4; where 4 does not divide the width, the last one overlaps its neighbour.
+// Stride 1 along k: squares of 4 x 4, a line of x at a time. Where 4 does not divide the width, the last one overlaps
+// its neighbour.
 VEC void KER(gemm_pack_transposed)(float *dst, int width, const ELEMENT *x, int64_t across, int64_t k) {
   int64_t j = 0;
-  for (; j + 4 <= k; j += 4) {
+  for (; j + GEMM_PACK_LINE <= k; j += GEMM_PACK_LINE) {
     for (int i = 0; i < width; i += 4) {
       int row = i + 4 <= width ? i : width - 4;
-      KER(gemm_pack_transpose)(dst + j * width + row, width, x + row * across + j, across);
+      GEMM_UNROLL
+      for (int step = 0; step < GEMM_PACK_LINE; step += 4) {
+        KER(gemm_pack_transpose)(dst + (j + step) * width + row, width, x + row * across + j + step, across);
+      }
     }
   }
   KER(gemm_pack_any)(dst + j * width, width, x + j, across, 1, width, k - j);
 }
 
 VEC void KER(gemm_pack_strips)(float *dst, int width, const ELEMENT *x, int64_t across, int64_t along, int64_t extent,
-                          int64_t k, int64_t begin, int64_t end) {
-  for (int64_t s = begin; s < end; s++) {
+                               int64_t k, int64_t strips) {
+  int64_t whole = kiln__min(strips, extent / width), s = 0;
+  if (across == 1) {
+    KER(gemm_pack_copied)(dst, width, x, along, whole, k);
+    s = whole;
+  }
+  for (; s < strips; s++) {
     float *strip = dst + s * width * k;
     const ELEMENT *from = x + s * width * across;
-    int64_t rows = extent - s * width;
-    if (rows < width) KER(gemm_pack_any)(strip, width, from, across, along, rows, k);
-    else if (across == 1) KER(gemm_pack_copy)(strip, width, from, along, k);
-    else if (along == 1) KER(gemm_pack_transposed)(strip, width, from, across, k);
-    else KER(gemm_pack_any)(strip, width, from, across, along, width, k);
+    if (s < whole && along == 1) KER(gemm_pack_transposed)(strip, width, from, across, k);
+    else KER(gemm_pack_any)(strip, width, from, across, along, kiln__min(width, extent - s * width), k);
   }
 }
 
 static void KER(gemm_pack_a)(void *dst, const void *x, int64_t across, int64_t along, int64_t extent, int64_t k,
-                        int64_t begin, int64_t end) {
-  KER(gemm_pack_strips)(dst, KILN_GEMM_MR, x, across, along, extent, k, begin, end);
+                             int64_t strips) {
+  KER(gemm_pack_strips)(dst, KILN_GEMM_MR, x, across, along, extent, k, strips);
 }
 
 static void KER(gemm_pack_b)(void *dst, const void *x, int64_t across, int64_t along, int64_t extent, int64_t k,
-                        int64_t begin, int64_t end) {
-  KER(gemm_pack_strips)(dst, KILN_GEMM_NR, x, across, along, extent, k, begin, end);
+                             int64_t strips) {
+  KER(gemm_pack_strips)(dst, KILN_GEMM_NR, x, across, along, extent, k, strips);
 }

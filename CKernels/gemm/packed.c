@@ -1,30 +1,38 @@
-// A product by blocks. c is cut into panels of PANEL_M x PANEL_N and k into runs of kc, PANEL_RUNS of which are packed
-// at once; batches that are small share a panel. In each round the threads first pack the rows of a and the columns of
-// b that the panel needs, each strip once, and then multiply: the panel is cut into parts of at most mc x nc, and one
-// thread takes a part through all packed runs of k while its sums stay in the second cache.
-// All cuts follow from the shape, so each element's sum has one order whatever the threads.
+// A product by blocks. k is cut into runs of at most kc. In each round the threads first pack one run of one operand,
+// the shared one; then each takes a part of the other, packs it into memory of its own that stays in its second cache,
+// and multiplies it with all of the shared one. The smaller operand is shared: so the larger one is read once and
+// written nowhere but into a cache. Batches that are small share a round.
+// All cuts of k follow from the shape, so each element's sum has one order whatever the threads.
 #include "gemm/gemm.h"
 
 enum {
-  PANEL_M = 1024, PANEL_N = 3072, PANEL_RUNS = 4,
-  PARTS = 32,               // wanted of a panel, so that threads end together ...
+  SHARED = 3072,            // most rows or columns packed at once
+  SUMS = 1 << 22,           // most sums that wait for the next run
+  PARTS = 64,               // wanted of a round, so that threads end together ...
   PART_WORK = 1 << 19,      // ... but not below so many multiply-adds a part
-  PACK_ELEMENTS = 32768,    // packed by one chunk
+  PACK_ELEMENTS = 49152,    // packed by one chunk
 };
+
+// How one operand is packed: `rows` of it (columns, for b) in strips of `width`, at most `panel` at a time.
+typedef struct operand {
+  kiln__gemm_pack *pack;
+  const char *data;
+  int64_t item, batch, across, along;  // bytes of an element, then strides in elements
+  int64_t rows, width, panel;
+  int64_t begin, count;                // the round's rows
+} operand;
 
 typedef struct packed_task {
   const kiln__gemm_kernels *kernels;
   const kiln__gemm_args *args;
-  // the plan
-  int64_t kc, runs;                          // k is `runs` runs of kc, the last one maybe shorter
-  int64_t panel_batches, panel_m, panel_n, panel_k;
-  int64_t part_m, part_n;
-  char *a, *b;                               // the packed panels
-  float *sums;                               // [panel_batches, panel_m, panel_n] over the runs so far, if there are more
-  // the round: batch, i, j, k of the panel and its extents
-  kiln__gemm_part panel;
-  int64_t batches, k, depth;
-  bool pack_b;
+  operand a, b;
+  operand *shared, *parted;            // a and b, or b and a
+  int64_t kc, runs;                    // k is `runs` runs of kc, the last one maybe shorter
+  int64_t part, batches;               // rows of the parted operand in one part; batches of a round
+  char *panel, *own;                   // packed: the shared operand, and each thread's part
+  int64_t own_bytes;
+  float *sums;                         // [batches, a.panel, b.panel] over the runs so far, if there are more
+  int64_t batch, count, run, depth;    // the round: its batches, and its run with that one's steps
 } packed_task;
 
 // Cuts `total` into equal blocks of at most `most`, rounded up to `unit`.
@@ -32,130 +40,101 @@ static int64_t block(int64_t total, int64_t most, int64_t unit) {
   return kiln__round_up(kiln__ceil_div(total, kiln__ceil_div(total, most)), unit);
 }
 
-static int64_t parts_of_panel(const packed_task *t) {
-  return t->panel_batches * kiln__ceil_div(t->panel_m, t->part_m) * kiln__ceil_div(t->panel_n, t->part_n);
+static int64_t parts(const packed_task *t, int64_t batches, int64_t rows) {
+  return batches * kiln__ceil_div(rows, t->part);
 }
 
 static void plan(packed_task *t) {
   const kiln__gemm_kernels *ker = t->kernels;
   const kiln__gemm_args *g = t->args;
-  t->runs = kiln__ceil_div(g->k, ker->kc);
+  t->a = (operand){ker->pack_a, g->a.data, g->item, g->a.batch, g->a.row, g->a.col, .rows = g->m, .width = ker->mr};
+  t->b = (operand){ker->pack_b, g->b.data, g->item, g->b.batch, g->b.col, g->b.row, .rows = g->n, .width = ker->nr};
+  operand *s = t->shared = g->m < g->n ? &t->a : &t->b, *p = t->parted = g->m < g->n ? &t->b : &t->a;
+  t->runs = kiln__max(1, kiln__ceil_div(g->k, ker->kc));
   t->kc = kiln__ceil_div(g->k, t->runs);
-  t->panel_k = kiln__min(g->k, block(t->runs, PANEL_RUNS, 1) * t->kc);
-  t->panel_m = block(g->m, PANEL_M, ker->mr);
-  t->panel_n = block(g->n, PANEL_N, ker->nr);
-  int64_t room = (PANEL_M + PANEL_N) * PANEL_RUNS * (int64_t)ker->kc;
-  t->panel_batches = kiln__min(g->batches, kiln__max(1, room / ((t->panel_m + t->panel_n) * t->panel_k)));
-  t->part_m = block(t->panel_m, ker->mc, ker->mr);
-  t->part_n = block(t->panel_n, ker->nc, ker->nr);
-  while (parts_of_panel(t) < PARTS && t->part_m * t->part_n * t->panel_k > PART_WORK) {
-    if (t->part_n > 4 * ker->nr) t->part_n = kiln__round_up(t->part_n / 2, ker->nr);
-    else if (t->part_m > 2 * ker->mr) t->part_m = kiln__round_up(t->part_m / 2, ker->mr);
-    else break;
+  s->panel = block(s->rows, SHARED, s->width);
+  p->panel = block(p->rows, t->runs > 1 ? SUMS / s->panel : p->rows, p->width);
+  int64_t room = kiln__min(SHARED * ker->kc / (s->panel * kiln__max(t->kc, 1)), SUMS / (s->panel * p->panel));
+  t->batches = kiln__min(g->batches, kiln__max(1, room));
+  t->part = block(p->panel, ker->mc, p->width);
+  while (parts(t, t->batches, p->panel) < PARTS && t->part > 2 * p->width && t->part * s->panel * t->kc > PART_WORK) {
+    t->part = kiln__round_up(t->part / 2, p->width);
   }
 }
 
-// What one operand needs to be packed: strips of `width` of its `extent` rows (of a) or columns (of b), per batch.
-typedef struct packing {
-  kiln__gemm_pack *pack;
-  char *to;
-  const char *from;
-  int64_t batch, across, along, extent, width;  // batch in bytes
-} packing;
-
-static int64_t strips_per_chunk(const packing *x, int64_t depth) {
-  return kiln__max(1, PACK_ELEMENTS / (x->width * depth));
+// Packs strips begin ..< end of the round's rows of x, in one batch, to `to`.
+static void pack(const packed_task *t, const operand *x, int64_t batch, int64_t begin, int64_t end, char *to) {
+  int64_t at = (t->batch + batch) * x->batch + (x->begin + begin * x->width) * x->across + t->run * t->kc * x->along;
+  x->pack(to, x->data + at * x->item, x->across, x->along, x->count - begin * x->width, t->depth, end - begin);
 }
 
-static int64_t chunks_per_batch(const packing *x, int64_t depth) {
-  return kiln__ceil_div(kiln__ceil_div(x->extent, x->width), strips_per_chunk(x, depth));
-}
-
-static packing packing_of_a(const packed_task *t) {
-  const kiln__matrix *a = &t->args->a;
-  int64_t at = t->panel.batch * a->batch + t->panel.i * a->row + t->k * a->col, item = t->args->item;
-  return (packing){t->kernels->pack_a, t->a, (const char *)a->data + at * item, a->batch * item, a->row, a->col, t->panel.rows, t->kernels->mr};
-}
-
-static packing packing_of_b(const packed_task *t) {
-  const kiln__matrix *b = &t->args->b;
-  int64_t at = t->panel.batch * b->batch + t->panel.j * b->col + t->k * b->row, item = t->args->item;
-  return (packing){t->kernels->pack_b, t->b, (const char *)b->data + at * item, b->batch * item, b->col, b->row, t->panel.cols, t->kernels->nr};
+static int64_t strips_per_chunk(const packed_task *t) {
+  return kiln__max(1, PACK_ELEMENTS / (t->shared->width * kiln__max(t->depth, 1)));
 }
 
 static void pack_chunk(void *arg, int64_t chunk, int thread) {
   (void)thread;
   const packed_task *t = arg;
-  packing x = packing_of_a(t);
-  int64_t chunks = chunks_per_batch(&x, t->depth);
-  if (chunk >= t->batches * chunks) {
-    chunk -= t->batches * chunks;
-    x = packing_of_b(t);
-    chunks = chunks_per_batch(&x, t->depth);
-  }
-  int64_t batch = chunk / chunks, strips = kiln__ceil_div(x.extent, x.width), each = strips_per_chunk(&x, t->depth);
-  int64_t begin = chunk % chunks * each;
-  x.pack(x.to + batch * strips * x.width * t->depth * t->kernels->item, x.from + batch * x.batch, x.across, x.along, x.extent, t->depth,
-         begin, kiln__min(begin + each, strips));
+  int64_t strips = kiln__ceil_div(t->shared->count, t->shared->width), each = strips_per_chunk(t);
+  int64_t chunks = kiln__ceil_div(strips, each), batch = chunk / chunks, begin = chunk % chunks * each;
+  char *to = t->panel + (batch * strips + begin) * t->shared->width * t->depth * t->kernels->item;
+  pack(t, t->shared, batch, begin, kiln__min(begin + each, strips), to);
 }
 
-static void pack_panel(const kiln_context *ctx, packed_task *t) {
-  packing a = packing_of_a(t), b = packing_of_b(t);
-  int64_t chunks = chunks_per_batch(&a, t->depth) + (t->pack_b ? chunks_per_batch(&b, t->depth) : 0);
-  kiln__parallel_for(ctx, t->batches * chunks, pack_chunk, t);
+static void pack_shared(const kiln_context *ctx, packed_task *t) {
+  int64_t strips = kiln__ceil_div(t->shared->count, t->shared->width);
+  kiln__parallel_for(ctx, t->count * kiln__ceil_div(strips, strips_per_chunk(t)), pack_chunk, t);
 }
 
-// What happens at the end of run `run`: the sums wait in fp32 for the last one.
-static kiln__gemm_finish finish_of_run(const packed_task *t, int64_t run) {
-  bool first = run == 0, last = run == t->runs - 1;
+// What happens at the end of the run: the sums wait in fp32 for the last one.
+static kiln__gemm_finish finish_of_run(const packed_task *t) {
+  bool first = t->run == 0, last = t->run == t->runs - 1;
   kiln__gemm_finish f = t->args->finish;
-  const kiln__gemm_part *p = &t->panel;
-  int64_t row = t->panel_n, batch = t->panel_m * row;
-  kiln__matrix sums = {t->sums - p->batch * batch - p->i * row - p->j, batch, row, 1};
+  int64_t row = t->b.panel, batch = t->a.panel * row;
+  kiln__matrix sums = {t->sums - t->batch * batch - t->a.begin * row - t->b.begin, batch, row, 1};
   if (!last) return (kiln__gemm_finish){.c = sums, .alpha = 1, .accumulate = !first};
   if (!first) f.carry = sums;
   return f;
 }
 
 static void multiply_part(void *arg, int64_t chunk, int thread) {
-  (void)thread;
   const packed_task *t = arg;
-  const kiln__gemm_part *panel = &t->panel;
-  int64_t row_parts = kiln__ceil_div(panel->rows, t->part_m), col_parts = kiln__ceil_div(panel->cols, t->part_n);
-  int64_t i = chunk % row_parts * t->part_m, j = chunk / row_parts % col_parts * t->part_n;
-  int64_t batch = chunk / row_parts / col_parts;
-  kiln__gemm_part p = {panel->batch + batch, panel->i + i, panel->j + j, kiln__min(t->part_m, panel->rows - i),
-                       kiln__min(t->part_n, panel->cols - j)};
-  int64_t rows = kiln__round_up(panel->rows, t->kernels->mr), cols = kiln__round_up(panel->cols, t->kernels->nr);
-  int64_t item = t->kernels->item, mr = t->kernels->mr, nr = t->kernels->nr;
-  const char *a = t->a + (batch * rows + i) * t->depth * item, *b = t->b + (batch * cols + j) * t->depth * item;
-  for (int64_t k = 0; k < t->depth; k += t->kc) {
-    kiln__gemm_finish f = finish_of_run(t, (t->k + k) / t->kc);
-    t->kernels->packed(&f, &p, a + k * mr * item, mr * t->depth, b + k * nr * item, nr * t->depth,
-                       kiln__min(t->kc, t->depth - k));
+  const operand *s = t->shared, *p = t->parted;
+  int64_t chunks = kiln__ceil_div(p->count, t->part), batch = chunk / chunks, begin = chunk % chunks * t->part;
+  int64_t rows = kiln__min(t->part, p->count - begin);
+  char *own = t->own + thread * t->own_bytes;
+  const char *panel = t->panel + batch * kiln__round_up(s->count, s->width) * t->depth * t->kernels->item;
+  pack(t, p, batch, begin / p->width, kiln__ceil_div(begin + rows, p->width), own);
+  kiln__gemm_finish f = finish_of_run(t);
+  kiln__gemm_part c = {t->batch + batch, t->a.begin, t->b.begin, t->a.count, t->b.count};
+  if (p == &t->a) {
+    c.i += begin;
+    c.rows = rows;
+    t->kernels->packed(&f, &c, own, panel, t->depth);
+  } else {
+    c.j += begin;
+    c.cols = rows;
+    t->kernels->packed(&f, &c, panel, own, t->depth);
   }
 }
 
-static void multiply_panel(const kiln_context *ctx, packed_task *t) {
-  int64_t parts = kiln__ceil_div(t->panel.rows, t->part_m) * kiln__ceil_div(t->panel.cols, t->part_n);
-  kiln__parallel_for(ctx, t->batches * parts, multiply_part, t);
+static void multiply_shared(const kiln_context *ctx, packed_task *t) {
+  kiln__parallel_for(ctx, parts(t, t->count, t->parted->count), multiply_part, t);
 }
 
-// One round for each panel and its part of k. When one part holds all of k, b stays packed while all rows of a pass it.
+// One round for each panel and run. With one run, the shared operand stays packed while all of the other passes it.
 static void multiply(const kiln_context *ctx, packed_task *t) {
-  const kiln__gemm_args *g = t->args;
-  kiln__gemm_part *p = &t->panel;
-  for (p->batch = 0; p->batch < g->batches; p->batch += t->panel_batches) {
-    t->batches = kiln__min(t->panel_batches, g->batches - p->batch);
-    for (p->j = 0; p->j < g->n; p->j += t->panel_n) {
-      p->cols = kiln__min(t->panel_n, g->n - p->j);
-      for (p->i = 0; p->i < g->m; p->i += t->panel_m) {
-        p->rows = kiln__min(t->panel_m, g->m - p->i);
-        for (t->k = 0; t->k < g->k; t->k += t->panel_k) {
-          t->depth = kiln__min(t->panel_k, g->k - t->k);
-          t->pack_b = p->i == 0 || t->panel_k < g->k;
-          pack_panel(ctx, t);
-          multiply_panel(ctx, t);
+  operand *s = t->shared, *p = t->parted;
+  for (t->batch = 0; t->batch < t->args->batches; t->batch += t->batches) {
+    t->count = kiln__min(t->batches, t->args->batches - t->batch);
+    for (s->begin = 0; s->begin < s->rows; s->begin += s->panel) {
+      s->count = kiln__min(s->panel, s->rows - s->begin);
+      for (p->begin = 0; p->begin < p->rows; p->begin += p->panel) {
+        p->count = kiln__min(p->panel, p->rows - p->begin);
+        for (t->run = 0; t->run < t->runs; t->run++) {
+          t->depth = kiln__min(t->kc, t->args->k - t->run * t->kc);
+          if (p->begin == 0 || t->runs > 1) pack_shared(ctx, t);
+          multiply_shared(ctx, t);
         }
       }
     }
@@ -165,13 +144,14 @@ static void multiply(const kiln_context *ctx, packed_task *t) {
 kiln_status kiln__gemm_packed(kiln_context *ctx, const kiln__gemm_kernels *kernels, const kiln__gemm_args *g) {
   packed_task t = {.kernels = kernels, .args = g};
   plan(&t);
-  int64_t a = kiln__round_up(t.panel_batches * t.panel_m * t.panel_k * kernels->item, KILN_ALIGNMENT);
-  int64_t b = kiln__round_up(t.panel_batches * t.panel_n * t.panel_k * kernels->item, KILN_ALIGNMENT);
-  int64_t sums = t.runs > 1 ? t.panel_batches * t.panel_m * t.panel_n * (int64_t)sizeof(float) : 0;
-  KILN_TRY(kiln__scratch(ctx, (size_t)(a + b + sums), (void **)&t.a));
+  int64_t panel = kiln__round_up(t.batches * t.shared->panel * t.kc * kernels->item, KILN_ALIGNMENT);
+  t.own_bytes = kiln__round_up(t.part * t.kc * kernels->item, KILN_ALIGNMENT);
+  int64_t own = ctx->threads * t.own_bytes;
+  int64_t sums = t.runs > 1 ? t.batches * t.a.panel * t.b.panel * (int64_t)sizeof(float) : 0;
+  KILN_TRY(kiln__scratch(ctx, (size_t)(panel + own + sums), (void **)&t.panel));
   if (ctx->query) return KILN_OK;
-  t.b = t.a + a;
-  t.sums = (float *)(t.b + b);
+  t.own = t.panel + panel;
+  t.sums = (float *)(t.own + own);
   multiply(ctx, &t);
   return KILN_OK;
 }

@@ -8,9 +8,8 @@
 #define KILN_FMA 1
 #define KILN_GEMM_MR 6
 #define KILN_GEMM_NV 2
-#define KILN_GEMM_KC 256
+#define KILN_GEMM_KC 768
 #define KILN_GEMM_MC 96
-#define KILN_GEMM_NC 512
 #include "isa/kernels.h"
 
 #pragma clang attribute pop

@@ -11,7 +11,6 @@
 #define KILN_GEMM_NV 2
 #define KILN_GEMM_KC 192
 #define KILN_GEMM_MC 224
-#define KILN_GEMM_NC 512
 #include "isa/kernels.h"
 
 #pragma clang attribute pop

@@ -2,8 +2,8 @@
 //   KILN_VL             lanes of fp32 in a vector
 //   KILN_FMA            1 where a fused multiply-add is one instruction
 //   KILN_GEMM_MR, _NV   rows and vectors of the GEMM tile kept in registers
-//   KILN_GEMM_KC        most of k in one run: a strip of b, KC x NV vectors, takes half of the first cache
-//   KILN_GEMM_MC, _NC   most of c in one part: MC x KC of a and MC x NC of c fit into the second cache
+//   KILN_GEMM_KC        most of k in one run: so long that reading and writing c hardly counts
+//   KILN_GEMM_MC        most rows of a, or columns of b, in one part: MC x KC of them fit into the second cache
 // All functions are static, so that each instruction set's file has its own.
 //
 // The families are compiled once for each type that tensors are stored in: ELEMENT, with names like KER(norm_fwd).

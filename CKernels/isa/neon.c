@@ -8,7 +8,6 @@
 #define KILN_GEMM_NV 3
 #define KILN_GEMM_KC 256
 #define KILN_GEMM_MC 96
-#define KILN_GEMM_NC 384
 #include "isa/kernels.h"
 
 static bool available(void) { return true; }

@@ -7,7 +7,6 @@
 #define KILN_GEMM_NV 4
 #define KILN_GEMM_KC 256
 #define KILN_GEMM_MC 64
-#define KILN_GEMM_NC 256
 #include "isa/kernels.h"
 
 static bool available(void) { return true; }
