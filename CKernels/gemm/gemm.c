@@ -117,14 +117,11 @@ kiln_status kiln__gemm(kiln_context *ctx, const kiln_tensor *c, const kiln_tenso
   KILN_TRY(arguments(ctx, c, a, b, &o, &dtype, &g));
   if (g.batches == 0 || g.m == 0 || g.n == 0) return KILN_OK;
   const kiln__gemm_kernels *kernels = ctx->kernels[dtype].gemm;
-  if (kernels->prefers_direct && !kernels->prefers_direct(&g)) {
-    size_t mark = kiln__scratch_mark(ctx);
-    kiln_status status = kiln__gemm_packed(ctx, kernels, &g);
-    kiln__scratch_release(ctx, mark);
-    return status;
-  }
-  if (!ctx->query) kiln__gemm_direct(ctx, kernels, &g);
-  return KILN_OK;
+  bool direct = !kernels->prefers_direct || kernels->prefers_direct(&g);
+  size_t mark = kiln__scratch_mark(ctx);
+  kiln_status status = direct ? kiln__gemm_direct(ctx, kernels, &g) : kiln__gemm_packed(ctx, kernels, &g);
+  kiln__scratch_release(ctx, mark);
+  return status;
 }
 
 kiln_status kiln_gemm(kiln_context *ctx, const kiln_tensor *c, const kiln_tensor *a, const kiln_tensor *b,

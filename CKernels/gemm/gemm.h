@@ -6,10 +6,12 @@
 
 #pragma GCC visibility push(hidden)
 
-// Straight from a and b: kernels->direct over all of c.
-void kiln__gemm_direct(const kiln_context *ctx, const kiln__gemm_kernels *kernels, const kiln__gemm_args *g);
+// Both take their scratch, and do nothing more in query mode.
 
-// From packed panels: takes its scratch, and does nothing more in query mode.
+// Straight from a and b: kernels->direct over all of c.
+kiln_status kiln__gemm_direct(kiln_context *ctx, const kiln__gemm_kernels *kernels, const kiln__gemm_args *g);
+
+// From packed panels.
 kiln_status kiln__gemm_packed(kiln_context *ctx, const kiln__gemm_kernels *kernels, const kiln__gemm_args *g);
 
 #pragma GCC visibility pop

@@ -43,7 +43,8 @@ typedef void kiln__gemm_pack(void *dst, const void *x, int64_t across, int64_t a
                              int64_t strips);
 
 typedef struct kiln__gemm_kernels {
-  // One part, at most KILN_GEMM_DIRECT_ROWS x _COLS, straight from a and b.
+  // One part straight from a and b: all rows, KILN_GEMM_FEW at most, or all columns (up to that of any product), and
+  // KILN_GEMM_DIRECT_SUMS elements at most.
   void (*direct)(const kiln__gemm_args *g, const kiln__gemm_part *p);
   // Whether `direct` does this product better than packing. NULL: it does every one, and nothing below is there.
   bool (*prefers_direct)(const kiln__gemm_args *g);
@@ -60,7 +61,13 @@ typedef struct kiln__gemm_kernels {
   void (*packed)(const kiln__gemm_finish *f, const kiln__gemm_part *p, const void *a, const void *b, int64_t k);
 } kiln__gemm_kernels;
 
-enum { KILN_GEMM_DIRECT_ROWS = 16, KILN_GEMM_DIRECT_COLS = 64 };
+// Most rows or columns that are few, and most elements of c in one part of a direct product.
+enum { KILN_GEMM_FEW = 16, KILN_GEMM_DIRECT_SUMS = 2048 };
+
+// Whether a direct product goes by the rows of a; otherwise it goes by the columns of b.
+static inline bool kiln__gemm_has_few_rows(const kiln__gemm_args *g) {
+  return g->m <= KILN_GEMM_FEW && (g->b.row == 1 || g->b.col == 1);
+}
 
 extern const kiln__gemm_kernels kiln__gemm_ref_f32, kiln__gemm_ref_f64, kiln__gemm_ref_bf16;
 
