@@ -70,5 +70,6 @@ static void KER(activation_dropout)(const kiln__dropout_args *a, void *y_, const
   }
 }
 
-static const kiln__activation_kernels KER(activation_kernels) = {KER(activation_fwd), KER(activation_bwd), KER(activation_swiglu_fwd),
-                                                            KER(activation_swiglu_bwd), KER(activation_dropout)};
+static const kiln__activation_kernels KER(activation_kernels) = {
+    KER(activation_fwd), KER(activation_bwd), KER(activation_swiglu_fwd), KER(activation_swiglu_bwd),
+    KER(activation_dropout)};

@@ -97,7 +97,8 @@ kiln_status kiln__scratch(kiln_context *ctx, size_t bytes, void **out);
 size_t kiln__scratch_mark(const kiln_context *ctx);
 void kiln__scratch_release(kiln_context *ctx, size_t mark);
 
-// out[c] = sum over the rows of x (or out += it), in the order of the rows: in elementwise/. `dtype` is x's, out is wide.
+// out[c] = sum over the rows of x (or out += it), in the order of the rows: in elementwise/. `dtype` is that of x; out
+// is wide.
 void kiln__sum_rows(const kiln_context *ctx, kiln_dtype dtype, void *out, const kiln__rows *x, bool accumulate);
 
 // kiln_gemm inside another function: its scratch is taken on top of the caller's and given back.

@@ -7,7 +7,8 @@ static void KER(elementwise_add)(void *y_, const void *a_, const void *b_, int64
 }
 
 // Row by row, since neighbouring columns share a cache line; `out`, a strip, stays in the first cache.
-static void KER(elementwise_sum_rows)(void *out_, const void *x_, int64_t rows, int64_t cols, int64_t ldx, bool accumulate) {
+static void KER(elementwise_sum_rows)(void *out_, const void *x_, int64_t rows, int64_t cols, int64_t ldx,
+                                      bool accumulate) {
   float *out = out_;
   const ELEMENT *x = x_;
   if (!accumulate) memset(out, 0, (size_t)cols * sizeof(float));

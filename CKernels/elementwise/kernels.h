@@ -9,8 +9,8 @@ enum { KILN_STREAM_ROW = 16384 };  // bytes of a buffer in the first cache on th
 typedef struct kiln__elementwise_kernels {
   // y = a + b
   void (*add)(void *y, const void *a, const void *b, int64_t n);
-  // out[c] = sum over the rows of x[row * ldx + c], in the order of the rows; with `accumulate` out[c] += it. out is wide
-  // (kiln__wide).
+  // out[c] = sum over the rows of x[row * ldx + c], in the order of the rows; with `accumulate` out[c] += it. out is
+  // wide (kiln__wide).
   void (*sum_rows)(void *out, const void *x, int64_t rows, int64_t cols, int64_t ldx, bool accumulate);
   // sum of x^2, in fp64
   double (*sum_squares)(const void *x, int64_t n);

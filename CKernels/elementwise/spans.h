@@ -34,8 +34,8 @@ kiln_status kiln__spans_rows(kiln_context *ctx, const char *const *names, const 
 // the line first, and little of the output would be left in it for the next operation.
 enum { KILN_STREAM_BYTES = 8 << 20 };
 
-// For bodies that only write the first `outputs` views: has these written past the cache if they are all large, and none
-// of the other views.
+// For bodies that only write the first `outputs` views: has these written past the cache if they are all large, and
+// none of the other views.
 void kiln__spans_stream(kiln__spans *spans, int outputs);
 
 // Calls `body` for every span, on the context's threads.

@@ -1,8 +1,8 @@
 // Layer and RMS normalisation of rows, in vectors. A row fits the first cache, so its passes read memory once;
 // the next row is fetched meanwhile.
 
-// Mean and 1 / standard deviation of a row. The sums are of x minus the mean of the first vectors: its distance from the
-// mean squared is at most c / KILN_WL variances, so the difference of squares loses few bits whatever the mean.
+// Mean and 1 / standard deviation of a row. The sums are of x minus the mean of the first vectors: its distance from
+// the mean squared is at most c / KILN_WL variances, so the difference of squares loses few bits whatever the mean.
 VEC void KER(norm_statistics)(const kiln__norm_args *a, const ELEMENT *x, float *mean, float *r) {
   int64_t c = a->c;
   float shift = a->center ? vf_sum(vw_read(x, c)) / (float)kiln__min(c, KILN_WL) : 0;
@@ -29,7 +29,7 @@ static void KER(norm_fwd)(const kiln__norm_args *a, int64_t begin, int64_t end) 
     KER(norm_statistics)(a, x, &mean, &r);
     for (int64_t i = 0; i < a->c; i += KILN_WL) {
       int64_t n = a->c - i;
-      if (i + KILN_WL <= a->c) vw_prefetch(next + i);
+      if (n >= KILN_WL) vw_prefetch(next + i);
       vw v = (vw_read(x + i, n) - mean) * r;
       if (gain) v *= vw_read(gain + i, n);
       if (bias) v += vw_read(bias + i, n);
@@ -39,19 +39,19 @@ static void KER(norm_fwd)(const kiln__norm_args *a, int64_t begin, int64_t end) 
   }
 }
 
-// A row's sums of u = dy * gain and of u * (x - mean); adds dy * xhat to dgain and dy to dbias. Fetches the next row.
-VEC void KER(norm_row_sums)(const kiln__norm_args *a, const ELEMENT *x, const ELEMENT *next, const ELEMENT *dy,
-                            float mean, float r, float *dgain, float *dbias, float *sum_u, float *sum_ux) {
+// A row's sums of u = dy * gain and of u * (x - mean); adds dy * xhat to dgain and dy to dbias. Loads and stores hide
+// the latency of the sums, and four vectors of each operand would not fit the registers.
+VEC void KER(norm_row_sums)(const kiln__norm_args *a, const ELEMENT *x, const ELEMENT *dy, float mean, float r,
+                            float *dgain, float *dbias, float *sum_u, float *sum_ux) {
   const float *gain = a->gain;
-  vw su = vw_set(0), sux = vw_set(0);
-  for (int64_t i = 0; i < a->c; i += KILN_WL) {
+  vf su = vf_set(0), sux = vf_set(0);
+  for (int64_t i = 0; i < a->c; i += KILN_VL) {
     int64_t n = a->c - i;
-    if (i + KILN_WL <= a->c) vw_prefetch(next + i);
-    vw d = vw_read(dy + i, n), centered = vw_read(x + i, n) - mean, u = gain ? d * vw_read(gain + i, n) : d;
+    vf d = vf_read(dy + i, n), centered = vf_read(x + i, n) - mean, u = gain ? d * vf_read(gain + i, n) : d;
     su += u;
     sux = vf_fma(u, centered, sux);
-    if (dgain) vf_write(dgain + i, vf_fma(d * r, centered, vw_read(dgain + i, n)), n);
-    if (dbias) vf_write(dbias + i, vw_read(dbias + i, n) + d, n);
+    if (dgain) vf_write(dgain + i, vf_fma(d * r, centered, vf_read(dgain + i, n)), n);
+    if (dbias) vf_write(dbias + i, vf_read(dbias + i, n) + d, n);
   }
   *sum_u = vf_sum(su);
   *sum_ux = vf_sum(sux);
@@ -69,7 +69,7 @@ static void KER(norm_bwd)(const kiln__norm_args *a, void *dgain_, void *dbias_, 
     const ELEMENT *next = row + 1 < end ? x + a->ldx : x, *next_dy = row + 1 < end ? dy + a->lddy : dy;
     float mean, r, sum_u, sum_ux;
     KER(norm_statistics)(a, x, &mean, &r);
-    KER(norm_row_sums)(a, x, next, dy, mean, r, dgain, dbias, &sum_u, &sum_ux);
+    KER(norm_row_sums)(a, x, dy, mean, r, dgain, dbias, &sum_u, &sum_ux);
     if (!a->dx) continue;
     // dx = r * u - r * mean(u) - (x - mean) * r^3 * mean(u * (x - mean))
     ELEMENT *dx = a->streamed ? line : (ELEMENT *)a->dx + row * a->lddx;
@@ -77,7 +77,10 @@ static void KER(norm_bwd)(const kiln__norm_args *a, void *dgain_, void *dbias_, 
     vw offset = vw_set(a->center ? -r * (sum_u / (float)c) : 0);
     for (int64_t i = 0; i < c; i += KILN_WL) {
       int64_t n = c - i;
-      if (i + KILN_WL <= c) vw_prefetch(next_dy + i);
+      if (n >= KILN_WL) {
+        vw_prefetch(next + i);
+        vw_prefetch(next_dy + i);
+      }
       vw u = vw_read(dy + i, n);
       if (gain) u *= vw_read(gain + i, n);
       vw v = vf_fma(u, scale, vf_fma(vw_read(x + i, n) - mean, slope, offset));

@@ -113,8 +113,8 @@ static kiln_status rope(kiln_context *ctx, const char *y_name, const kiln_tensor
   KILN_TRY(check_options(ctx, &o));
   KILN_TRY(check_views(ctx, y_name, y, x_name, x, positions));
   if (kiln__count(x) == 0) return KILN_OK;
-  rope_task t = {.kernels = ctx->kernels[x->dtype].rope, .wide = kiln__wide(x->dtype), .rows = x->shape[0] * x->shape[1],
-                 .positions = kiln__data(positions), .direction = direction};
+  rope_task t = {.kernels = ctx->kernels[x->dtype].rope, .wide = kiln__wide(x->dtype),
+                 .rows = x->shape[0] * x->shape[1], .positions = kiln__data(positions), .direction = direction};
   t.args = (kiln__rope_args){.y = kiln__data(y), .x = kiln__data(x), .t = x->shape[1], .h = x->shape[2],
                              .half = x->shape[3] / 2, .y_b = y->strides[0], .y_t = y->strides[1],
                              .y_h = y->strides[2], .x_b = x->strides[0], .x_t = x->strides[1], .x_h = x->strides[2]};

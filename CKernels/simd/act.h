@@ -1,6 +1,6 @@
-// Activations in vectors of both widths: act_value(kind, x), and act_slope(kind, x) for the backward. `kind` is the same
-// for a whole call: have the switch outside of loops. NaN gives NaN; far from 0 values are the limits, and slopes within
-// 1e-30 of them.
+// Activations in vectors of both widths: act_value(kind, x), and act_slope(kind, x) for the backward. `kind` is the
+// same for a whole call: have the switch outside of loops. NaN gives NaN; far from 0 values are the limits, and slopes
+// within 1e-30 of them.
 #ifndef KILN_VL
 #error "include simd/vec.h first"
 #endif

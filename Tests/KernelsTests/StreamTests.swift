@@ -3,8 +3,8 @@ import Foundation
 import KilnTestSupport
 import Testing
 
-/// Outputs of more than 8 MiB are written past the cache, unless they are inputs: both ways must give the same bits, and
-/// leave the gaps between rows alone.
+/// Outputs of more than 8 MiB are written past the cache, unless they are inputs: both ways must give the same bits,
+/// and leave the gaps between rows alone.
 struct StreamTests {
   /// Pseudo-random rows of odd length with gaps between them, one element past the alignment.
   final class Matrix {
