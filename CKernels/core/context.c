@@ -27,6 +27,7 @@ const char *kiln_status_name(kiln_status status) {
     NAME(KILN_ERR_WORKSPACE);
     NAME(KILN_ERR_ISA);
     NAME(KILN_ERR_DEVICE);
+    NAME(KILN_ERR_LIBRARY);
 #undef NAME
   }
   return "unknown status";
@@ -58,6 +59,23 @@ static kiln_status choose_threads(int32_t asked, int32_t *threads) {
   return KILN_OK;
 }
 
+// The reference loops are their own provider.
+static kiln_status choose_gemm(const kiln_context_options *o, kiln__openblas *openblas) {
+  const char *variable = getenv("KILN_GEMM");
+  bool by_name = o->gemm == KILN_GEMM_DEFAULT && variable && *variable;
+  if (by_name && strcmp(variable, "kiln") && strcmp(variable, "openblas")) {
+    snprintf(creation_error, sizeof creation_error, "context_create: KILN_GEMM is '%s', not kiln or openblas", variable);
+    return KILN_ERR_OPTION;
+  }
+  if (o->gemm > KILN_GEMM_OPENBLAS) {
+    snprintf(creation_error, sizeof creation_error, "context_create: unknown provider of products %d", o->gemm);
+    return KILN_ERR_OPTION;
+  }
+  bool wanted = by_name ? !strcmp(variable, "openblas") : o->gemm == KILN_GEMM_OPENBLAS;
+  if (!wanted || o->device == KILN_DEVICE_REF) return KILN_OK;
+  return kiln__openblas_load(openblas, creation_error, sizeof creation_error);
+}
+
 kiln_status kiln_context_create(kiln_context **out, const kiln_context_options *options) {
   creation_error[0] = 0;
   if (!out) return KILN_ERR_NULL;
@@ -72,11 +90,14 @@ kiln_status kiln_context_create(kiln_context **out, const kiln_context_options *
   KILN_TRY(choose_threads(o.threads, &threads));
   const kiln__row *row;
   KILN_TRY(kiln__choose_row(o.device, o.isa, &row, creation_error, sizeof creation_error));
+  kiln__openblas openblas = {0};
+  KILN_TRY(choose_gemm(&o, &openblas));
   kiln_context *ctx = calloc(1, sizeof *ctx);
   if (!ctx) return KILN_ERR_MEMORY;
   ctx->device = o.device;
   ctx->threads = threads;
   ctx->isa = row->name;
+  ctx->openblas = openblas;
   ctx->op = "context";
   kiln__fill_kernels(ctx->kernels, row);
   *out = ctx;
@@ -92,6 +113,10 @@ void kiln_context_free(kiln_context *ctx) {
 const char *kiln_last_error(const kiln_context *ctx) { return ctx ? ctx->error : creation_error; }
 int32_t kiln_context_threads(const kiln_context *ctx) { return ctx ? ctx->threads : 0; }
 const char *kiln_context_isa(const kiln_context *ctx) { return ctx ? ctx->isa : ""; }
+
+const char *kiln_context_gemm(const kiln_context *ctx) {
+  return !ctx ? "" : ctx->openblas.sgemm ? "openblas" : "kiln";
+}
 
 void kiln_context_set_query(kiln_context *ctx, bool on) {
   if (ctx) ctx->query = on;

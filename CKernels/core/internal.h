@@ -20,11 +20,22 @@ typedef struct kiln__workspace {
   struct kiln__block *overflow;   // blocks added while `base` was in use; merged into it by the next call
 } kiln__workspace;
 
+// OpenBLAS, if it is the provider of products: `int` is BLAS's own for sizes.
+typedef void kiln__cblas_sgemm(int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha,
+                               const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);
+typedef struct kiln__openblas {
+  kiln__cblas_sgemm *sgemm;   // NULL: Kiln's own kernels
+  void (*set_threads)(int);   // may be NULL; the count is one of the whole process
+} kiln__openblas;
+
+kiln_status kiln__openblas_load(kiln__openblas *out, char *error, size_t size);
+
 struct kiln_context {
   kiln_device device;
   int32_t threads;
   const char *isa;
   kiln__kernels kernels[KILN_COLUMNS];  // by dtype; empty for types without kernels
+  kiln__openblas openblas;
   kiln__workspace workspace;
   bool query;
   const char *op;                 // the public function running, without its prefix

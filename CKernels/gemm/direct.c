@@ -56,33 +56,38 @@ static int64_t parts_of_k(const kiln__gemm_kernels *kernels, const kiln__gemm_ar
   return kiln__max(1, kiln__min(PARTS, g->k / (LEAST_DEPTH * g->m)));
 }
 
-// The parts of k are batches, their sums [parts, m, n] the first c and the second b.
-static void multiply_parts(const kiln_context *ctx, const kiln__gemm_kernels *kernels, const kiln__gemm_args *g,
-                           float *partial, int64_t parts) {
+// A row of ones times the parts, for each row of c.
+void kiln__gemm_finish_sums(const kiln_context *ctx, const kiln__gemm_finish *f, float *sums, int64_t parts, int64_t m,
+                            int64_t n) {
   static const float ones[PARTS] = {1, 1, 1, 1, 1, 1, 1, 1};
-  int64_t depth = kiln__ceil_div(g->k, parts), sums = g->m * g->n;
+  kiln__gemm_args g = {.a = {(void *)ones, 0, 0, 1}, .b = {sums, n, m * n, 1}, .item = sizeof(float), .batches = m,
+                       .m = 1, .n = n, .k = parts, .finish = *f};
+  g.finish.c.batch = f->c.row;
+  g.finish.preactivation.batch = f->preactivation.row;
+  g.finish.residual.batch = f->residual.row;
+  multiply(ctx, ctx->kernels[KILN_F32].gemm, &g, parts);
+}
+
+// The parts of k are batches, whose products [parts, m, n] are added up at the end.
+static void multiply_parts(const kiln_context *ctx, const kiln__gemm_kernels *kernels, const kiln__gemm_args *g,
+                           float *sums, int64_t parts) {
+  int64_t depth = kiln__ceil_div(g->k, parts);
   kiln__gemm_args part = *g;
   part.batches = parts;
   part.k = depth;
   part.a.batch = depth * g->a.col;
   part.b.batch = depth * g->b.row;
-  part.finish = (kiln__gemm_finish){.c = {partial, sums, g->n, 1}, .alpha = 1};
+  part.finish = (kiln__gemm_finish){.c = {sums, g->m * g->n, g->n, 1}, .alpha = 1};
   multiply(ctx, kernels, &part, g->k - (parts - 1) * depth);
-
-  kiln__gemm_args sum = {.a = {(void *)ones, 0, 0, 1}, .b = {partial, g->n, sums, 1}, .item = sizeof(float),
-                         .batches = g->m, .m = 1, .n = g->n, .k = parts, .finish = g->finish};
-  sum.finish.c.batch = g->finish.c.row;
-  sum.finish.preactivation.batch = g->finish.preactivation.row;
-  sum.finish.residual.batch = g->finish.residual.row;
-  multiply(ctx, ctx->kernels[KILN_F32].gemm, &sum, parts);
+  kiln__gemm_finish_sums(ctx, &g->finish, sums, parts, g->m, g->n);
 }
 
 kiln_status kiln__gemm_direct(kiln_context *ctx, const kiln__gemm_kernels *kernels, const kiln__gemm_args *g) {
   int64_t parts = parts_of_k(kernels, g);
-  float *partial = NULL;
-  if (parts > 1) KILN_TRY(kiln__scratch(ctx, (size_t)(parts * g->m * g->n) * sizeof(float), (void **)&partial));
+  float *sums = NULL;
+  if (parts > 1) KILN_TRY(kiln__scratch(ctx, (size_t)(parts * g->m * g->n) * sizeof(float), (void **)&sums));
   if (ctx->query) return KILN_OK;
-  if (parts > 1) multiply_parts(ctx, kernels, g, partial, parts);
+  if (parts > 1) multiply_parts(ctx, kernels, g, sums, parts);
   else multiply(ctx, kernels, g, g->k);
   return KILN_OK;
 }

@@ -117,9 +117,12 @@ kiln_status kiln__gemm(kiln_context *ctx, const kiln_tensor *c, const kiln_tenso
   KILN_TRY(arguments(ctx, c, a, b, &o, &dtype, &g));
   if (g.batches == 0 || g.m == 0 || g.n == 0) return KILN_OK;
   const kiln__gemm_kernels *kernels = ctx->kernels[dtype].gemm;
+  bool by_openblas = ctx->openblas.sgemm && dtype == KILN_F32 && kiln__openblas_takes(&g);
   bool direct = !kernels->prefers_direct || kernels->prefers_direct(&g);
   size_t mark = kiln__scratch_mark(ctx);
-  kiln_status status = direct ? kiln__gemm_direct(ctx, kernels, &g) : kiln__gemm_packed(ctx, kernels, &g);
+  kiln_status status = by_openblas ? kiln__gemm_openblas(ctx, &g)
+                       : direct    ? kiln__gemm_direct(ctx, kernels, &g)
+                                   : kiln__gemm_packed(ctx, kernels, &g);
   kiln__scratch_release(ctx, mark);
   return status;
 }

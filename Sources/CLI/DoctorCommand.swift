@@ -11,7 +11,8 @@ struct DoctorCommand: ParsableCommand {
 
   func run() throws {
     let checks = [
-      processor(), instructionSets(), threads(), openMP(), memory(), hugePages(), cache(), kernels(), environment(),
+      processor(), instructionSets(), products(), threads(), openMP(), memory(), hugePages(), cache(), kernels(),
+      environment(),
     ]
     let width = checks.map(\.name.count).max() ?? 0
     for check in checks {
@@ -45,6 +46,13 @@ struct DoctorCommand: ParsableCommand {
   private func instructionSets() -> Check {
     Check("kernels") { () throws(KilnError) in
       "\(try Context().isa), of \(Context.availableISAs.joined(separator: ", ")) that this machine has"
+    }
+  }
+
+  private func products() -> Check {
+    Check("products") { () throws(KilnError) in
+      let context = try Context()
+      return context.gemmNotice ?? "by Kiln's own kernels: the same bits for any number of threads"
     }
   }
 
@@ -99,7 +107,7 @@ struct DoctorCommand: ParsableCommand {
   }
 
   private func environment() -> Check {
-    let names = ["KILN_ISA", "KILN_THREADS", "KILN_CACHE"]
+    let names = ["KILN_ISA", "KILN_GEMM", "KILN_THREADS", "KILN_CACHE"]
     let values = ProcessInfo.processInfo.environment
     let settings = names.map { "\($0) " + (values[$0].map { "= \($0)" } ?? "not set") }
     return Check("environment", settings.joined(separator: ", "))

@@ -38,6 +38,14 @@ public final class Context {
   /// The kernels in use: "ref", "scalar", "avx2", "avx512" or "neon".
   public var isa: String { String(cString: kiln_context_isa(handle)) }
 
+  /// Who multiplies matrices: "kiln" or, by `KILN_GEMM`, "openblas".
+  public var gemm: String { String(cString: kiln_context_gemm(handle)) }
+
+  /// What the provider of products costs, to be said when a run starts; nil for Kiln's own.
+  public var gemmNotice: String? {
+    gemm == "kiln" ? nil : "products by \(gemm): the last bits depend on the number of threads"
+  }
+
   /// Names of the instruction sets that this CPU and build have, best first.
   public static var availableISAs: [String] {
     [(KILN_ISA_AVX512, "avx512"), (KILN_ISA_AVX2, "avx2"), (KILN_ISA_NEON, "neon"), (KILN_ISA_SCALAR, "scalar")]

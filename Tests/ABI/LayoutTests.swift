@@ -15,7 +15,9 @@ struct LayoutTests {
       [
         (\.data, 0), (\.offset, 8), (\.dtype, 16), (\.rank, 20), (\.shape, 24), (\.strides, 72),
       ])
-    pin(kiln_context_options.self, size: 16, [(\.size, 0), (\.device, 4), (\.isa, 8), (\.threads, 12)])
+    pin(
+      kiln_context_options.self, size: 20,
+      [(\.size, 0), (\.device, 4), (\.isa, 8), (\.threads, 12), (\.gemm, 16)])
     #expect(KILN_MAX_RANK == 6)
   }
 
@@ -70,7 +72,7 @@ struct LayoutTests {
       (KILN_ERR_DTYPE, 14, "KILN_ERR_DTYPE"), (KILN_ERR_INDEX, 15, "KILN_ERR_INDEX"),
       (KILN_ERR_OVERFLOW, 16, "KILN_ERR_OVERFLOW"), (KILN_ERR_MEMORY, 30, "KILN_ERR_MEMORY"),
       (KILN_ERR_WORKSPACE, 31, "KILN_ERR_WORKSPACE"), (KILN_ERR_ISA, 50, "KILN_ERR_ISA"),
-      (KILN_ERR_DEVICE, 51, "KILN_ERR_DEVICE"),
+      (KILN_ERR_DEVICE, 51, "KILN_ERR_DEVICE"), (KILN_ERR_LIBRARY, 52, "KILN_ERR_LIBRARY"),
     ]
     for (status, number, name) in statuses {
       #expect(status.rawValue == number)
@@ -92,11 +94,12 @@ struct LayoutTests {
     #expect([KILN_DEVICE_CPU, KILN_DEVICE_REF].map(\.rawValue) == [0, 1])
     let isas = [KILN_ISA_BEST, KILN_ISA_SCALAR, KILN_ISA_AVX2, KILN_ISA_AVX512, KILN_ISA_NEON]
     #expect(isas.map(\.rawValue) == [0, 1, 10, 20, 40])
+    #expect([KILN_GEMM_DEFAULT, KILN_GEMM_KILN, KILN_GEMM_OPENBLAS].map(\.rawValue) == [0, 1, 2])
   }
 
   /// The first field of every default is the size of its struct, which is how the library knows the caller's version.
   @Test func defaultsCarryTheirSize() {
-    #expect(kiln_context_defaults().size == 16)
+    #expect(kiln_context_defaults().size == 20)
     #expect(kiln_activation_defaults().size == 8)
     #expect(kiln_dropout_defaults().size == 32)
     #expect(kiln_attention_defaults().size == 12)

@@ -5,11 +5,15 @@ import Testing
 public final class TestContext {
   public let handle: OpaquePointer
 
-  public init(device: kiln_device = KILN_DEVICE_CPU, isa: kiln_isa = KILN_ISA_BEST, threads: Int = 1) {
+  public init(
+    device: kiln_device = KILN_DEVICE_CPU, isa: kiln_isa = KILN_ISA_BEST, threads: Int = 1,
+    gemm: kiln_gemm_provider = KILN_GEMM_DEFAULT
+  ) {
     var options = kiln_context_defaults()
     options.device = device
     options.isa = isa
     options.threads = Int32(threads)
+    options.gemm = gemm
     var handle: OpaquePointer?
     let status = kiln_context_create(&handle, &options)
     guard status == KILN_OK, let handle else { fatalError(String(cString: kiln_last_error(nil))) }

@@ -25,21 +25,33 @@ typedef enum kiln_isa {
   KILN_ISA_NEON = 40
 } kiln_isa;
 
+/// Who multiplies matrices. Kiln's own kernels give the same bits for any thread count. OpenBLAS does not: it cuts its
+/// work by the number of threads. It is loaded when it is asked for, takes products of F32 alone (others, and strides
+/// that BLAS does not know, go Kiln's way), and its number of threads is set for the whole process. The device
+/// KILN_DEVICE_REF has its plain loops whatever is asked for.
+typedef enum kiln_gemm_provider {
+  KILN_GEMM_DEFAULT = 0, ///< the environment variable KILN_GEMM (kiln, openblas), else Kiln's own
+  KILN_GEMM_KILN = 1,
+  KILN_GEMM_OPENBLAS = 2
+} kiln_gemm_provider;
+
 typedef struct kiln_context_options {
   uint32_t size;
   kiln_device device;
   kiln_isa isa;     ///< default: the environment variable KILN_ISA (scalar, avx2, avx512, neon), else the best there is
   int32_t threads;  ///< default: the environment variable KILN_THREADS, else the CPUs this process may run on
+  kiln_gemm_provider gemm;
 } kiln_context_options;
 
 static inline kiln_context_options kiln_context_defaults(void) {
-  kiln_context_options o = {(uint32_t)sizeof(kiln_context_options), KILN_DEVICE_CPU, KILN_ISA_BEST, 0};
+  kiln_context_options o = {(uint32_t)sizeof(kiln_context_options), KILN_DEVICE_CPU, KILN_ISA_BEST, 0,
+                            KILN_GEMM_DEFAULT};
   return o;
 }
 
 /// Makes a context. The caller owns `*out` and ends it with `kiln_context_free`.
 /// On an error `*out` is NULL and `kiln_last_error(NULL)` tells what was wrong.
-/// @return KILN_ERR_ISA, KILN_ERR_DEVICE, KILN_ERR_OPTION, KILN_ERR_MEMORY
+/// @return KILN_ERR_ISA, KILN_ERR_DEVICE, KILN_ERR_LIBRARY, KILN_ERR_OPTION, KILN_ERR_MEMORY
 KILN_API kiln_status kiln_context_create(kiln_context **out, const kiln_context_options *options);
 
 /// Ends a context; NULL is accepted.
@@ -53,6 +65,9 @@ KILN_API int32_t kiln_context_threads(const kiln_context *ctx);
 
 /// The name of the row of kernels in use: "ref", "scalar", "avx2", "avx512" or "neon".
 KILN_API const char *kiln_context_isa(const kiln_context *ctx);
+
+/// Who multiplies matrices: "kiln" or "openblas".
+KILN_API const char *kiln_context_gemm(const kiln_context *ctx);
 
 /// Whether this CPU and build have the instruction set.
 KILN_API bool kiln_isa_available(kiln_isa isa);

@@ -32,7 +32,8 @@ typedef enum kiln_status {
   KILN_ERR_WORKSPACE = 31, ///< the workspace that the caller set is smaller than the call needs
 
   KILN_ERR_ISA = 50,       ///< the instruction set asked for is unknown, or this CPU or build lacks it
-  KILN_ERR_DEVICE = 51     ///< the device asked for is unknown, or this build lacks it
+  KILN_ERR_DEVICE = 51,    ///< the device asked for is unknown, or this build lacks it
+  KILN_ERR_LIBRARY = 52    ///< a library asked for could not be loaded
 } kiln_status;
 
 /// The constant's name, such as "KILN_ERR_SHAPE"; "unknown status" for any other number. Never NULL.
