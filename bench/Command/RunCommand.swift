@@ -49,11 +49,12 @@ struct RunCommand: ParsableCommand {
     let width = cases.map(\.name.count).max() ?? 0
     Output.line("\n\(family)\n" + Report.liveHeader(nameWidth: width))
     var done: [CaseResult] = []
+    var shown: Set<String> = []
     for (index, var item) in cases.enumerated() {
       Output.progress("\(family) \(index + 1) of \(cases.count): \(item.name)")
       item.contenders += peers.contenders(for: item)
       let result = runner.run(item)
-      Output.line(Report.live(result, nameWidth: width))
+      Output.line(Report.live(result, nameWidth: width, shown: &shown))
       done.append(result)
     }
     let totals = Report.totals(Total.of(done))

@@ -31,7 +31,8 @@ struct StepWorker {
   }
 
   /// Trains step after step as the bench asks for them, and ends the process when it has had enough.
-  /// The first step is checked and not timed: a new model knows nothing, so its loss is the logarithm of the vocabulary.
+  /// The first step is checked and not timed: a new model knows nothing, so its loss is near the logarithm of the
+  /// vocabulary.
   func serve() throws {
     defer { try? FileManager.default.removeItem(at: folder) }
     var left = 0

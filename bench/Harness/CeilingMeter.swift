@@ -34,7 +34,9 @@ public final class MemoryCeiling {
     }
   }
 
-  deinit { memories.forEach { ceiling_memory_free($0.memory) } }
+  deinit {
+    for (_, memory) in memories { ceiling_memory_free(memory) }
+  }
 
   /// Bytes per second of one pass of every pattern.
   public func measureAll() -> [(name: String, rate: Double)] {

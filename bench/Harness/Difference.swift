@@ -1,7 +1,7 @@
 /// Two results side by side.
 public enum Difference {
-  /// Each contender of each case that both have: times, shares, and how they changed. A change beyond the spread of both
-  /// is marked.
+  /// Each contender of each case that both have: times, shares, and how they changed; marked where the spreads do not
+  /// overlap.
   public static func table(_ a: Results, _ b: Results) -> TextTable {
     var table = TextTable(["case", "by", "ms A", "ms B", "B / A", "share A", "share B", ""], textColumns: 2)
     let before = Dictionary(a.cases.map { ($0.key, $0) }, uniquingKeysWith: { $1 })

@@ -4,12 +4,13 @@ import Foundation
 
 /// A peer that `worker.py` knows, and what it is asked to do.
 public enum Peer: String, CaseIterable {
-  case torch, torch_compile, numpy, openblas, deepspeed
+  case torch, numpy, openblas, deepspeed
+  case torchCompile = "torch_compile"
 
   var kinds: Set<Job.Kind> {
     switch self {
     case .torch: Set(Job.Kind.allCases)
-    case .torch_compile: [.step, .loss, .norm, .activation]
+    case .torchCompile: [.step, .loss, .norm, .activation]
     case .numpy, .openblas: [.gemm]
     case .deepspeed: [.adamw]
     }

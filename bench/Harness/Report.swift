@@ -2,22 +2,26 @@
 public enum Report {
   static let header = ["case", "by", "ms", "from .. to", "rate", "share", "of", "Kiln is", "others"]
 
-  /// The rows of a case, one for each contender, without further figures.
+  /// The rows of a case, one for each contender that has figures; one with the name alone where none has.
   static func rows(_ item: CaseResult) -> [[String]] {
-    item.contenders.enumerated().map { index, entry in
-      let name = index == 0 ? item.name : ""
-      guard let seconds = entry.seconds else {
-        return [name, entry.name] + Array(repeating: "", count: header.count - 2)
-      }
-      let rate = item.cost.unit.map { "\(Format.number(item.cost.rate(seconds: seconds.median) / 1e9)) \($0)" }
-      return [
-        name, entry.name, Format.number(seconds.median * 1e3),
-        "\(Format.number(seconds.low * 1e3)) .. \(Format.number(seconds.high * 1e3))", rate ?? "-",
-        Format.share(entry.share), entry.share == nil ? "" : bound(item),
-        entry.ratio.map { "\(Format.fixed($0.median, 2))x" } ?? "",
-        index == 0 ? item.foreignLoad.map { Format.fixed($0, 2) } ?? "?" : "",
-      ]
+    let measured = item.contenders.filter { $0.seconds != nil }
+    guard !measured.isEmpty else { return [[item.name] + Array(repeating: "", count: header.count - 1)] }
+    return measured.enumerated().map { index, entry in
+      [index == 0 ? item.name : "", entry.name] + figures(item, entry)
+        + [index == 0 ? item.foreignLoad.map { Format.fixed($0, 2) } ?? "?" : ""]
     }
+  }
+
+  /// From the time to the ratio.
+  private static func figures(_ item: CaseResult, _ entry: ContenderResult) -> [String] {
+    guard let seconds = entry.seconds else { return [] }
+    let rate = item.cost.unit.map { "\(Format.number(item.cost.rate(seconds: seconds.median) / 1e9)) \($0)" }
+    return [
+      Format.number(seconds.median * 1e3),
+      "\(Format.number(seconds.low * 1e3)) .. \(Format.number(seconds.high * 1e3))",
+      rate ?? "-", Format.share(entry.share), entry.share == nil ? "" : bound(item),
+      entry.ratio.map { "\(Format.fixed($0.median, 2))x" } ?? "",
+    ]
   }
 
   /// Which ceiling the share is of.
@@ -27,20 +31,20 @@ public enum Report {
     return bytes > 0 && item.cost.bytes / bytes > arithmetic ? "bandwidth" : item.unit.rawValue
   }
 
-  /// What does not fit a column: figures, and why a contender has none.
+  /// What does not fit a column: figures, notes, and why a contender has none.
   static func remarks(_ item: CaseResult) -> [String] {
     let figures = item.figures.map { "\($0.name) \(Format.number($0.value)) \($0.unit)" }
-    let missing = item.contenders.compactMap { entry in entry.unavailable.map { "\(entry.name): not available: \($0)" }
+    let entries = item.contenders.compactMap { entry in
+      entry.unavailable.map { "\(entry.name): not available: \($0)" } ?? entry.note.map { "\(entry.name): \($0)" }
     }
-    let notes = item.contenders.compactMap { entry in entry.note.map { "\(entry.name): \($0)" } }
-    return (figures.isEmpty ? [] : [figures.joined(separator: ", ")]) + missing + notes
+    return (figures.isEmpty ? [] : [figures.joined(separator: ", ")]) + entries
   }
 
-  /// The lines of one case, under the widths of `liveHeader`.
-  public static func live(_ item: CaseResult, nameWidth: Int) -> String {
+  /// The lines of one case, under `liveHeader`. Remarks that were shown already are left out.
+  public static func live(_ item: CaseResult, nameWidth: Int, shown: inout Set<String>) -> String {
     let table = TextTable(header, textColumns: 2)
     let lines = rows(item).map { table.line($0, widths(nameWidth)) }
-    return (lines + remarks(item).map { "    " + $0 }).joined(separator: "\n")
+    return (lines + remarks(item).filter { shown.insert($0).inserted }.map { "    " + $0 }).joined(separator: "\n")
   }
 
   public static func liveHeader(nameWidth: Int) -> String {

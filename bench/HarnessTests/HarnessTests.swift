@@ -26,7 +26,9 @@ private final class Fake: Contender {
 private func quickRunner() throws -> Runner {
   let meter = try CeilingMeter(threads: 1, memoryBytes: 1 << 20)
   meter.seconds = 0.001
-  return Runner(meter, effort: .quick, pause: 0)
+  var effort = Effort.quick
+  effort.checksShares = true
+  return Runner(meter, effort: effort, pause: 0)
 }
 
 private func entry(_ name: String, _ seconds: Double, share: Double? = nil) -> ContenderResult {
