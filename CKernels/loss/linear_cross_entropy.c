@@ -44,7 +44,7 @@ static kiln_status take(kiln_context *ctx, kiln_tensor *out, kiln_dtype dtype, i
 static kiln_status take_scratch(kiln_context *ctx, linear_task *t) {
   kiln_dtype dtype = t->call.dtype, wide = kiln__wide(dtype);
   // An odd number of cache lines from row to row: a power of two would map a column of the block to few cache sets.
-  int64_t ld = kiln__round_up(t->call.v, 32) + (int64_t)(64 / kiln_dtype_size(dtype));
+  int64_t line = 64 / (int64_t)kiln_dtype_size(dtype), ld = (kiln__ceil_div(t->call.v, line) | 1) * line;
   int64_t c = t->x->shape[1], cols = kiln__min(t->call.v, PANEL_COLS), rows = block_rows(t, ld, cols);
   KILN_TRY(take(ctx, &t->logits, wide, rows, cols, kiln__round_up(cols, 16) | 16));
   if (t->dx || t->dw) KILN_TRY(take(ctx, &t->exps, dtype, rows, t->call.v, ld));

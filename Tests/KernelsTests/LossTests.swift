@@ -25,7 +25,7 @@ struct LossTests {
   ) -> KernelCase {
     KernelCase(
       "cross_entropy \(n) \(v)", inputs: [.real([n, v], scale: magnitude), targets(n, v, ignoreEvery: ignoreEvery)],
-      outputs: [.init([n, v]), .init([]), .init([n])]
+      outputs: [.init([n, v]), .init([], wide: true), .init([n], wide: true)]
     ) { context, outputs, inputs in
       withPointers(outputs + inputs) { p in
         var options = options(scale: scale, losses: p[2])
@@ -41,7 +41,7 @@ struct LossTests {
     KernelCase(
       "linear_cross_entropy \(n) \(v) \(c)",
       inputs: [.real([n, c], seed: 1), .real([v, c], seed: 2), targets(n, v, ignoreEvery: ignoreEvery)],
-      outputs: [.init([n, c]), .init([v, c], initial: start), .init([])]
+      outputs: [.init([n, c]), .init([v, c], initial: start, wide: true), .init([], wide: true)]
     ) { context, outputs, inputs in
       withPointers(outputs + inputs) { p in
         var options = options(scale: scale, accumulate: start != nil)
@@ -53,8 +53,9 @@ struct LossTests {
   @Test(arguments: laneLengths.filter { $0 > 1 }) func everyInstructionSet(v: Int) {
     Self.crossEntropy(5, v).check(ulps: 16)
     Self.crossEntropy(5, v, ignoreEvery: 2, magnitude: 30).check(ulps: 16)
-    Self.linear(5, v, 9, ignoreEvery: 3).check(ulps: 16)
-    Self.linear(5, v, 9, accumulateInto: pseudoRandom(v * 9, seed: 8)).check(ulps: 16)
+    // In bf16 the exponentials and the rows' factors are rounded before the products.
+    Self.linear(5, v, 9, ignoreEvery: 3).check(ulps: 16, narrowUlps: 2)
+    Self.linear(5, v, 9, accumulateInto: pseudoRandom(v * 9, seed: 8)).check(ulps: 16, narrowUlps: 2)
   }
 
   @Test func largeVocabulary() { Self.crossEntropy(1, 50257, magnitude: 10).check() }
@@ -68,9 +69,9 @@ struct LossTests {
     }
   }
 
-  /// 170 rows of GPT-2's vocabulary are cut into two blocks of 85: the same as two calls, the second accumulating.
+  /// 520 rows of GPT-2's vocabulary are cut into two blocks of 260: the same as two calls, the second accumulating.
   @Test func blocksOfRows() {
-    let (v, c, half) = (50257, 2, 85)
+    let (v, c, half) = (50257, 2, 260)
     let context = TestContext(threads: 2)
     let whole = Self.linear(2 * half, v, c)
     let expected = whole.run(context, KILN_F32)
@@ -182,7 +183,7 @@ struct LossTests {
     }
     #expect(status == KILN_OK, "\(context.lastError)")
     let peak = kiln_context_workspace_peak(context.handle)
-    #expect(peak > 30 << 20 && peak < 48 << 20)
+    #expect(peak > 30 << 20 && peak < 64 << 20)
   }
 
   @Test func refusesWhatDoesNotFit() {
