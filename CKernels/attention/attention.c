@@ -1,20 +1,18 @@
 // Checks, cutting and threads of attention.
 #include "core/parallel.h"
 
-// The backward has at least so many parts (where it has as many blocks), however few key heads there are.
-enum { PARTS = 8, MOST_WIDTH = 65536 };
+// The backward has at least so many parts (where it has as many blocks of keys), however few key heads there are.
+enum { PARTS = 16, MOST_WIDTH = 65536 };
 
 typedef struct attention_task {
   const kiln__attention_kernels *kernels;
   kiln__attention_args args;
   int64_t b, h, hkv, blocks;  // blocks: of queries, in a head
-  int64_t splits;             // parts of one key head's backward
-  kiln_dtype dtype;
-  size_t size, wide;          // bytes of an element, and of a sum of them
+  int64_t parts;              // of one key head's backward
+  size_t size;                // bytes of an element
   char *scratch;              // scratch_bytes for each thread
-  int64_t scratch_bytes;
-  int64_t inplace;            // parts that add to dk and dv themselves: the first, where their type is that of sums
-  char *partial;              // [b, hkv, splits - inplace, 2, tk, d]: what all other parts add to dk and dv
+  char *sums;                 // sums_bytes for each part of each key head; where a key head is one part, for each thread
+  int64_t scratch_bytes, sums_bytes;
 } attention_task;
 
 static kiln__heads heads(const kiln_tensor *t) {
@@ -71,41 +69,76 @@ static kiln_status check_inputs(kiln_context *ctx, const kiln_tensor *q, const k
   return check_heads(ctx, "v", v, "k", k);
 }
 
+// The offsets' values: in each row ascending, in 0...t.
+static kiln_status check_offset_values(kiln_context *ctx, const kiln__attention_args *a, int64_t rows) {
+  for (int64_t row = 0; row < rows; row++) {
+    int64_t last = 0;
+    for (int64_t n = 0; n < a->offsets_n; n++) {
+      int64_t offset = a->offsets[row * a->offsets_b + n * a->offsets_t];
+      if (offset < last || offset > a->tq) {
+        return kiln__fail(ctx, KILN_ERR_OPTION, "offsets[%lld, %lld] is %lld, after %lld: they ascend within 0...%lld",
+                          (long long)row, (long long)n, (long long)offset, (long long)last, (long long)a->tq);
+      }
+      last = offset;
+    }
+  }
+  return KILN_OK;
+}
+
+static kiln_status take_offsets(kiln_context *ctx, attention_task *t, const kiln_tensor *offsets) {
+  if (!offsets) return KILN_OK;
+  kiln__attention_args *a = &t->args;
+  KILN_TRY(kiln__check_dtype(ctx, "offsets", offsets, KILN_I32));
+  if (offsets->rank != 2 || offsets->shape[0] != t->b || offsets->shape[1] < 2) {
+    return kiln__fail(ctx, KILN_ERR_SHAPE, "offsets is %s, not [%lld, sequences + 1]", kiln__shape_text(offsets).s,
+                      (long long)t->b);
+  }
+  if (a->tq != a->tk) {
+    return kiln__fail(ctx, KILN_ERR_SHAPE, "offsets need as many queries as keys, not %lld and %lld", (long long)a->tq,
+                      (long long)a->tk);
+  }
+  a->offsets = kiln__data(offsets);
+  a->offsets_n = offsets->shape[1];
+  a->offsets_b = offsets->strides[0];
+  a->offsets_t = offsets->strides[1];
+  return ctx->query ? KILN_OK : check_offset_values(ctx, a, t->b);
+}
+
 static kiln_status prepare(kiln_context *ctx, attention_task *t, const kiln_tensor *q, const kiln_tensor *k,
                            const kiln_tensor *v, const kiln_attention_options *options) {
   kiln_attention_options o = kiln_attention_defaults();
   KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
   if (!isfinite(o.scale)) return kiln__fail(ctx, KILN_ERR_OPTION, "scale is %g", (double)o.scale);
+  if (o.window < 0) return kiln__fail(ctx, KILN_ERR_OPTION, "window is %lld: it counts keys", (long long)o.window);
   KILN_TRY(check_inputs(ctx, q, k, v));
-  t->dtype = q->dtype;
   t->size = kiln_dtype_size(q->dtype);
-  t->wide = kiln_dtype_size(kiln__wide(q->dtype));
-  t->inplace = t->size == t->wide;
   t->kernels = ctx->kernels[q->dtype].attention;
   t->b = q->shape[0];
   t->h = q->shape[2];
   t->hkv = k->shape[2];
   int64_t tq = q->shape[1], d = q->shape[3];
   t->args = (kiln__attention_args){.q = heads(q), .k = heads(k), .v = heads(v), .tq = tq, .tk = k->shape[1], .d = d,
-                                   .group = t->hkv ? t->h / t->hkv : 0, .causal = o.causal != 0,
+                                   .group = t->hkv ? t->h / t->hkv : 0, .causal = o.causal != 0, .window = o.window,
                                    .scale = o.scale != 0 ? o.scale : 1 / sqrt((double)d)};
-  t->blocks = kiln__ceil_div(tq, t->kernels->block);
-  return KILN_OK;
+  t->blocks = kiln__ceil_div(tq, t->kernels->query_block);
+  return take_offsets(ctx, t, o.offsets);
 }
 
-static kiln_status take_scratch(kiln_context *ctx, attention_task *t) {
-  t->scratch_bytes = kiln__round_up((int64_t)t->kernels->scratch(&t->args), KILN_ALIGNMENT);
-  int64_t bytes;
-  if (__builtin_mul_overflow(t->scratch_bytes, ctx->threads, &bytes)) {
-    return kiln__fail(ctx, KILN_ERR_OVERFLOW, "scratch of %lld bytes for each thread", (long long)t->scratch_bytes);
+// Scratch for `count` users of `bytes` each.
+static kiln_status take(kiln_context *ctx, int64_t *bytes, size_t needed, int64_t count, char **out) {
+  *bytes = kiln__round_up((int64_t)needed, KILN_ALIGNMENT);
+  int64_t total;
+  if (__builtin_mul_overflow(*bytes, count, &total)) {
+    return kiln__fail(ctx, KILN_ERR_OVERFLOW, "scratch of %lld times %lld bytes", (long long)count, (long long)*bytes);
   }
-  return kiln__scratch(ctx, (size_t)bytes, (void **)&t->scratch);
+  return kiln__scratch(ctx, (size_t)total, (void **)out);
 }
 
 static void fwd_chunk(void *arg, int64_t chunk, int thread) {
   attention_task *t = arg;
-  // The last blocks see the most keys under a causal mask: they go first, so that the threads end together.
-  int64_t block = t->blocks - 1 - chunk / (t->b * t->h), head = chunk % (t->b * t->h);
+  // Head by head, so that its keys and values stay in the cache. The last blocks see the most keys under a causal mask:
+  // they go first, so that the threads end together.
+  int64_t head = chunk / t->blocks, block = t->blocks - 1 - chunk % t->blocks;
   t->kernels->fwd(&t->args, head / t->h, head % t->h, block, t->scratch + thread * t->scratch_bytes);
 }
 
@@ -119,62 +152,39 @@ kiln_status kiln_attention_fwd(kiln_context *ctx, const kiln_tensor *o, const ki
   t.args.o = heads(o);
   t.args.lse = lse_heads(lse);
   if (kiln__count(q) == 0) return KILN_OK;
-  KILN_TRY(take_scratch(ctx, &t));
+  KILN_TRY(take(ctx, &t.scratch_bytes, t.kernels->scratch(&t.args, false), ctx->threads, &t.scratch));
   if (ctx->query) return KILN_OK;
   kiln__parallel_for(ctx, t.b * t.h * t.blocks, fwd_chunk, &t);
   return KILN_OK;
 }
 
-// dk and dv of a key head.
-static kiln__attention_target result(const attention_task *t, int64_t head) {
-  const kiln__attention_args *a = &t->args;
-  int64_t b = head / t->hkv, hkv = head % t->hkv;
-  return (kiln__attention_target){kiln__heads_row(&a->dk, b, 0, hkv, t->size),
-                                  kiln__heads_row(&a->dv, b, 0, hkv, t->size), a->dk.t, a->dv.t};
-}
-
-// Where part `split` of a key head's backward adds.
-static kiln__attention_target target(const attention_task *t, int64_t head, int64_t split) {
-  if (split < t->inplace) return result(t, head);
-  const kiln__attention_args *a = &t->args;
-  int64_t bytes = a->tk * a->d * (int64_t)t->wide;
-  char *partial = t->partial + (head * (t->splits - t->inplace) + split - t->inplace) * 2 * bytes;
-  return (kiln__attention_target){partial, partial + bytes, a->d, a->d};
+static void dq_chunk(void *arg, int64_t chunk, int thread) {
+  (void)thread;
+  attention_task *t = arg;
+  int64_t block = chunk % t->blocks, head = chunk / t->blocks;
+  const char *sums = t->sums + head / t->args.group * t->parts * t->sums_bytes;
+  t->kernels->dq(&t->args, head / t->h, head % t->h, block, sums, t->parts, t->sums_bytes);
 }
 
 static void bwd_chunk(void *arg, int64_t chunk, int thread) {
   attention_task *t = arg;
-  int64_t head = chunk / t->splits, split = chunk % t->splits;
-  kiln__attention_target to = target(t, head, split);
-  t->kernels->bwd(&t->args, head / t->hkv, head % t->hkv, split, t->splits, &to,
-                  t->scratch + thread * t->scratch_bytes);
+  int64_t head = chunk / t->parts, part = chunk % t->parts, b = head / t->hkv, hkv = head % t->hkv;
+  char *sums = t->sums + (t->parts > 1 ? chunk : thread) * t->sums_bytes;
+  t->kernels->bwd(&t->args, b, hkv, part, t->parts, sums, t->scratch + thread * t->scratch_bytes);
+  if (t->parts > 1) return;
+  for (int64_t n = 0; n < t->args.group * t->blocks; n++) {
+    t->kernels->dq(&t->args, b, hkv * t->args.group + n / t->blocks, n % t->blocks, sums, 1, 0);
+  }
 }
 
-static void sum_chunk(void *arg, int64_t head, int thread) {
-  (void)thread;
-  attention_task *t = arg;
-  kiln__attention_target to = target(t, head, 0);
-  for (int64_t split = 1; split < t->splits; split++) {
-    kiln__attention_target from = target(t, head, split);
-    t->kernels->add(to.dk, to.ldk, from.dk, from.ldk, t->args.tk, t->args.d);
-    t->kernels->add(to.dv, to.ldv, from.dv, from.ldv, t->args.tk, t->args.d);
-  }
-  if (t->inplace) return;
-  kiln__attention_target out = result(t, head);
-  t->kernels->store(out.dk, out.ldk, to.dk, to.ldk, t->args.tk, t->args.d);
-  t->kernels->store(out.dv, out.ldv, to.dv, to.ldv, t->args.tk, t->args.d);
-}
-
-// Splits the query blocks of each key head so that there are PARTS parts. Scratch: PARTS - 1 copies of dk and dv at
-// most (one key head), less with each further head, none from PARTS heads on; one more of each in bf16.
-static kiln_status split(kiln_context *ctx, attention_task *t) {
-  int64_t heads = t->b * t->hkv;
-  t->splits = kiln__max(1, kiln__min(kiln__ceil_div(PARTS, kiln__max(heads, 1)), t->args.group * t->blocks));
-  int64_t bytes;
-  if (__builtin_mul_overflow(t->args.tk * t->args.d * (int64_t)t->wide, 2 * (t->splits - t->inplace) * heads, &bytes)) {
-    return kiln__fail(ctx, KILN_ERR_OVERFLOW, "scratch for %lld keys", (long long)t->args.tk);
-  }
-  return kiln__scratch(ctx, (size_t)bytes, (void **)&t->partial);
+// Each part's sums for dq are as large as dq of its query heads, in fp32: with one part a head one for each thread, and
+// otherwise PARTS of them at most for one key head, fewer for each further one.
+static kiln_status take_backward_scratch(kiln_context *ctx, attention_task *t) {
+  int64_t heads = kiln__max(t->b * t->hkv, 1), blocks = kiln__ceil_div(t->args.tk, t->kernels->key_block);
+  t->parts = kiln__max(1, kiln__min(kiln__ceil_div(PARTS, heads), blocks));
+  KILN_TRY(take(ctx, &t->scratch_bytes, t->kernels->scratch(&t->args, true), ctx->threads, &t->scratch));
+  return take(ctx, &t->sums_bytes, t->kernels->sums(&t->args), t->parts > 1 ? heads * t->parts : ctx->threads,
+              &t->sums);
 }
 
 kiln_status kiln_attention_bwd(kiln_context *ctx, const kiln_tensor *dq, const kiln_tensor *dk, const kiln_tensor *dv,
@@ -197,10 +207,9 @@ kiln_status kiln_attention_bwd(kiln_context *ctx, const kiln_tensor *dq, const k
   t.args.dk = heads(dk);
   t.args.dv = heads(dv);
   if (kiln__count(saved->q) == 0 && kiln__count(saved->k) == 0) return KILN_OK;
-  KILN_TRY(take_scratch(ctx, &t));
-  KILN_TRY(split(ctx, &t));
+  KILN_TRY(take_backward_scratch(ctx, &t));
   if (ctx->query) return KILN_OK;
-  kiln__parallel_for(ctx, t.b * t.hkv * t.splits, bwd_chunk, &t);
-  if (t.splits > t.inplace) kiln__parallel_for(ctx, t.b * t.hkv, sum_chunk, &t);
+  kiln__parallel_for(ctx, t.b * t.hkv * t.parts, bwd_chunk, &t);
+  if (t.parts > 1) kiln__parallel_for(ctx, t.b * t.h * t.blocks, dq_chunk, &t);
   return KILN_OK;
 }

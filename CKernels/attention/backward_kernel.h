@@ -1,5 +1,5 @@
-// The backward of attention. The probabilities of a tile come back from q, k and lse; a block of queries goes along the
-// keys once, which gives all of its dq and its share of dk and dv.
+// The backward of attention. The probabilities of a tile come back from q, k and lse; a block of keys goes along the
+// queries once, which gives all of its dk and dv and its share of dq.
 
 static float KER(attention_dot)(const ELEMENT *x, const ELEMENT *y, int64_t d) {
   vf sum = vf_set(0);
@@ -7,62 +7,86 @@ static float KER(attention_dot)(const ELEMENT *x, const ELEMENT *y, int64_t d) {
   return vf_sum(sum);
 }
 
-static void KER(attention_begin_block)(const kiln__attention_args *a, attention_block *x) {
-  const ELEMENT *q = KER(attention_row)(&a->q, x->b, x->i0, x->h);
-  const ELEMENT *d_o = KER(attention_row)(&a->d_o, x->b, x->i0, x->h);
-  KER(attention_load)(x->q, q, a->q.t, x->nq, a->d, (float)a->scale);
-  KER(attention_load)(x->d_o, d_o, a->d_o.t, x->nq, a->d, 1);
-  KER(attention_load_transposed)(x->q_t, q, a->q.t, x->nq, a->d, (float)a->scale);
-  KER(attention_load_transposed)(x->d_o_t, d_o, a->d_o.t, x->nq, a->d, 1);
-  memset(x->dq, 0, (size_t)(ATTENTION_Q * attention_ld(a->d)) * sizeof(float));
-  memset(x->lse, 0, ATTENTION_Q * sizeof(float));
-  memset(x->delta, 0, ATTENTION_Q * sizeof(float));
-  for (int64_t i = 0; i < x->nq; i++) {
-    const ELEMENT *o = KER(attention_row)(&a->o, x->b, x->i0 + i, x->h);
-    x->delta[i] = KER(attention_dot)(d_o + i * a->d_o.t, o, a->d);
-    x->lse[i] = *(const float *)kiln__heads_row(&a->lse, x->b, x->i0 + i, x->h, sizeof(float));
+static void KER(attention_statistics)(const kiln__attention_args *a, const attention_backward *x) {
+  for (int64_t g = 0; g < a->group; g++) {
+    int64_t h = x->hkv * a->group + g;
+    for (int64_t i = 0; i < a->tq; i++) {
+      const ELEMENT *d_o = KER(attention_row)(&a->d_o, x->b, i, h), *o = KER(attention_row)(&a->o, x->b, i, h);
+      const float *lse = kiln__heads_row(&a->lse, x->b, i, h, sizeof(float));
+      x->delta[g * x->queries + i] = KER(attention_dot)(d_o, o, a->d);
+      x->lse[g * x->queries + i] = *lse * (float)ATTENTION_LOG2E;
+    }
   }
 }
 
-static void KER(attention_bwd_tile)(const kiln__attention_args *a, const attention_block *x, int64_t j0, int64_t nk,
-                               const kiln__attention_target *target) {
-  int64_t d = a->d, nq = x->nq, hkv = x->h / a->group;
-  int64_t shift = a->causal ? kiln__visible_keys(a, x->i0) - 1 - j0 : nk;
-  KER(attention_load)(x->k, KER(attention_row)(&a->k, x->b, j0, hkv), a->k.t, nk, d, 1);
-  KER(attention_load)(x->v, KER(attention_row)(&a->v, x->b, j0, hkv), a->v.t, nk, d, 1);
-  attention_scores(x->p, x->k, x->q_t, nk, nq, d, shift);
-  attention_scores(x->ds, x->v, x->d_o_t, nk, nq, d, shift);
-  attention_probabilities(x, nk, shift);
-  attention_by_key(x->dv, x->p, x->d_o, nk, nq, d, shift);
-  attention_by_key(x->dk, x->ds, x->q, nk, nq, d, shift);
-  attention_by_query(x->dq, x->ds, x->k, nk, nq, d, shift);
-  attention_add((float *)target->dk + j0 * target->ldk, target->ldk, x->dk, attention_ld(d), nk, d);
-  attention_add((float *)target->dv + j0 * target->ldv, target->ldv, x->dv, attention_ld(d), nk, d);
+static void KER(attention_begin_keys)(const kiln__attention_args *a, const attention_backward *x) {
+  const attention_tile *t = &x->tile;
+  size_t bytes = (size_t)(ATTENTION_K * attention_ld(a->d)) * sizeof(float);
+  KER(attention_load)(x->k, &a->k, x->b, t->j0, x->hkv, t->nk, a->d);
+  KER(attention_load)(x->v, &a->v, x->b, t->j0, x->hkv, t->nk, a->d);
+  attention_transpose(x->k_t, x->k, t->nk, a->d, (float)(a->scale * ATTENTION_LOG2E));
+  attention_transpose(x->v_t, x->v, t->nk, a->d, 1);
+  memset(x->dk, 0, bytes);
+  memset(x->dv, 0, bytes);
+}
+
+// The queries after those of head g: those of the next head, or of the next block.
+VEC attention_ahead KER(attention_next)(const kiln__attention_args *a, const attention_backward *x,
+                                        const kiln__heads *queries, int64_t g) {
+  bool same = g + 1 < a->group;
+  int64_t i = x->tile.i0 + (same ? 0 : ATTENTION_Q), h = x->hkv * a->group + (same ? g + 1 : 0);
+  return KER(attention_ahead)(queries, x->b, i, h, ATTENTION_Q, a->tq, a->d);
+}
+
+// The tile of query head g of the group.
+static void KER(attention_backward_tile)(const kiln__attention_args *a, const attention_backward *x, int64_t g) {
+  const attention_tile *t = &x->tile;
+  int64_t h = x->hkv * a->group + g, row = g * x->queries + t->i0;
+  KER(attention_load)(x->q, &a->q, x->b, t->i0, h, t->nq, a->d);
+  KER(attention_load)(x->d_o, &a->d_o, x->b, t->i0, h, t->nq, a->d);
+  attention_scores(x->p, x->q, x->k_t, t->keys, t->nq, a->d, KER(attention_next)(a, x, &a->q, g));
+  attention_scores(x->ds, x->d_o, x->v_t, t->keys, t->nq, a->d, KER(attention_next)(a, x, &a->d_o, g));
+  attention_probabilities(x->p, x->ds, x->lse + row, x->delta + row, t);
+  attention_by_column(x->dv, x->p, x->d_o, t->queries, t->nk, a->d, (attention_ahead){0});
+  attention_by_column(x->dk, x->ds, x->q, t->queries, t->nk, a->d, (attention_ahead){0});
+  attention_by_row(x->dq + row * attention_ld(a->d), x->ds, x->k, t->keys, t->nq, a->d);
 }
 
 static void KER(attention_bwd)(const kiln__attention_args *a, int64_t b, int64_t hkv, int64_t first, int64_t step,
-                          const kiln__attention_target *target, void *scratch) {
-  int64_t blocks = kiln__ceil_div(a->tq, ATTENTION_Q), d = a->d;
-  for (int64_t j = 0; j < a->tk; j++) {
-    memset((float *)target->dk + j * target->ldk, 0, (size_t)d * sizeof(float));
-    memset((float *)target->dv + j * target->ldv, 0, (size_t)d * sizeof(float));
-  }
-  attention_block x = attention_take_block(scratch, d);
+                               void *sums, void *scratch) {
+  attention_backward x = attention_take_backward(a, scratch);
+  attention_tile *t = &x.tile;
   x.b = b;
-  for (int64_t item = first; item < a->group * blocks; item += step) {
-    x.h = hkv * a->group + item / blocks;
-    x.i0 = item % blocks * ATTENTION_Q;
-    x.nq = kiln__min(ATTENTION_Q, a->tq - x.i0);
-    KER(attention_begin_block)(a, &x);
-    int64_t keys = kiln__visible_keys(a, x.i0 + x.nq - 1);
-    for (int64_t j0 = 0; j0 < keys; j0 += ATTENTION_K) {
-      KER(attention_bwd_tile)(a, &x, j0, kiln__min(ATTENTION_K, keys - j0), target);
+  x.hkv = hkv;
+  x.dq = sums;
+  memset(sums, 0, attention_sums(a));
+  KER(attention_statistics)(a, &x);
+  for (t->j0 = first * ATTENTION_K; t->j0 < a->tk; t->j0 += step * ATTENTION_K) {
+    t->nk = kiln__min(ATTENTION_K, a->tk - t->j0);
+    KER(attention_begin_keys)(a, &x);
+    for (t->i0 = 0; t->i0 < a->tq; t->i0 += ATTENTION_Q) {
+      t->nq = kiln__min(ATTENTION_Q, a->tq - t->i0);
+      if (!attention_look(a, b, t)) continue;
+      for (int64_t g = 0; g < a->group; g++) KER(attention_backward_tile)(a, &x, g);
     }
-    ELEMENT *dq = KER(attention_row)(&a->dq, b, x.i0, x.h);
-    for (int64_t i = 0; i < x.nq; i++) {
-      for (int64_t c = 0; c < d; c += KILN_VL) {
-        vf_write(dq + i * a->dq.t + c, (float)a->scale * vf_load(x.dq + i * attention_ld(d) + c), d - c);
+    KER(attention_store)(&a->dk, b, t->j0, hkv, x.dk, t->nk, a->d, (float)a->scale);
+    KER(attention_store)(&a->dv, b, t->j0, hkv, x.dv, t->nk, a->d, 1);
+  }
+}
+
+static void KER(attention_dq)(const kiln__attention_args *a, int64_t b, int64_t h, int64_t block, const void *sums,
+                              int64_t parts, int64_t stride) {
+  int64_t i0 = block * ATTENTION_Q, n = kiln__min(ATTENTION_Q, a->tq - i0), ld = attention_ld(a->d);
+  int64_t row = h % a->group * attention_padded_queries(a) + i0;
+  for (int64_t i = 0; i < n; i++) {
+    ELEMENT *out = KER(attention_row)(&a->dq, b, i0 + i, h);
+    for (int64_t c = 0; c < a->d; c += KILN_VL) {
+      vf total = vf_set(0);
+      for (int64_t part = 0; part < parts; part++) {
+        const float *sum = (const void *)((const char *)sums + part * stride);
+        total = total + vf_load(sum + (row + i) * ld + c);
       }
+      vf_write(out + c, (float)a->scale * total, a->d - c);
     }
   }
 }

@@ -1,11 +1,13 @@
-// Exact attention in tiles of ATTENTION_Q queries by ATTENTION_K keys. All that lies in a tile is transposed, keys down
-// and queries across: then the softmax of many queries runs in the lanes of vectors, without a reduction across them,
-// and only a block's queries need to be transposed, once, never the keys that stream by. Tiles are fp32 whatever the
-// tensors are: tiles_kernel.h has what works on them alone.
+// Exact attention in tiles of ATTENTION_Q queries by ATTENTION_K keys. The forward keeps a block of queries and goes
+// along the keys; its tiles have keys down and queries across, so that the softmax of many queries runs in the lanes of
+// vectors, without a reduction across them. The backward keeps a block of keys and goes along the queries; its tiles are
+// the reverse. So only what stays is transposed, once, never what comes by. Tiles are fp32 whatever the tensors are:
+// tiles_kernel.h has what works on them alone.
 #include "attention/load_kernel.h"
 #include "attention/query_kernel.h"
 #include "attention/forward_kernel.h"
 #include "attention/backward_kernel.h"
 
 static const kiln__attention_kernels KER(attention_kernels) = {
-    ATTENTION_Q, attention_scratch, KER(attention_fwd), KER(attention_bwd), attention_add, KER(attention_store)};
+    ATTENTION_Q,          ATTENTION_K,        attention_scratch, attention_sums, KER(attention_fwd),
+    KER(attention_bwd),   KER(attention_dq)};

@@ -16,30 +16,27 @@ typedef struct kiln__attention_args {
   kiln__heads q, k, v;
   kiln__heads d_o, dq, dk, dv;
   int64_t tq, tk, d, group; // group: query heads to a key head
+  int64_t window;           // 0 for none
+  const int32_t *offsets;   // [b, offsets_n], checked; NULL: all positions are one sequence
+  int64_t offsets_n, offsets_b, offsets_t;  // their number and strides
   double scale;
   bool causal;
 } kiln__attention_args;
 
-// Where a part of the backward puts what it adds to dk and dv: rows of d wide elements, `ldk` and `ldv` apart.
-typedef struct kiln__attention_target {
-  void *dk, *dv;
-  int64_t ldk, ldv;
-} kiln__attention_target;
-
 typedef struct kiln__attention_kernels {
-  int64_t block;  // queries taken at once
-  // Bytes of scratch that one call needs.
-  size_t (*scratch)(const kiln__attention_args *a);
+  int64_t query_block, key_block;  // queries that the forward, keys that the backward takes at once
+  // Bytes of scratch that one call of fwd or bwd needs, and bytes of `sums`.
+  size_t (*scratch)(const kiln__attention_args *a, bool backward);
+  size_t (*sums)(const kiln__attention_args *a);
   // o and lse of query block `block` of head h.
   void (*fwd)(const kiln__attention_args *a, int64_t b, int64_t h, int64_t block, void *scratch);
-  // The backward of key head hkv for items first, first + step, ...: item n is query block n % blocks of the group's
-  // query head n / blocks. Writes these blocks of dq, and their sum (in this order) over all of the target.
-  void (*bwd)(const kiln__attention_args *a, int64_t b, int64_t hkv, int64_t first, int64_t step,
-              const kiln__attention_target *target, void *scratch);
-  // to += from: n rows of d wide elements.
-  void (*add)(void *to, int64_t ldto, const void *from, int64_t ldfrom, int64_t n, int64_t d);
-  // to = from: n rows of d elements from wide ones.
-  void (*store)(void *to, int64_t ldto, const void *from, int64_t ldfrom, int64_t n, int64_t d);
+  // The backward of key head hkv for its key blocks first, first + step, ...: their dk and dv, and into `sums`
+  // (overwritten) what they add to dq of the group's query heads.
+  void (*bwd)(const kiln__attention_args *a, int64_t b, int64_t hkv, int64_t first, int64_t step, void *sums,
+              void *scratch);
+  // dq of query block `block` of head h: the total of `parts` sums, `stride` bytes apart, of its key head.
+  void (*dq)(const kiln__attention_args *a, int64_t b, int64_t h, int64_t block, const void *sums, int64_t parts,
+             int64_t stride);
 } kiln__attention_kernels;
 
 extern const kiln__attention_kernels kiln__attention_ref_f32, kiln__attention_ref_f64, kiln__attention_ref_bf16;
@@ -49,9 +46,33 @@ static inline void *kiln__heads_row(const kiln__heads *x, int64_t b, int64_t t, 
   return (char *)x->data + (b * x->b + t * x->t + h * x->h) * (int64_t)size;
 }
 
-// How many keys, from the first, the query i sees: negative or 0 where it sees none.
-static inline int64_t kiln__visible_keys(const kiln__attention_args *a, int64_t i) {
-  return a->causal ? i + a->tk - a->tq + 1 : a->tk;
+// A run of positions: begin ..< end.
+typedef struct kiln__span {
+  int64_t begin, end;
+} kiln__span;
+
+// The sequence of batch row b that holds position i; empty where none does.
+static inline kiln__span kiln__sequence(const kiln__attention_args *a, int64_t b, int64_t i) {
+  const int32_t *offsets = a->offsets + b * a->offsets_b;
+  int64_t low = 0, high = a->offsets_n;  // the first offset beyond i is in low ... high
+  while (low < high) {
+    int64_t middle = (low + high) / 2;
+    if (offsets[middle * a->offsets_t] <= i) low = middle + 1;
+    else high = middle;
+  }
+  if (low == 0) return (kiln__span){0, 0};
+  int64_t begin = offsets[(low - 1) * a->offsets_t];
+  return (kiln__span){begin, low < a->offsets_n ? offsets[low * a->offsets_t] : begin};
+}
+
+// The keys that query i of batch row b sees. Neither end ever moves back as i grows.
+static inline kiln__span kiln__visible(const kiln__attention_args *a, int64_t b, int64_t i) {
+  int64_t own = i + a->tk - a->tq;  // the key at the query's place
+  kiln__span keys = a->offsets ? kiln__sequence(a, b, i) : (kiln__span){0, a->tk};
+  if (a->causal && own + 1 < keys.end) keys.end = own + 1;
+  if (a->window > 0 && own + 1 - a->window > keys.begin) keys.begin = own + 1 - a->window;
+  if (keys.end < keys.begin) keys.end = keys.begin;
+  return keys;
 }
 
 #endif

@@ -2,7 +2,8 @@
 // along the keys by itself, and reads k and v where they lie. For heads of whole vectors.
 
 // s[j] = q . k[j, :] for n keys
-static void KER(attention_query_scores)(float *s, const float *q, const ELEMENT *k, int64_t ldk, int64_t n, int64_t d) {
+static void KER(attention_query_scores)(float *s, const float *q, const ELEMENT *k, int64_t ldk, int64_t n,
+                                        int64_t d) {
   for (int64_t j = 0; j < n; j++) {
     const ELEMENT *row = k + j * ldk;
     vf even = vf_set(0), odd = vf_set(0);
@@ -33,16 +34,15 @@ static void KER(attention_query_values)(float *o, const float *p, const ELEMENT 
   for (; c < d; c += KILN_VL) KER(attention_query_columns)(o + c, p, v + c, ldv, n, 1);
 }
 
-// A tile's part of o; q in rows.
-static void KER(attention_query_tile)(float *o, float *s, const attention_softmax *state, const float *q,
-                                      const ELEMENT *k, int64_t ldk, const ELEMENT *v, int64_t ldv, int64_t nk,
-                                      int64_t nq, int64_t d, int64_t shift) {
+// A tile's part of o; k and v are its first rows.
+static void KER(attention_query_tile)(const attention_forward *x, const ELEMENT *k, int64_t ldk, const ELEMENT *v,
+                                      int64_t ldv, int64_t d) {
   int64_t ld = attention_ld(d);
-  for (int64_t i = 0; i < nq; i++) {
-    int64_t n = attention_clamp(i + 1 + shift, 0, nk);
-    KER(attention_query_scores)(s, q + i * ld, k, ldk, n, d);
-    attention_query_exponentials(s, state, i, n);
-    attention_rescale(o + i * ld, state->factor + i, 1, d);
-    KER(attention_query_values)(o + i * ld, s, v, ldv, n, d);
+  for (int64_t i = 0; i < x->tile.nq; i++) {
+    int64_t j = x->tile.keys[i].begin, n = x->tile.keys[i].end - j;
+    KER(attention_query_scores)(x->s, x->q + i * ld, k + j * ldk, ldk, n, d);
+    attention_query_exponentials(x->s, &x->state, i, n);
+    attention_rescale(x->o + i * ld, x->state.factor + i, 1, d);
+    KER(attention_query_values)(x->o + i * ld, x->s, v + j * ldv, ldv, n, d);
   }
 }

@@ -8,7 +8,13 @@
 #define LSE(a, b, t, h) ((REAL *)kiln__heads_row(&(a)->lse, b, t, h, sizeof(REAL)))
 enum { REF(BLOCK) = 16 };
 
-static size_t REF(scratch)(const kiln__attention_args *a) { return (size_t)(a->tk + a->d) * sizeof(REAL); }
+static size_t REF(scratch)(const kiln__attention_args *a, bool backward) {
+  (void)backward;
+  return (size_t)(a->tk + 2 * a->d) * sizeof(REAL);
+}
+
+// [group, tq, d]
+static size_t REF(sums)(const kiln__attention_args *a) { return (size_t)(a->group * a->tq * a->d) * sizeof(REAL); }
 
 static REAL REF(dot)(const ELEMENT *x, const ELEMENT *y, int64_t d) {
   REAL sum = 0;
@@ -29,74 +35,85 @@ static void REF(put)(ELEMENT *to, const REAL *from, int64_t d) {
   for (int64_t c = 0; c < d; c++) to[c] = PUT(from[c]);
 }
 
-static void REF(add)(void *to, int64_t ldto, const void *from, int64_t ldfrom, int64_t n, int64_t d) {
-  for (int64_t i = 0; i < n; i++) {
-    for (int64_t c = 0; c < d; c++) ((REAL *)to)[i * ldto + c] += ((const REAL *)from)[i * ldfrom + c];
-  }
-}
-
-static void REF(store)(void *to, int64_t ldto, const void *from, int64_t ldfrom, int64_t n, int64_t d) {
-  for (int64_t i = 0; i < n; i++) REF(put)((ELEMENT *)to + i * ldto, (const REAL *)from + i * ldfrom, d);
-}
-
-// s[j] = scale q . k_j for the n visible keys; the log of the sum of their exponentials
-static REAL REF(scores)(const kiln__attention_args *a, REAL *s, int64_t n, int64_t b, int64_t i, int64_t h) {
+// s[j] = scale q . k_j for the visible keys; the log of the sum of their exponentials
+static REAL REF(scores)(const kiln__attention_args *a, REAL *s, kiln__span keys, int64_t b, int64_t i, int64_t h) {
   const ELEMENT *q = ROW(a->q, b, i, h);
   REAL max = -(REAL)INFINITY, sum = 0;
-  for (int64_t j = 0; j < n; j++) {
+  for (int64_t j = keys.begin; j < keys.end; j++) {
     s[j] = (REAL)a->scale * REF(dot)(q, ROW(a->k, b, j, h / a->group), a->d);
     max = s[j] > max ? s[j] : max;
   }
-  for (int64_t j = 0; j < n; j++) sum += (REAL)exp(s[j] - max);
-  return n > 0 ? max + (REAL)log(sum) : -(REAL)INFINITY;
+  for (int64_t j = keys.begin; j < keys.end; j++) sum += (REAL)exp(s[j] - max);
+  return keys.begin < keys.end ? max + (REAL)log(sum) : -(REAL)INFINITY;
 }
 
 static void REF(fwd)(const kiln__attention_args *a, int64_t b, int64_t h, int64_t block, void *scratch) {
   REAL *s = scratch, *o = s + a->tk;
   int64_t end = kiln__min((block + 1) * REF(BLOCK), a->tq);
   for (int64_t i = block * REF(BLOCK); i < end; i++) {
-    int64_t n = kiln__visible_keys(a, i);
-    REAL lse = REF(scores)(a, s, n, b, i, h);
+    kiln__span keys = kiln__visible(a, b, i);
+    REAL lse = REF(scores)(a, s, keys, b, i, h);
     REF(zero)(o, a->d);
-    for (int64_t j = 0; j < n; j++) REF(axpy)(o, (REAL)exp(s[j] - lse), ROW(a->v, b, j, h / a->group), a->d);
+    for (int64_t j = keys.begin; j < keys.end; j++) {
+      REF(axpy)(o, (REAL)exp(s[j] - lse), ROW(a->v, b, j, h / a->group), a->d);
+    }
     REF(put)(ROW(a->o, b, i, h), o, a->d);
     if (a->lse.data) *LSE(a, b, i, h) = lse;
   }
 }
 
-// What query i of head h adds to the gradients.
-static void REF(bwd_query)(const kiln__attention_args *a, REAL *s, int64_t b, int64_t i, int64_t h,
-                           const kiln__attention_target *target) {
-  int64_t n = kiln__visible_keys(a, i), hkv = h / a->group;
-  const ELEMENT *q = ROW(a->q, b, i, h), *d_o = ROW(a->d_o, b, i, h);
-  REAL *dq = s + a->tk, lse = *LSE(a, b, i, h), delta = REF(dot)(d_o, ROW(a->o, b, i, h), a->d);
-  REF(scores)(a, s, n, b, i, h);
-  REF(zero)(dq, a->d);
-  for (int64_t j = 0; j < n; j++) {
-    const ELEMENT *k = ROW(a->k, b, j, hkv), *v = ROW(a->v, b, j, hkv);
-    REAL p = (REAL)exp(s[j] - lse), ds = p * (REF(dot)(d_o, v, a->d) - delta) * (REAL)a->scale;
-    REF(axpy)((REAL *)target->dv + j * target->ldv, p, d_o, a->d);
-    REF(axpy)((REAL *)target->dk + j * target->ldk, ds, q, a->d);
-    REF(axpy)(dq, ds, k, a->d);
-  }
-  REF(put)(ROW(a->dq, b, i, h), dq, a->d);
+// What key j adds to dq of query i, and query i to dk and dv of key j.
+static void REF(bwd_pair)(const kiln__attention_args *a, int64_t b, int64_t i, int64_t h, int64_t j, REAL *dq, REAL *dk,
+                          REAL *dv) {
+  const ELEMENT *q = ROW(a->q, b, i, h), *d_o = ROW(a->d_o, b, i, h), *o = ROW(a->o, b, i, h);
+  const ELEMENT *k = ROW(a->k, b, j, h / a->group), *v = ROW(a->v, b, j, h / a->group);
+  REAL p = (REAL)exp((REAL)a->scale * REF(dot)(q, k, a->d) - *LSE(a, b, i, h));
+  REAL ds = p * (REF(dot)(d_o, v, a->d) - REF(dot)(d_o, o, a->d)) * (REAL)a->scale;
+  REF(axpy)(dv, p, d_o, a->d);
+  REF(axpy)(dk, ds, q, a->d);
+  REF(axpy)(dq, ds, k, a->d);
 }
 
-static void REF(bwd)(const kiln__attention_args *a, int64_t b, int64_t hkv, int64_t first, int64_t step,
-                     const kiln__attention_target *target, void *scratch) {
-  for (int64_t j = 0; j < a->tk; j++) {
-    REF(zero)((REAL *)target->dk + j * target->ldk, a->d);
-    REF(zero)((REAL *)target->dv + j * target->ldv, a->d);
+static void REF(bwd_key)(const kiln__attention_args *a, int64_t b, int64_t hkv, int64_t j, REAL *sums, REAL *dk) {
+  REAL *dv = dk + a->d;
+  REF(zero)(dk, 2 * a->d);
+  for (int64_t g = 0; g < a->group; g++) {
+    for (int64_t i = 0; i < a->tq; i++) {
+      kiln__span keys = kiln__visible(a, b, i);
+      if (j < keys.begin || j >= keys.end) continue;
+      REF(bwd_pair)(a, b, i, hkv * a->group + g, j, sums + (g * a->tq + i) * a->d, dk, dv);
+    }
   }
-  int64_t blocks = kiln__ceil_div(a->tq, REF(BLOCK));
-  for (int64_t item = first; item < a->group * blocks; item += step) {
-    int64_t begin = item % blocks * REF(BLOCK), end = kiln__min(begin + REF(BLOCK), a->tq);
-    for (int64_t i = begin; i < end; i++) REF(bwd_query)(a, scratch, b, i, hkv * a->group + item / blocks, target);
+  REF(put)(ROW(a->dk, b, j, hkv), dk, a->d);
+  REF(put)(ROW(a->dv, b, j, hkv), dv, a->d);
+}
+
+static void REF(bwd)(const kiln__attention_args *a, int64_t b, int64_t hkv, int64_t first, int64_t step, void *sums,
+                     void *scratch) {
+  REF(zero)(sums, a->group * a->tq * a->d);
+  for (int64_t block = first; block * REF(BLOCK) < a->tk; block += step) {
+    int64_t end = kiln__min((block + 1) * REF(BLOCK), a->tk);
+    for (int64_t j = block * REF(BLOCK); j < end; j++) REF(bwd_key)(a, b, hkv, j, sums, scratch);
   }
 }
 
-const kiln__attention_kernels REF(kiln__attention_ref) = {REF(BLOCK), REF(scratch), REF(fwd),
-                                                          REF(bwd),   REF(add),     REF(store)};
+static void REF(dq)(const kiln__attention_args *a, int64_t b, int64_t h, int64_t block, const void *sums, int64_t parts,
+                    int64_t stride) {
+  int64_t end = kiln__min((block + 1) * REF(BLOCK), a->tq);
+  for (int64_t i = block * REF(BLOCK); i < end; i++) {
+    for (int64_t c = 0; c < a->d; c++) {
+      REAL total = 0;
+      for (int64_t part = 0; part < parts; part++) {
+        const REAL *sum = (const void *)((const char *)sums + part * stride);
+        total += sum[(h % a->group * a->tq + i) * a->d + c];
+      }
+      ROW(a->dq, b, i, h)[c] = PUT(total);
+    }
+  }
+}
+
+const kiln__attention_kernels REF(kiln__attention_ref) = {REF(BLOCK), REF(BLOCK), REF(scratch), REF(sums),
+                                                          REF(fwd),   REF(bwd),   REF(dq)};
 #undef ROW
 #undef LSE
 #endif

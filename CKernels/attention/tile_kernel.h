@@ -1,15 +1,18 @@
-// What the forward and the backward of attention are made of: tiles in scratch memory and their products.
+// What the forward and the backward of attention are made of: tiles in scratch memory, which of their pairs are visible,
+// and their products.
 //
-// Letters: a tile has nq <= ATTENTION_Q queries and nk <= ATTENTION_K keys. Scores s[key * ATTENTION_Q + query]; rows
-// of d elements at stride ld = attention_ld(d), zero beyond d; a transposed block t[c * ATTENTION_Q + query].
-// Key j of the tile is visible to query i iff j <= i + shift; shift >= nk means that all are.
+// Letters: a tile has nq <= ATTENTION_Q queries and nk <= ATTENTION_K keys. Its scores are a matrix s of rows r and
+// columns c at stride ATTENTION_LD; the forward has keys down and queries across, the backward the reverse. Blocks of
+// queries and keys are rows of d elements at stride ld = attention_ld(d), zero beyond d; or the same transposed, at
+// stride ATTENTION_LD.
 
 // The products' accumulators: ATTENTION_MR x ATTENTION_NV vectors fill the registers (12 of 16 or 24 of 32).
 enum {
   ATTENTION_MR = 6,
   ATTENTION_NV = KILN_GEMM_MR * KILN_GEMM_NV > 16 ? 4 : 2,
-  ATTENTION_Q = 96,  // a multiple of ATTENTION_MR and of every KILN_VL, as the tile has queries down and across
-  ATTENTION_K = 96
+  ATTENTION_Q = 96,  // multiples of ATTENTION_MR and of every KILN_VL
+  ATTENTION_K = 96,
+  ATTENTION_LD = 96
 };
 
 // An odd number of cache lines, so that the rows of a tile do not fall into the same sets of the cache.
@@ -24,17 +27,54 @@ VEC float *attention_take(float **scratch, int64_t n) {
   return taken;
 }
 
-static void attention_add(void *to, int64_t ldto, const void *from, int64_t ldfrom, int64_t n, int64_t d) {
-  for (int64_t i = 0; i < n; i++) {
-    float *y = (float *)to + i * ldto;
-    const float *x = (const float *)from + i * ldfrom;
-    for (int64_t c = 0; c < d; c += KILN_VL) vf_write(y + c, vf_read(y + c, d - c) + vf_read(x + c, d - c), d - c);
+// A tile: where it lies, and what is visible in it. Spans count from the tile's first key and query.
+typedef struct attention_tile {
+  int64_t i0, nq, j0, nk;
+  kiln__span keys[ATTENTION_Q];     // that each query sees
+  kiln__span queries[ATTENTION_K];  // that see each key
+} attention_tile;
+
+// Fills the spans; whether any pair is visible.
+static bool attention_look(const kiln__attention_args *a, int64_t b, attention_tile *t) {
+  for (int64_t i = 0; i < t->nq; i++) {
+    kiln__span keys = kiln__visible(a, b, t->i0 + i);
+    t->keys[i].begin = attention_clamp(keys.begin - t->j0, 0, t->nk);
+    t->keys[i].end = attention_clamp(keys.end - t->j0, 0, t->nk);
+  }
+  int64_t begin = 0, end = 0;
+  for (int64_t j = 0; j < t->nk; j++) {
+    while (begin < t->nq && t->keys[begin].end <= j) begin++;
+    while (end < t->nq && t->keys[end].begin <= j) end++;
+    t->queries[j] = (kiln__span){begin, kiln__max(begin, end)};
+  }
+  return t->keys[0].begin < t->nk && t->keys[t->nq - 1].end > 0;
+}
+
+// Rows that will be needed soon: `rows` of them, `bytes` each, `stride` bytes apart.
+typedef struct attention_ahead {
+  const char *next;
+  int64_t rows, bytes, stride;
+} attention_ahead;
+
+// Fetches the next ATTENTION_MR of them.
+VEC void attention_fetch(attention_ahead *x) {
+  for (int r = 0; r < ATTENTION_MR && x->rows > 0; r++, x->rows--, x->next += x->stride) {
+    for (int64_t at = 0; at < x->bytes; at += 64) __builtin_prefetch(x->next + at, 0, 2);
+  }
+}
+
+// out[c, i] = alpha x[i, c] for n rows, zero beyond n up to a whole vector.
+static void attention_transpose(float *out, const float *x, int64_t n, int64_t d, float alpha) {
+  int64_t ld = attention_ld(d);
+  for (int64_t c = 0; c < d; c++) {
+    for (int64_t i = 0; i < n; i++) out[c * ATTENTION_LD + i] = alpha * x[i * ld + c];
+    for (int64_t i = n; i < kiln__round_up(n, KILN_VL); i++) out[c * ATTENTION_LD + i] = 0;
   }
 }
 
 // c[r, :] (+)= sum over k < n of a[r * row + k * step] b[k, :], for mr rows and nv vectors of columns.
-VEC void attention_tile(float *c, int64_t ldc, const float *a, int mr, int64_t row, int64_t step, const float *b,
-                        int64_t ldb, int64_t n, int nv, bool add) {
+VEC void attention_registers(float *c, int64_t ldc, const float *a, int mr, int64_t row, int64_t step, const float *b,
+                             int64_t ldb, int64_t n, int nv, bool add) {
   vf sum[ATTENTION_MR][ATTENTION_NV];
   for (int r = 0; r < mr; r++) {
     for (int v = 0; v < nv; v++) sum[r][v] = vf_set(0);
@@ -56,58 +96,48 @@ VEC void attention_tile(float *c, int64_t ldc, const float *a, int mr, int64_t r
 }
 
 // The same for any number of columns, rounded up to whole vectors.
-VEC void attention_rows(float *c, int64_t ldc, const float *a, int mr, int64_t row, int64_t step, const float *b,
-                        int64_t ldb, int64_t n, int64_t columns, bool add) {
+VEC void attention_rows(float *c, int64_t ldc, const float *a, int64_t row, int64_t step, const float *b, int64_t ldb,
+                        int64_t n, int64_t columns, bool add) {
+  const int mr = ATTENTION_MR;
   int64_t j = 0, vl = KILN_VL;
   for (; j + (ATTENTION_NV - 1) * vl < columns; j += ATTENTION_NV * vl) {
-    attention_tile(c + j, ldc, a, mr, row, step, b + j, ldb, n, ATTENTION_NV, add);
+    attention_registers(c + j, ldc, a, mr, row, step, b + j, ldb, n, ATTENTION_NV, add);
   }
-  for (; j + vl < columns; j += 2 * vl) attention_tile(c + j, ldc, a, mr, row, step, b + j, ldb, n, 2, add);
-  if (j < columns) attention_tile(c + j, ldc, a, mr, row, step, b + j, ldb, n, 1, add);
+  for (; j + vl < columns; j += 2 * vl) attention_registers(c + j, ldc, a, mr, row, step, b + j, ldb, n, 2, add);
+  if (j < columns) attention_registers(c + j, ldc, a, mr, row, step, b + j, ldb, n, 1, add);
 }
 
-// s[j, i] = k[j, :] . t[:, i] for every visible pair; what else is there may be written or not.
-static void attention_scores(float *s, const float *k, const float *t, int64_t nk, int64_t nq, int64_t d,
-                             int64_t shift) {
+// s[r, c] = x[r, :] . t[:, c] for the visible columns of n rows; what else is there may be written or not.
+static void attention_scores(float *s, const float *x, const float *t, const kiln__span *columns, int64_t n,
+                             int64_t d, attention_ahead ahead) {
   int64_t ld = attention_ld(d);
-  for (int64_t j = 0; j < nk; j += ATTENTION_MR) {
-    int64_t i = attention_clamp(j - shift, 0, nq) / KILN_VL * KILN_VL;
-    attention_rows(s + j * ATTENTION_Q + i, ATTENTION_Q, k + j * ld, ATTENTION_MR, ld, 1, t + i, ATTENTION_Q, d, nq - i,
-                   false);
+  for (int64_t r = 0; r < n; r += ATTENTION_MR) {
+    attention_fetch(&ahead);
+    int64_t c = columns[r].begin / KILN_VL * KILN_VL, end = columns[kiln__min(r + ATTENTION_MR, n) - 1].end;
+    attention_rows(s + r * ATTENTION_LD + c, ATTENTION_LD, x + r * ld, ld, 1, t + c, ATTENTION_LD, d, end - c, false);
   }
 }
 
-// out[i, :] += sum over the keys j of p[j, i] x[j, :]. Pairs masked inside a group of ATTENTION_MR queries count with
-// p = 0, which a NaN or infinity in x outlives.
-static void attention_by_query(float *out, const float *p, const float *x, int64_t nk, int64_t nq, int64_t d,
-                               int64_t shift) {
+// out[r, :] += sum over the columns c of s[r, c] x[c, :] for n rows. Pairs masked inside a group of ATTENTION_MR rows
+// count with s = 0, which a NaN or infinity in x outlives.
+static void attention_by_row(float *out, const float *s, const float *x, const kiln__span *columns, int64_t n,
+                             int64_t d) {
   int64_t ld = attention_ld(d);
-  for (int64_t i = 0; i < nq; i += ATTENTION_MR) {
-    int64_t n = attention_clamp(i + ATTENTION_MR + shift, 0, nk);
-    attention_rows(out + i * ld, ld, p + i, ATTENTION_MR, 1, ATTENTION_Q, x, ld, n, d, true);
+  for (int64_t r = 0; r < n; r += ATTENTION_MR) {
+    int64_t c = columns[r].begin, end = columns[kiln__min(r + ATTENTION_MR, n) - 1].end;
+    if (c >= end) continue;
+    attention_rows(out + r * ld, ld, s + r * ATTENTION_LD + c, ATTENTION_LD, 1, x + c * ld, ld, end - c, d, true);
   }
 }
 
-// out[j, :] = sum over the queries i of p[j, i] x[i, :].
-static void attention_by_key(float *out, const float *p, const float *x, int64_t nk, int64_t nq, int64_t d,
-                             int64_t shift) {
+// out[c, :] += sum over the rows r of s[r, c] x[r, :] for n columns; masked pairs as above.
+static void attention_by_column(float *out, const float *s, const float *x, const kiln__span *rows, int64_t n,
+                                int64_t d, attention_ahead ahead) {
   int64_t ld = attention_ld(d);
-  for (int64_t j = 0; j < nk; j += ATTENTION_MR) {
-    int64_t i = attention_clamp(j - shift, 0, nq);
-    attention_rows(out + j * ld, ld, p + j * ATTENTION_Q + i, ATTENTION_MR, ATTENTION_Q, 1, x + i * ld, ld, nq - i, d,
-                   false);
+  for (int64_t c = 0; c < n; c += ATTENTION_MR) {
+    attention_fetch(&ahead);
+    int64_t r = rows[c].begin, end = rows[kiln__min(c + ATTENTION_MR, n) - 1].end;
+    if (r >= end) continue;
+    attention_rows(out + c * ld, ld, s + r * ATTENTION_LD + c, 1, ATTENTION_LD, x + r * ld, ld, end - r, d, true);
   }
-}
-
-// Of the vector of queries that begins at i: how many keys, from the first, any of them sees, and all of them see.
-VEC void attention_visible(int64_t i, int64_t nk, int64_t shift, int64_t *any, int64_t *all) {
-  *any = attention_clamp(i + KILN_VL + shift, 0, nk);
-  *all = attention_clamp(i + 1 + shift, 0, nk);
-}
-
-// The lanes of that vector that see key j.
-VEC vi attention_mask(int64_t i, int64_t j, int64_t shift) {
-  vi lane;
-  for (int r = 0; r < KILN_VL; r++) lane[r] = r;
-  return lane >= (int32_t)(j - i - shift);
 }

@@ -7,6 +7,8 @@ import Testing
 struct AttentionShape: CustomStringConvertible {
   var b = 1, tq: Int, tk: Int, h = 2, group = 1, d: Int
   var causal: Bool
+  var window = 0
+  var offsets: [[Int]] = []  // of the sequences in each batch row; none for one sequence
   var scale: Float = 0
   var spread = 1.0  // the size of q's values
 
@@ -14,23 +16,29 @@ struct AttentionShape: CustomStringConvertible {
   var q: [Int] { [b, tq, h, d] }
   var k: [Int] { [b, tk, hkv, d] }
   var lse: [Int] { [b, h, tq] }
-  var description: String { "b \(b) tq \(tq) tk \(tk) h \(h)/\(hkv) d \(d)\(causal ? " causal" : "")" }
+  var description: String {
+    "b \(b) tq \(tq) tk \(tk) h \(h)/\(hkv) d \(d)\(causal ? " causal" : "") window \(window) \(offsets)"
+  }
 
-  var options: kiln_attention_options {
+  func options(_ offsets: UnsafePointer<kiln_tensor>? = nil) -> kiln_attention_options {
     var options = kiln_attention_defaults()
     options.causal = causal ? 1 : 0
+    options.window = Int64(window)
     options.scale = scale
+    options.offsets = offsets
     return options
   }
 
-  var inputs: [KernelCase.Operand] { [.real(q, seed: 1, scale: spread), .real(k, seed: 2), .real(k, seed: 3)] }
+  var inputs: [KernelCase.Operand] {
+    [.real(q, seed: 1, scale: spread), .real(k, seed: 2), .real(k, seed: 3)]
+      + (offsets.isEmpty ? [] : [.integers([b, offsets[0].count], offsets.flatMap { $0 })])
+  }
 
   var forward: KernelCase {
-    let options = options
-    return KernelCase("attention_fwd \(self)", inputs: inputs, outputs: [.init(q), .init(lse, wide: true)]) {
+    KernelCase("attention_fwd \(self)", inputs: inputs, outputs: [.init(q), .init(lse, wide: true)]) {
       context, outputs, inputs in
       withPointers(outputs + inputs) { p in
-        var options = options
+        var options = options(p.count > 5 ? p[5] : nil)
         return kiln_attention_fwd(context, p[0], p[1], p[2], p[3], p[4], &options)
       }
     }
@@ -38,14 +46,15 @@ struct AttentionShape: CustomStringConvertible {
 
   /// With o and lse of the reference.
   func backward(upstream: KernelCase.Operand? = nil) -> KernelCase {
-    let options = options
     let saved = forward.run(TestContext(device: KILN_DEVICE_REF), KILN_F64).map(\.values)
-    let known: [KernelCase.Operand] = [upstream ?? .real(q, seed: 4), .real(q, saved[0]), .real(lse, saved[1], wide: true)]
+    let known: [KernelCase.Operand] = [
+      upstream ?? .real(q, seed: 4), .real(q, saved[0]), .real(lse, saved[1], wide: true),
+    ]
     return KernelCase(
       "attention_bwd \(self)", inputs: known + inputs, outputs: [.init(q), .init(k), .init(k)]
     ) { context, outputs, inputs in
       withPointers(outputs + inputs) { p in
-        var options = options
+        var options = options(p.count > 9 ? p[9] : nil)
         var saved = kiln_attention_saved(q: p[6], k: p[7], v: p[8], o: p[4], lse: p[5])
         return kiln_attention_bwd(context, p[0], p[1], p[2], p[3], &saved, &options)
       }
@@ -101,6 +110,59 @@ struct AttentionTests {
       let shape = AttentionShape(b: 2, tq: 5, tk: 7, h: 4, group: 2, d: 3, causal: causal, scale: 0.7)
       shape.forward.checkGradient(wrt: [0, 1, 2]) { upstream, _ in shape.backward(upstream: upstream) }
     }
+  }
+
+  @Test(arguments: [true, false]) func slidingWindow(causal: Bool) {
+    for (tq, tk, window) in [(5, 5, 2), (11, 13, 4), (13, 11, 5), (110, 110, 7), (130, 230, 100), (1, 130, 60)] {
+      AttentionShape(tq: tq, tk: tk, h: 1, d: 3, causal: causal, window: window).check()
+    }
+    AttentionShape(b: 2, tq: 3, tk: 130, h: 4, group: 2, d: 16, causal: causal, window: 20).check()
+    let shape = AttentionShape(b: 2, tq: 6, tk: 7, h: 4, group: 2, d: 3, causal: causal, window: 3)
+    shape.forward.checkGradient(wrt: [0, 1, 2]) { upstream, _ in shape.backward(upstream: upstream) }
+  }
+
+  /// With empty sequences, of one token, beyond tiles, and positions that belong to none, before and after.
+  @Test(arguments: [true, false]) func packedSequences(causal: Bool) {
+    let offsets = [[0, 3, 3, 4, 100, 130], [5, 20, 90, 120, 125, 125]]
+    var shape = AttentionShape(b: 2, tq: 130, tk: 130, h: 2, group: 2, d: 2, causal: causal, offsets: offsets)
+    shape.check()
+    shape.window = 9
+    shape.check()
+    AttentionShape(tq: 4, tk: 4, h: 1, d: 16, causal: causal, offsets: [[0, 1, 4]]).check()
+    shape = AttentionShape(b: 2, tq: 7, tk: 7, h: 4, group: 2, d: 3, causal: causal, offsets: [[0, 2, 7], [1, 5, 5]])
+    shape.forward.checkGradient(wrt: [0, 1, 2]) { upstream, _ in shape.backward(upstream: upstream) }
+  }
+
+  /// Each packed sequence gives what it gives alone; what belongs to none gives 0.
+  @Test func packedSequencesAreApart() {
+    let shape = AttentionShape(tq: 150, tk: 150, h: 1, d: 8, causal: true, offsets: [[0, 10, 140]])
+    let alone = AttentionShape(tq: 130, tk: 130, h: 1, d: 8, causal: true)
+    var part = alone.forward
+    for index in 0..<3 { part.inputs[index].values = Array(shape.inputs[index].values[80..<1120]) }
+    for isa in TestContext.availableISAs {
+      let o = shape.forward.run(TestContext(isa: isa), KILN_F32)
+      let expected = part.run(TestContext(isa: isa), KILN_F32)
+      #expect(zip(o[0].values[80..<1120], expected[0].values).allSatisfy { abs($0 - $1) < 1e-6 })
+      #expect(o[0].values[1120...].allSatisfy { $0 == 0 } && o[1].values[140...].allSatisfy { $0 == -.infinity })
+    }
+  }
+
+  @Test func refusesOffsetsThatDoNotFit() {
+    var shape = AttentionShape(b: 2, tq: 9, tk: 9, d: 4, causal: true, offsets: [[0, 4, 9], [0, 7, 5]])
+    shape.forward.expectFailure(KILN_ERR_OPTION, "offsets[1, 2] is 5, after 7: they ascend within 0...9")
+    shape.offsets = [[0, 4, 9], [0, 4, 10]]
+    shape.forward.expectFailure(KILN_ERR_OPTION, "offsets[1, 2] is 10, after 4: they ascend within 0...9")
+    shape.offsets = [[-1, 4, 9], [0, 4, 9]]
+    shape.forward.expectFailure(KILN_ERR_OPTION, "offsets[0, 0] is -1, after 0")
+    var bad = shape.forward
+    bad.inputs[3] = .integers([3, 3], [Int](repeating: 0, count: 9))
+    bad.expectFailure(KILN_ERR_SHAPE, "offsets is [3, 3], not [2, sequences + 1]")
+    bad.inputs[3] = .real([2, 3])
+    bad.expectFailure(KILN_ERR_DTYPE, "offsets")
+    shape = AttentionShape(tq: 9, tk: 10, d: 4, causal: true, offsets: [[0, 9]])
+    shape.forward.expectFailure(KILN_ERR_SHAPE, "offsets need as many queries as keys, not 9 and 10")
+    AttentionShape(tq: 9, tk: 9, d: 4, causal: true, window: -1).forward.expectFailure(
+      KILN_ERR_OPTION, "window is -1: it counts keys")
   }
 
   /// Scores up to some hundreds: their exponentials alone would overflow.
@@ -168,7 +230,7 @@ struct AttentionTests {
     quiet.outputs = [quiet.outputs[0]]
     quiet.call = { context, outputs, inputs in
       withPointers(outputs + inputs) { p in
-        var options = shape.options
+        var options = shape.options()
         return kiln_attention_fwd(context, p[0], nil, p[1], p[2], p[3], &options)
       }
     }
@@ -200,7 +262,7 @@ struct AttentionTests {
       "packed attention_fwd", inputs: [.real(packed)], outputs: [.init(shape.q), .init(shape.lse, wide: true)]
     ) { context, outputs, inputs in
       withPointers(outputs + parts(inputs[0])) { p in
-        var options = shape.options
+        var options = shape.options()
         return kiln_attention_fwd(context, p[0], p[1], p[2], p[3], p[4], &options)
       }
     }
@@ -208,11 +270,13 @@ struct AttentionTests {
     let saved = forward.run(TestContext(device: KILN_DEVICE_REF), KILN_F64).map(\.values)
     let backward = KernelCase(
       "packed attention_bwd",
-      inputs: [.real(packed), .real(shape.q, saved[0]), .real(shape.lse, saved[1], wide: true), .real(shape.q, seed: 4)],
+      inputs: [
+        .real(packed), .real(shape.q, saved[0]), .real(shape.lse, saved[1], wide: true), .real(shape.q, seed: 4),
+      ],
       outputs: [.init(packed)]
     ) { context, outputs, inputs in
       withPointers(parts(outputs[0]) + parts(inputs[0]) + inputs[1...]) { p in
-        var options = shape.options
+        var options = shape.options()
         var saved = kiln_attention_saved(q: p[3], k: p[4], v: p[5], o: p[6], lse: p[7])
         return kiln_attention_bwd(context, p[0], p[1], p[2], p[8], &saved, &options)
       }

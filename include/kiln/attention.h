@@ -11,11 +11,17 @@ extern "C" {
 typedef struct kiln_attention_options {
   uint32_t size;
   uint32_t causal;   ///< key j is visible to query i iff j <= i + tk - tq (aligned at the bottom right)
-  float scale;       ///< default 1 / sqrt(d)
+  float scale;       ///< 0 for 1 / sqrt(d)
+  int64_t window;    ///< key j is visible to query i only if i + tk - tq - j < window; 0 for no such limit
+  /// NULL, or int32 [b, s + 1]: each batch row holds up to s sequences one behind the other, for tq = tk. Sequence n of
+  /// row r is the positions offsets[r, n] ..< offsets[r, n + 1]; a query sees only keys of its own sequence, and none
+  /// outside all of them (padding). Each row ascends within 0...tq; equal offsets are an empty sequence, so that a row
+  /// with fewer sequences than others repeats its last offset, and shapes stay the same whatever the documents are.
+  const kiln_tensor *offsets;
 } kiln_attention_options;
 
 static inline kiln_attention_options kiln_attention_defaults(void) {
-  kiln_attention_options o = {(uint32_t)sizeof(kiln_attention_options), 0, 0};
+  kiln_attention_options o = {(uint32_t)sizeof(kiln_attention_options), 0, 0, 0, 0};
   return o;
 }
 
@@ -38,7 +44,8 @@ typedef struct kiln_attention_saved {
 /// Gradients of the above. dq, q, d_o, o [b, tq, h, d]; dk, dv, k, v [b, tk, hkv, d]; lse [b, h, tq] of the forward.
 /// With p = exp(scale q k^T - lse), delta = rowsum(d_o * o): dv = p^T d_o; ds = p * (d_o v^T - delta);
 /// dq = scale ds k; dk = scale ds^T q; dk and dv summed over the query heads of a key head. All overwritten.
-/// Scratch, besides tiles for each thread: ceil(8 / (b hkv)) - 1 copies of dk and dv; for BF16 one more, all in fp32.
+/// Scratch, besides tiles for each thread: sums for dq in fp32 (F64: in fp64), in tq h / hkv rows of d rounded up, by at
+/// most 48. For b hkv >= 16 one for each thread, otherwise b hkv ceil(16 / (b hkv)).
 KILN_API kiln_status kiln_attention_bwd(kiln_context *ctx, const kiln_tensor *dq, const kiln_tensor *dk,
                                         const kiln_tensor *dv, const kiln_tensor *d_o,
                                         const kiln_attention_saved *saved, const kiln_attention_options *options);

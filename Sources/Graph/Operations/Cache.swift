@@ -36,10 +36,13 @@ public struct CacheAppend: Operation {
 public struct AttendCached: Operation {
   let heads: Int
   let kvHeads: Int
+  /// How many keys, up to its own place, a query sees; 0 for all.
+  let window: Int
 
-  public init(heads: Int, kvHeads: Int) {
+  public init(heads: Int, kvHeads: Int, window: Int = 0) {
     self.heads = heads
     self.kvHeads = kvHeads
+    self.window = window
   }
 
   private func width(_ keys: Shape) -> Int { keys.last / kvHeads }
@@ -56,6 +59,7 @@ public struct AttendCached: Operation {
     let q = inputs[0].slice(2, 0..<heads * width(inputs[1].shape)).split(last: heads)
     let k = inputs[1].slice(1, 0..<total).split(last: kvHeads)
     let v = inputs[2].slice(1, 0..<total).split(last: kvHeads)
-    try step.context.attention(outputs[0].split(last: heads), lse: nil, q: q, k: k, v: v, causal: true)
+    try step.context.attention(
+      outputs[0].split(last: heads), lse: nil, q: q, k: k, v: v, causal: true, window: window)
   }
 }
