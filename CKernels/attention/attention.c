@@ -1,13 +1,15 @@
 // Checks, cutting and threads of attention.
 #include "core/parallel.h"
 
-// The backward has at least so many parts (where it has as many blocks of keys), however few key heads there are.
-enum { PARTS = 16, MOST_WIDTH = 65536 };
+// However few heads there are, the forward has at least so many parts if its blocks of queries need not be smaller than
+// SMALL_BLOCK, and the backward if it has as many blocks of keys.
+enum { PARTS = 16, SMALL_BLOCK = 48, MOST_WIDTH = 65536 };
 
 typedef struct attention_task {
   const kiln__attention_kernels *kernels;
   kiln__attention_args args;
-  int64_t b, h, hkv, blocks;  // blocks: of queries, in a head
+  int64_t b, h, hkv;
+  int64_t block, blocks;      // queries in a block, blocks in a head
   int64_t parts;              // of one key head's backward
   size_t size;                // bytes of an element
   char *scratch;              // scratch_bytes for each thread
@@ -120,7 +122,9 @@ static kiln_status prepare(kiln_context *ctx, attention_task *t, const kiln_tens
   t->args = (kiln__attention_args){.q = heads(q), .k = heads(k), .v = heads(v), .tq = tq, .tk = k->shape[1], .d = d,
                                    .group = t->hkv ? t->h / t->hkv : 0, .causal = o.causal != 0, .window = o.window,
                                    .scale = o.scale != 0 ? o.scale : 1 / sqrt((double)d)};
-  t->blocks = kiln__ceil_div(tq, t->kernels->query_block);
+  t->block = t->kernels->query_block;
+  while (t->block >= 2 * SMALL_BLOCK && t->b * t->h * kiln__ceil_div(tq, t->block) < PARTS) t->block /= 2;
+  t->blocks = kiln__ceil_div(tq, t->block);
   return take_offsets(ctx, t, o.offsets);
 }
 
@@ -134,12 +138,16 @@ static kiln_status take(kiln_context *ctx, int64_t *bytes, size_t needed, int64_
   return kiln__scratch(ctx, (size_t)total, (void **)out);
 }
 
+static kiln__span queries(const attention_task *t, int64_t block) {
+  return (kiln__span){block * t->block, kiln__min((block + 1) * t->block, t->args.tq)};
+}
+
 static void fwd_chunk(void *arg, int64_t chunk, int thread) {
   attention_task *t = arg;
   // Head by head, so that its keys and values stay in the cache. The last blocks see the most keys under a causal mask:
   // they go first, so that the threads end together.
   int64_t head = chunk / t->blocks, block = t->blocks - 1 - chunk % t->blocks;
-  t->kernels->fwd(&t->args, head / t->h, head % t->h, block, t->scratch + thread * t->scratch_bytes);
+  t->kernels->fwd(&t->args, head / t->h, head % t->h, queries(t, block), t->scratch + thread * t->scratch_bytes);
 }
 
 kiln_status kiln_attention_fwd(kiln_context *ctx, const kiln_tensor *o, const kiln_tensor *lse, const kiln_tensor *q,
@@ -161,9 +169,9 @@ kiln_status kiln_attention_fwd(kiln_context *ctx, const kiln_tensor *o, const ki
 static void dq_chunk(void *arg, int64_t chunk, int thread) {
   (void)thread;
   attention_task *t = arg;
-  int64_t block = chunk % t->blocks, head = chunk / t->blocks;
+  int64_t head = chunk / t->blocks;
   const char *sums = t->sums + head / t->args.group * t->parts * t->sums_bytes;
-  t->kernels->dq(&t->args, head / t->h, head % t->h, block, sums, t->parts, t->sums_bytes);
+  t->kernels->dq(&t->args, head / t->h, head % t->h, queries(t, chunk % t->blocks), sums, t->parts, t->sums_bytes);
 }
 
 static void bwd_chunk(void *arg, int64_t chunk, int thread) {
@@ -172,8 +180,8 @@ static void bwd_chunk(void *arg, int64_t chunk, int thread) {
   char *sums = t->sums + (t->parts > 1 ? chunk : thread) * t->sums_bytes;
   t->kernels->bwd(&t->args, b, hkv, part, t->parts, sums, t->scratch + thread * t->scratch_bytes);
   if (t->parts > 1) return;
-  for (int64_t n = 0; n < t->args.group * t->blocks; n++) {
-    t->kernels->dq(&t->args, b, hkv * t->args.group + n / t->blocks, n % t->blocks, sums, 1, 0);
+  for (int64_t g = 0; g < t->args.group; g++) {
+    t->kernels->dq(&t->args, b, hkv * t->args.group + g, (kiln__span){0, t->args.tq}, sums, 1, 0);
   }
 }
 

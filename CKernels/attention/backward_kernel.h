@@ -21,7 +21,7 @@ static void KER(attention_statistics)(const kiln__attention_args *a, const atten
 
 static void KER(attention_begin_keys)(const kiln__attention_args *a, const attention_backward *x) {
   const attention_tile *t = &x->tile;
-  size_t bytes = (size_t)(ATTENTION_K * attention_ld(a->d)) * sizeof(float);
+  size_t bytes = (size_t)(ATTENTION_COLUMNS * attention_ld(a->d)) * sizeof(float);
   KER(attention_load)(x->k, &a->k, x->b, t->j0, x->hkv, t->nk, a->d);
   KER(attention_load)(x->v, &a->v, x->b, t->j0, x->hkv, t->nk, a->d);
   attention_transpose(x->k_t, x->k, t->nk, a->d, (float)(a->scale * ATTENTION_LOG2E));
@@ -30,26 +30,28 @@ static void KER(attention_begin_keys)(const kiln__attention_args *a, const atten
   memset(x->dv, 0, bytes);
 }
 
-// The queries after those of head g: those of the next head, or of the next block.
+// The queries after those of head g, of the next head or the next block, for a product of n rows.
 VEC attention_ahead KER(attention_next)(const kiln__attention_args *a, const attention_backward *x,
-                                        const kiln__heads *queries, int64_t g) {
+                                        const kiln__heads *queries, int64_t g, int64_t n) {
   bool same = g + 1 < a->group;
-  int64_t i = x->tile.i0 + (same ? 0 : ATTENTION_Q), h = x->hkv * a->group + (same ? g + 1 : 0);
-  return KER(attention_ahead)(queries, x->b, i, h, ATTENTION_Q, a->tq, a->d);
+  int64_t i = x->tile.i0 + (same ? 0 : ATTENTION_ROWS), h = x->hkv * a->group + (same ? g + 1 : 0);
+  return KER(attention_ahead)(queries, x->b, i, h, a->tq, a->d, n);
 }
 
 // The tile of query head g of the group.
 static void KER(attention_backward_tile)(const kiln__attention_args *a, const attention_backward *x, int64_t g) {
   const attention_tile *t = &x->tile;
   int64_t h = x->hkv * a->group + g, row = g * x->queries + t->i0;
+  attention_ahead none = {0}, q = KER(attention_next)(a, x, &a->q, g, t->nk);
+  attention_ahead d_o = KER(attention_next)(a, x, &a->d_o, g, t->nq);
   KER(attention_load)(x->q, &a->q, x->b, t->i0, h, t->nq, a->d);
   KER(attention_load)(x->d_o, &a->d_o, x->b, t->i0, h, t->nq, a->d);
-  attention_scores(x->p, x->q, x->k_t, t->keys, t->nq, a->d, KER(attention_next)(a, x, &a->q, g));
-  attention_scores(x->ds, x->d_o, x->v_t, t->keys, t->nq, a->d, KER(attention_next)(a, x, &a->d_o, g));
+  attention_scores(x->p, x->q, x->k_t, t->keys, t->nq, a->d, none);
+  attention_scores(x->ds, x->d_o, x->v_t, t->keys, t->nq, a->d, none);
   attention_probabilities(x->p, x->ds, x->lse + row, x->delta + row, t);
-  attention_by_column(x->dv, x->p, x->d_o, t->queries, t->nk, a->d, (attention_ahead){0});
-  attention_by_column(x->dk, x->ds, x->q, t->queries, t->nk, a->d, (attention_ahead){0});
-  attention_by_row(x->dq + row * attention_ld(a->d), x->ds, x->k, t->keys, t->nq, a->d);
+  attention_by_column(x->dv, x->p, x->d_o, t->queries, t->nk, a->d, none);
+  attention_by_column(x->dk, x->ds, x->q, t->queries, t->nk, a->d, q);
+  attention_by_row(x->dq + row * attention_ld(a->d), x->ds, x->k, t->keys, t->nq, a->d, d_o);
 }
 
 static void KER(attention_bwd)(const kiln__attention_args *a, int64_t b, int64_t hkv, int64_t first, int64_t step,
@@ -61,11 +63,11 @@ static void KER(attention_bwd)(const kiln__attention_args *a, int64_t b, int64_t
   x.dq = sums;
   memset(sums, 0, attention_sums(a));
   KER(attention_statistics)(a, &x);
-  for (t->j0 = first * ATTENTION_K; t->j0 < a->tk; t->j0 += step * ATTENTION_K) {
-    t->nk = kiln__min(ATTENTION_K, a->tk - t->j0);
+  for (t->j0 = first * ATTENTION_COLUMNS; t->j0 < a->tk; t->j0 += step * ATTENTION_COLUMNS) {
+    t->nk = kiln__min(ATTENTION_COLUMNS, a->tk - t->j0);
     KER(attention_begin_keys)(a, &x);
-    for (t->i0 = 0; t->i0 < a->tq; t->i0 += ATTENTION_Q) {
-      t->nq = kiln__min(ATTENTION_Q, a->tq - t->i0);
+    for (t->i0 = 0; t->i0 < a->tq; t->i0 += ATTENTION_ROWS) {
+      t->nq = kiln__min(ATTENTION_ROWS, a->tq - t->i0);
       if (!attention_look(a, b, t)) continue;
       for (int64_t g = 0; g < a->group; g++) KER(attention_backward_tile)(a, &x, g);
     }
@@ -74,17 +76,16 @@ static void KER(attention_bwd)(const kiln__attention_args *a, int64_t b, int64_t
   }
 }
 
-static void KER(attention_dq)(const kiln__attention_args *a, int64_t b, int64_t h, int64_t block, const void *sums,
+static void KER(attention_dq)(const kiln__attention_args *a, int64_t b, int64_t h, kiln__span queries, const void *sums,
                               int64_t parts, int64_t stride) {
-  int64_t i0 = block * ATTENTION_Q, n = kiln__min(ATTENTION_Q, a->tq - i0), ld = attention_ld(a->d);
-  int64_t row = h % a->group * attention_padded_queries(a) + i0;
-  for (int64_t i = 0; i < n; i++) {
-    ELEMENT *out = KER(attention_row)(&a->dq, b, i0 + i, h);
+  int64_t first = h % a->group * attention_padded_queries(a), ld = attention_ld(a->d);
+  for (int64_t i = queries.begin; i < queries.end; i++) {
+    ELEMENT *out = KER(attention_row)(&a->dq, b, i, h);
     for (int64_t c = 0; c < a->d; c += KILN_VL) {
       vf total = vf_set(0);
       for (int64_t part = 0; part < parts; part++) {
         const float *sum = (const void *)((const char *)sums + part * stride);
-        total = total + vf_load(sum + (row + i) * ld + c);
+        total = total + vf_load(sum + (first + i) * ld + c);
       }
       vf_write(out + c, (float)a->scale * total, a->d - c);
     }

@@ -7,6 +7,7 @@ typedef struct attention_forward {
   float *o;          // rows, before the division by the sum
   attention_softmax state;
   attention_tile tile;
+  kiln__span block;
   int64_t b, h;
   bool few;
 } attention_forward;
@@ -16,12 +17,12 @@ VEC bool attention_few_queries(int64_t nq, int64_t d) { return nq <= 4 && KILN_V
 
 // The queries, which lie in x->o in rows, into x->q.
 static void attention_scale_queries(attention_forward *x, int64_t d, float scale) {
-  int64_t ld = attention_ld(d);
+  int64_t n = x->block.end - x->block.begin, ld = attention_ld(d);
   if (!x->few) {
-    attention_transpose(x->q, x->o, x->tile.nq, d, scale);
+    attention_transpose(x->q, x->o, n, d, scale);
     return;
   }
-  for (int64_t i = 0; i < x->tile.nq * ld; i += KILN_VL) vf_store(x->q + i, scale * vf_load(x->o + i));
+  for (int64_t i = 0; i < n * ld; i += KILN_VL) vf_store(x->q + i, scale * vf_load(x->o + i));
 }
 
 // A block of keys at work, and the queries that come by.
@@ -39,8 +40,8 @@ typedef struct attention_backward {
 VEC int64_t attention_padded_queries(const kiln__attention_args *a) { return kiln__round_up(a->tq, ATTENTION_MR); }
 
 static attention_backward attention_take_backward(const kiln__attention_args *a, float *scratch) {
-  int64_t keys = ATTENTION_K * attention_ld(a->d), queries = ATTENTION_Q * attention_ld(a->d);
-  int64_t transposed = a->d * ATTENTION_LD, tile = ATTENTION_Q * ATTENTION_LD;
+  int64_t keys = ATTENTION_COLUMNS * attention_ld(a->d), queries = ATTENTION_ROWS * attention_ld(a->d);
+  int64_t transposed = a->d * ATTENTION_COLUMNS, tile = ATTENTION_ROWS * ATTENTION_COLUMNS;
   attention_backward x = {.queries = attention_padded_queries(a)};
   x.k = attention_take(&scratch, keys);
   x.v = attention_take(&scratch, keys);
@@ -58,10 +59,10 @@ static attention_backward attention_take_backward(const kiln__attention_args *a,
 }
 
 static size_t attention_scratch(const kiln__attention_args *a, bool backward) {
-  int64_t ld = attention_ld(a->d), tile = ATTENTION_Q * ATTENTION_LD;
-  int64_t forward = ATTENTION_LD * ld + 2 * ATTENTION_K * ld + tile + ATTENTION_Q * ld + 3 * ATTENTION_Q;
-  int64_t blocks = 4 * ATTENTION_K * ld + 2 * a->d * ATTENTION_LD + 2 * ATTENTION_Q * ld + 2 * tile;
-  int64_t floats = backward ? blocks + 2 * a->group * attention_padded_queries(a) : forward;
+  int64_t tile = ATTENTION_ROWS * ATTENTION_COLUMNS, row = attention_ld(a->d);
+  int64_t forward = tile + (2 * ATTENTION_ROWS + 2 * ATTENTION_COLUMNS) * row + 3 * ATTENTION_COLUMNS;
+  int64_t backward_blocks = 2 * tile + (2 * ATTENTION_ROWS + 6 * ATTENTION_COLUMNS) * row;
+  int64_t floats = backward ? backward_blocks + 2 * a->group * attention_padded_queries(a) : forward;
   return (size_t)floats * sizeof(float);
 }
 

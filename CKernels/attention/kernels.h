@@ -23,19 +23,24 @@ typedef struct kiln__attention_args {
   bool causal;
 } kiln__attention_args;
 
+// A run of positions: begin ..< end.
+typedef struct kiln__span {
+  int64_t begin, end;
+} kiln__span;
+
 typedef struct kiln__attention_kernels {
-  int64_t query_block, key_block;  // queries that the forward, keys that the backward takes at once
+  int64_t query_block, key_block;  // queries that the forward, keys that the backward takes at once, at most
   // Bytes of scratch that one call of fwd or bwd needs, and bytes of `sums`.
   size_t (*scratch)(const kiln__attention_args *a, bool backward);
   size_t (*sums)(const kiln__attention_args *a);
-  // o and lse of query block `block` of head h.
-  void (*fwd)(const kiln__attention_args *a, int64_t b, int64_t h, int64_t block, void *scratch);
+  // o and lse of a span of at most query_block queries of head h.
+  void (*fwd)(const kiln__attention_args *a, int64_t b, int64_t h, kiln__span queries, void *scratch);
   // The backward of key head hkv for its key blocks first, first + step, ...: their dk and dv, and into `sums`
   // (overwritten) what they add to dq of the group's query heads.
   void (*bwd)(const kiln__attention_args *a, int64_t b, int64_t hkv, int64_t first, int64_t step, void *sums,
               void *scratch);
-  // dq of query block `block` of head h: the total of `parts` sums, `stride` bytes apart, of its key head.
-  void (*dq)(const kiln__attention_args *a, int64_t b, int64_t h, int64_t block, const void *sums, int64_t parts,
+  // dq of a span of queries of head h: the total of `parts` sums, `stride` bytes apart, of its key head.
+  void (*dq)(const kiln__attention_args *a, int64_t b, int64_t h, kiln__span queries, const void *sums, int64_t parts,
              int64_t stride);
 } kiln__attention_kernels;
 
@@ -45,11 +50,6 @@ extern const kiln__attention_kernels kiln__attention_ref_f32, kiln__attention_re
 static inline void *kiln__heads_row(const kiln__heads *x, int64_t b, int64_t t, int64_t h, size_t size) {
   return (char *)x->data + (b * x->b + t * x->t + h * x->h) * (int64_t)size;
 }
-
-// A run of positions: begin ..< end.
-typedef struct kiln__span {
-  int64_t begin, end;
-} kiln__span;
 
 // The sequence of batch row b that holds position i; empty where none does.
 static inline kiln__span kiln__sequence(const kiln__attention_args *a, int64_t b, int64_t i) {

@@ -4,11 +4,12 @@ VEC ELEMENT *KER(attention_row)(const kiln__heads *x, int64_t b, int64_t t, int6
   return kiln__heads_row(x, b, t, h, sizeof(ELEMENT));
 }
 
-// Up to n rows of head h from t on, of the tq or tk that there are.
-VEC attention_ahead KER(attention_ahead)(const kiln__heads *x, int64_t b, int64_t t, int64_t h, int64_t n, int64_t most,
-                                         int64_t d) {
-  int64_t size = sizeof(ELEMENT);
-  return (attention_ahead){(const char *)KER(attention_row)(x, b, t, h), kiln__min(n, most - t), d * size, x->t * size};
+// The ATTENTION_ROWS rows of head h from t on, of the tq or tk that there are, for a product of n rows.
+VEC attention_ahead KER(attention_ahead)(const kiln__heads *x, int64_t b, int64_t t, int64_t h, int64_t most, int64_t d,
+                                         int64_t n) {
+  int64_t size = sizeof(ELEMENT), rows = kiln__min(ATTENTION_ROWS, most - t);
+  return (attention_ahead){(const char *)KER(attention_row)(x, b, t, h), rows, d * size, x->t * size,
+                           kiln__ceil_div(ATTENTION_ROWS * ATTENTION_MR, n)};
 }
 
 // out[i, :] = x[i, :] for rows i of head h from t on, zero beyond d and beyond n up to a multiple of ATTENTION_MR rows.

@@ -34,15 +34,15 @@ static void KER(attention_query_values)(float *o, const float *p, const ELEMENT 
   for (; c < d; c += KILN_VL) KER(attention_query_columns)(o + c, p, v + c, ldv, n, 1);
 }
 
-// A tile's part of o; k and v are its first rows.
-static void KER(attention_query_tile)(const attention_forward *x, const ELEMENT *k, int64_t ldk, const ELEMENT *v,
-                                      int64_t ldv, int64_t d) {
-  int64_t ld = attention_ld(d);
+// A tile's part of o.
+static void KER(attention_query_tile)(const kiln__attention_args *a, const attention_forward *x) {
+  int64_t ld = attention_ld(a->d), hkv = x->h / a->group;
   for (int64_t i = 0; i < x->tile.nq; i++) {
-    int64_t j = x->tile.keys[i].begin, n = x->tile.keys[i].end - j;
-    KER(attention_query_scores)(x->s, x->q + i * ld, k + j * ldk, ldk, n, d);
+    kiln__span keys = x->tile.keys[i];
+    int64_t j = x->tile.j0 + keys.begin, n = keys.end - keys.begin;
+    KER(attention_query_scores)(x->s, x->q + i * ld, KER(attention_row)(&a->k, x->b, j, hkv), a->k.t, n, a->d);
     attention_query_exponentials(x->s, &x->state, i, n);
-    attention_rescale(x->o + i * ld, x->state.factor + i, 1, d);
-    KER(attention_query_values)(x->o + i * ld, x->s, v + j * ldv, ldv, n, d);
+    attention_rescale(x->o + i * ld, x->state.factor + i, 1, a->d);
+    KER(attention_query_values)(x->o + i * ld, x->s, KER(attention_row)(&a->v, x->b, j, hkv), a->v.t, n, a->d);
   }
 }

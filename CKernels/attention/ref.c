@@ -47,10 +47,9 @@ static REAL REF(scores)(const kiln__attention_args *a, REAL *s, kiln__span keys,
   return keys.begin < keys.end ? max + (REAL)log(sum) : -(REAL)INFINITY;
 }
 
-static void REF(fwd)(const kiln__attention_args *a, int64_t b, int64_t h, int64_t block, void *scratch) {
+static void REF(fwd)(const kiln__attention_args *a, int64_t b, int64_t h, kiln__span queries, void *scratch) {
   REAL *s = scratch, *o = s + a->tk;
-  int64_t end = kiln__min((block + 1) * REF(BLOCK), a->tq);
-  for (int64_t i = block * REF(BLOCK); i < end; i++) {
+  for (int64_t i = queries.begin; i < queries.end; i++) {
     kiln__span keys = kiln__visible(a, b, i);
     REAL lse = REF(scores)(a, s, keys, b, i, h);
     REF(zero)(o, a->d);
@@ -97,10 +96,9 @@ static void REF(bwd)(const kiln__attention_args *a, int64_t b, int64_t hkv, int6
   }
 }
 
-static void REF(dq)(const kiln__attention_args *a, int64_t b, int64_t h, int64_t block, const void *sums, int64_t parts,
-                    int64_t stride) {
-  int64_t end = kiln__min((block + 1) * REF(BLOCK), a->tq);
-  for (int64_t i = block * REF(BLOCK); i < end; i++) {
+static void REF(dq)(const kiln__attention_args *a, int64_t b, int64_t h, kiln__span queries, const void *sums,
+                    int64_t parts, int64_t stride) {
+  for (int64_t i = queries.begin; i < queries.end; i++) {
     for (int64_t c = 0; c < a->d; c++) {
       REAL total = 0;
       for (int64_t part = 0; part < parts; part++) {

@@ -28,7 +28,7 @@ VEC vi attention_lanes(int64_t c, kiln__span span) {
 
 // The running state of a block of queries.
 typedef struct attention_softmax {
-  float *max, *sum;  // [ATTENTION_Q]: of the scores seen so far, and of their exponentials relative to max
+  float *max, *sum;  // of the scores seen so far, and of their exponentials relative to max
   float *factor;     // what this tile's change of max makes of the earlier sums
 } attention_softmax;
 
@@ -39,7 +39,7 @@ VEC vf attention_origin(vf max) { return vf_select(max == vf_set(-INFINITY), vf_
 // Sets the scores of masked pairs to -infinity in the vector of queries from column i on, for keys j ..< end.
 VEC void attention_mask(float *s, const attention_tile *t, int64_t i, int64_t j, int64_t end) {
   for (; j < end; j++) {
-    float *p = s + j * ATTENTION_LD + i;
+    float *p = s + j * ATTENTION_COLUMNS + i;
     vf_store(p, vf_select(attention_lanes(i, t->queries[j]), vf_load(p), vf_set(-INFINITY)));
   }
 }
@@ -52,16 +52,16 @@ VEC void attention_column_exponentials(float *s, const attention_softmax *state,
   attention_mask(s, t, i, kiln__max(all, some), end);
   vf before = vf_load(state->max + i), max = before, sum = vf_set(0);
   // A NaN may get lost here, but not in the exponentials.
-  for (int64_t j = begin; j < end; j++) max = vf_max(max, vf_load(s + j * ATTENTION_LD + i));
+  for (int64_t j = begin; j < end; j++) max = vf_max(max, vf_load(s + j * ATTENTION_COLUMNS + i));
   vf origin = attention_origin(max);
-  for (int64_t j = 0; j < begin; j++) vf_store(s + j * ATTENTION_LD + i, vf_set(0));
+  for (int64_t j = 0; j < begin; j++) vf_store(s + j * ATTENTION_COLUMNS + i, vf_set(0));
   for (int64_t j = begin; j < end; j++) {
-    float *p = s + j * ATTENTION_LD + i;
+    float *p = s + j * ATTENTION_COLUMNS + i;
     vf e = attention_exp2(vf_load(p) - origin);
     sum = sum + e;
     vf_store(p, e);
   }
-  for (int64_t j = end; j < t->nk; j++) vf_store(s + j * ATTENTION_LD + i, vf_set(0));
+  for (int64_t j = end; j < t->nk; j++) vf_store(s + j * ATTENTION_COLUMNS + i, vf_set(0));
   vf factor = attention_exp2(before - origin);
   vf_store(state->factor + i, factor);
   vf_store(state->sum + i, vf_fma(vf_load(state->sum + i), factor, sum));
@@ -84,7 +84,7 @@ static void attention_rescale(float *o, const float *factor, int64_t nq, int64_t
 // Backward: p = exp(s - lse) and ds = p * (dp - delta) in place of the scores s in p and of dp in ds, 0 for masked pairs.
 static void attention_probabilities(float *p, float *ds, const float *lse, const float *delta,
                                     const attention_tile *t) {
-  for (int64_t i = 0; i < t->nq; i++, p += ATTENTION_LD, ds += ATTENTION_LD) {
+  for (int64_t i = 0; i < t->nq; i++, p += ATTENTION_COLUMNS, ds += ATTENTION_COLUMNS) {
     kiln__span keys = t->keys[i];
     for (int64_t j = keys.begin / KILN_VL * KILN_VL; j < keys.end; j += KILN_VL) {
       vf probability = attention_exp2(vf_load(p + j) - lse[i]);

@@ -1,18 +1,20 @@
 // What the forward and the backward of attention are made of: tiles in scratch memory, which of their pairs are visible,
 // and their products.
 //
-// Letters: a tile has nq <= ATTENTION_Q queries and nk <= ATTENTION_K keys. Its scores are a matrix s of rows r and
-// columns c at stride ATTENTION_LD; the forward has keys down and queries across, the backward the reverse. Blocks of
-// queries and keys are rows of d elements at stride ld = attention_ld(d), zero beyond d; or the same transposed, at
-// stride ATTENTION_LD.
+// Letters: the scores of a tile of nq queries and nk keys are a matrix s of rows r and columns c at stride
+// ATTENTION_COLUMNS; the forward has keys down and queries across, the backward the reverse. Blocks of queries and keys
+// are rows of d elements at stride ld = attention_ld(d), zero beyond d; or the same transposed, at stride
+// ATTENTION_COLUMNS.
 
-// The products' accumulators: ATTENTION_MR x ATTENTION_NV vectors fill the registers (12 of 16 or 24 of 32).
+// The products' accumulators: ATTENTION_MR x ATTENTION_NV vectors fill the registers (12 of 16 or 24 of 32). The other
+// sizes are multiples of ATTENTION_MR and of every KILN_VL. What stays is as large as the second cache permits, since
+// what comes by is loaded once for each of it; a strip of scores fits the first cache.
 enum {
   ATTENTION_MR = 6,
   ATTENTION_NV = KILN_GEMM_MR * KILN_GEMM_NV > 16 ? 4 : 2,
-  ATTENTION_Q = 96,  // multiples of ATTENTION_MR and of every KILN_VL
-  ATTENTION_K = 96,
-  ATTENTION_LD = 96
+  ATTENTION_ROWS = 96,      // at most, of what comes by
+  ATTENTION_COLUMNS = 192,  // at most, of what stays
+  ATTENTION_STRIP = 48      // columns that the forward takes at once
 };
 
 // An odd number of cache lines, so that the rows of a tile do not fall into the same sets of the cache.
@@ -30,8 +32,8 @@ VEC float *attention_take(float **scratch, int64_t n) {
 // A tile: where it lies, and what is visible in it. Spans count from the tile's first key and query.
 typedef struct attention_tile {
   int64_t i0, nq, j0, nk;
-  kiln__span keys[ATTENTION_Q];     // that each query sees
-  kiln__span queries[ATTENTION_K];  // that see each key
+  kiln__span keys[ATTENTION_ROWS];        // that each query sees
+  kiln__span queries[ATTENTION_COLUMNS];  // that see each key
 } attention_tile;
 
 // Fills the spans; whether any pair is visible.
@@ -50,15 +52,15 @@ static bool attention_look(const kiln__attention_args *a, int64_t b, attention_t
   return t->keys[0].begin < t->nk && t->keys[t->nq - 1].end > 0;
 }
 
-// Rows that will be needed soon: `rows` of them, `bytes` each, `stride` bytes apart.
+// Rows that will be needed next: `rows` of them, `bytes` each, `stride` bytes apart. A product fetches them by the way,
+// `step` with each group of ATTENTION_MR of its own rows.
 typedef struct attention_ahead {
   const char *next;
-  int64_t rows, bytes, stride;
+  int64_t rows, bytes, stride, step;
 } attention_ahead;
 
-// Fetches the next ATTENTION_MR of them.
 VEC void attention_fetch(attention_ahead *x) {
-  for (int r = 0; r < ATTENTION_MR && x->rows > 0; r++, x->rows--, x->next += x->stride) {
+  for (int64_t r = 0; r < x->step && x->rows > 0; r++, x->rows--, x->next += x->stride) {
     for (int64_t at = 0; at < x->bytes; at += 64) __builtin_prefetch(x->next + at, 0, 2);
   }
 }
@@ -67,8 +69,8 @@ VEC void attention_fetch(attention_ahead *x) {
 static void attention_transpose(float *out, const float *x, int64_t n, int64_t d, float alpha) {
   int64_t ld = attention_ld(d);
   for (int64_t c = 0; c < d; c++) {
-    for (int64_t i = 0; i < n; i++) out[c * ATTENTION_LD + i] = alpha * x[i * ld + c];
-    for (int64_t i = n; i < kiln__round_up(n, KILN_VL); i++) out[c * ATTENTION_LD + i] = 0;
+    for (int64_t i = 0; i < n; i++) out[c * ATTENTION_COLUMNS + i] = alpha * x[i * ld + c];
+    for (int64_t i = n; i < kiln__round_up(n, KILN_VL); i++) out[c * ATTENTION_COLUMNS + i] = 0;
   }
 }
 
@@ -114,19 +116,22 @@ static void attention_scores(float *s, const float *x, const float *t, const kil
   for (int64_t r = 0; r < n; r += ATTENTION_MR) {
     attention_fetch(&ahead);
     int64_t c = columns[r].begin / KILN_VL * KILN_VL, end = columns[kiln__min(r + ATTENTION_MR, n) - 1].end;
-    attention_rows(s + r * ATTENTION_LD + c, ATTENTION_LD, x + r * ld, ld, 1, t + c, ATTENTION_LD, d, end - c, false);
+    attention_rows(s + r * ATTENTION_COLUMNS + c, ATTENTION_COLUMNS, x + r * ld, ld, 1, t + c, ATTENTION_COLUMNS, d,
+                   end - c, false);
   }
 }
 
 // out[r, :] += sum over the columns c of s[r, c] x[c, :] for n rows. Pairs masked inside a group of ATTENTION_MR rows
 // count with s = 0, which a NaN or infinity in x outlives.
 static void attention_by_row(float *out, const float *s, const float *x, const kiln__span *columns, int64_t n,
-                             int64_t d) {
+                             int64_t d, attention_ahead ahead) {
   int64_t ld = attention_ld(d);
   for (int64_t r = 0; r < n; r += ATTENTION_MR) {
+    attention_fetch(&ahead);
     int64_t c = columns[r].begin, end = columns[kiln__min(r + ATTENTION_MR, n) - 1].end;
     if (c >= end) continue;
-    attention_rows(out + r * ld, ld, s + r * ATTENTION_LD + c, ATTENTION_LD, 1, x + c * ld, ld, end - c, d, true);
+    attention_rows(out + r * ld, ld, s + r * ATTENTION_COLUMNS + c, ATTENTION_COLUMNS, 1, x + c * ld, ld, end - c, d,
+                   true);
   }
 }
 
@@ -138,6 +143,7 @@ static void attention_by_column(float *out, const float *s, const float *x, cons
     attention_fetch(&ahead);
     int64_t r = rows[c].begin, end = rows[kiln__min(c + ATTENTION_MR, n) - 1].end;
     if (r >= end) continue;
-    attention_rows(out + c * ld, ld, s + r * ATTENTION_LD + c, 1, ATTENTION_LD, x + r * ld, ld, end - r, d, true);
+    attention_rows(out + c * ld, ld, s + r * ATTENTION_COLUMNS + c, 1, ATTENTION_COLUMNS, x + r * ld, ld, end - r, d,
+                   true);
   }
 }
