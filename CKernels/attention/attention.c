@@ -3,17 +3,17 @@
 
 // However few heads there are, the forward has at least so many parts if its blocks of queries need not be smaller than
 // SMALL_BLOCK, and the backward if it has as many blocks of keys.
-enum { PARTS = 16, SMALL_BLOCK = 48, MOST_WIDTH = 65536 };
+enum { PARTS = 16, SMALL_BLOCK = 48, FEW_KEYS = 128, MOST_WIDTH = 65536 };
 
 typedef struct attention_task {
   const kiln__attention_kernels *kernels;
   kiln__attention_args args;
   int64_t b, h, hkv;
   int64_t block, blocks;      // queries in a block, blocks in a head
-  int64_t parts;              // of one key head's backward
+  int64_t parts;              // of one key head's backward, or of the keys of a few queries
   size_t size;                // bytes of an element
   char *scratch;              // scratch_bytes for each thread
-  char *sums;                 // sums_bytes for each part of each key head; where a key head is one part, for each thread
+  char *sums;                 // sums_bytes for each part; where a key head's backward is one part, for each thread
   int64_t scratch_bytes, sums_bytes;
 } attention_task;
 
@@ -150,6 +150,31 @@ static void fwd_chunk(void *arg, int64_t chunk, int thread) {
   t->kernels->fwd(&t->args, head / t->h, head % t->h, queries(t, block), t->scratch + thread * t->scratch_bytes);
 }
 
+static void query_chunk(void *arg, int64_t chunk, int thread) {
+  attention_task *t = arg;
+  t->kernels->query(&t->args, t->hkv, chunk / t->parts, chunk % t->parts, t->parts, t->sums + chunk * t->sums_bytes,
+                    t->scratch + thread * t->scratch_bytes);
+}
+
+static void merge_chunk(void *arg, int64_t head, int thread) {
+  (void)thread;
+  attention_task *t = arg;
+  int64_t b = head / t->h;
+  t->kernels->merge(&t->args, b, head % t->h, t->sums + b * t->parts * t->sums_bytes, t->parts, t->sums_bytes);
+}
+
+// Few queries: the keys of a batch row in parts of at least FEW_KEYS.
+static kiln_status query_fwd(kiln_context *ctx, attention_task *t) {
+  const kiln__attention_args *a = &t->args;
+  t->parts = kiln__max(1, kiln__min(kiln__ceil_div(PARTS, t->b), a->tk / FEW_KEYS));
+  KILN_TRY(take(ctx, &t->scratch_bytes, t->kernels->query_bytes(a, t->hkv, true), ctx->threads, &t->scratch));
+  KILN_TRY(take(ctx, &t->sums_bytes, t->kernels->query_bytes(a, t->hkv, false), t->b * t->parts, &t->sums));
+  if (ctx->query) return KILN_OK;
+  kiln__parallel_for(ctx, t->b * t->parts, query_chunk, t);
+  kiln__parallel_for(ctx, t->b * t->h, merge_chunk, t);
+  return KILN_OK;
+}
+
 kiln_status kiln_attention_fwd(kiln_context *ctx, const kiln_tensor *o, const kiln_tensor *lse, const kiln_tensor *q,
                                const kiln_tensor *k, const kiln_tensor *v, const kiln_attention_options *options) {
   KILN_TRY(kiln__begin(ctx, "attention_fwd"));
@@ -160,6 +185,7 @@ kiln_status kiln_attention_fwd(kiln_context *ctx, const kiln_tensor *o, const ki
   t.args.o = heads(o);
   t.args.lse = lse_heads(lse);
   if (kiln__count(q) == 0) return KILN_OK;
+  if (t.kernels->few(&t.args)) return query_fwd(ctx, &t);
   KILN_TRY(take(ctx, &t.scratch_bytes, t.kernels->scratch(&t.args, false), ctx->threads, &t.scratch));
   if (ctx->query) return KILN_OK;
   kiln__parallel_for(ctx, t.b * t.h * t.blocks, fwd_chunk, &t);

@@ -2,27 +2,26 @@
 
 // A block of queries at work.
 typedef struct attention_forward {
-  float *q;          // times the scale: rows if few, else transposed
+  float *q;          // transposed, times the scale
   float *k, *v, *s;  // of the tile
   float *o;          // rows, before the division by the sum
   attention_softmax state;
   attention_tile tile;
   kiln__span block;
   int64_t b, h;
-  bool few;
 } attention_forward;
 
-// Whether a block of nq queries goes along the keys query by query, as in generation.
-VEC bool attention_few_queries(int64_t nq, int64_t d) { return nq <= 4 && KILN_VL > 1 && d % KILN_VL == 0; }
+// Whether query i sees any key.
+static bool attention_sees(const kiln__attention_args *a, int64_t b, int64_t i) {
+  kiln__span keys = kiln__visible(a, b, i);
+  return keys.begin < keys.end;
+}
 
-// The queries, which lie in x->o in rows, into x->q.
-static void attention_scale_queries(attention_forward *x, int64_t d, float scale) {
-  int64_t n = x->block.end - x->block.begin, ld = attention_ld(d);
-  if (!x->few) {
-    attention_transpose(x->q, x->o, n, d, scale);
-    return;
-  }
-  for (int64_t i = 0; i < n * ld; i += KILN_VL) vf_store(x->q + i, scale * vf_load(x->o + i));
+// lse of a query from the maximum of its scores, in units of ln 2, and the sum of exponentials relative to it.
+static void attention_put_lse(const kiln__attention_args *a, int64_t b, int64_t i, int64_t h, float max, float sum) {
+  if (!a->lse.data) return;
+  float *lse = kiln__heads_row(&a->lse, b, i, h, sizeof(float));
+  *lse = attention_sees(a, b, i) ? max * ATTENTION_LN2 + logf(sum) : -INFINITY;
 }
 
 // A block of keys at work, and the queries that come by.
@@ -68,4 +67,45 @@ static size_t attention_scratch(const kiln__attention_args *a, bool backward) {
 
 static size_t attention_sums(const kiln__attention_args *a) {
   return (size_t)(a->group * attention_padded_queries(a) * attention_ld(a->d)) * sizeof(float);
+}
+
+// A few queries at work on a part of the keys: a row for each head and query.
+enum { ATTENTION_FEW = 4, ATTENTION_RUN = 32 };  // queries at most; keys that are taken at once
+
+typedef struct attention_queries {
+  float *o;  // [rows, ld]: o before the division, and behind it the maximum of the scores so far and the sum
+  float *q;  // [rows, ld]: times the scale
+  float *s;  // [rows, ATTENTION_RUN]
+  int64_t heads, b;  // heads: of keys
+} attention_queries;
+
+static bool attention_few(const kiln__attention_args *a) {
+  return a->tq <= ATTENTION_FEW && KILN_VL > 1 && a->d % KILN_VL == 0;
+}
+
+static size_t attention_query_bytes(const kiln__attention_args *a, int64_t heads, bool scratch) {
+  int64_t row = attention_ld(a->d) + (scratch ? ATTENTION_RUN : 0);
+  return (size_t)(heads * a->group * a->tq * row) * sizeof(float);
+}
+
+// Turns the scores of n keys from j0 on into exponentials relative to the new maximum, those of masked pairs into 0.
+static void attention_query_exponentials(const kiln__attention_args *a, const attention_queries *x, int64_t j0,
+                                         int64_t n) {
+  int64_t d = a->d, ld = attention_ld(d);
+  for (int64_t row = 0; row < x->heads * a->group * a->tq; row++) {
+    kiln__span keys = kiln__visible(a, x->b, row % a->tq);
+    int64_t begin = attention_clamp(keys.begin - j0, 0, n), end = attention_clamp(keys.end - j0, 0, n);
+    float *s = x->s + row * ATTENTION_RUN, *o = x->o + row * ld, max = o[d];
+    for (int64_t j = 0; j < ATTENTION_RUN; j++) s[j] = begin <= j && j < end ? s[j] : -INFINITY;
+    for (int64_t j = begin; j < end; j++) max = attention_larger(max, s[j]);
+    vf origin = attention_origin(vf_set(max)), sum = vf_set(0), factor = attention_exp2(o[d] - origin);
+    for (int64_t j = 0; j < ATTENTION_RUN; j += KILN_VL) {
+      vf e = attention_exp2(vf_load(s + j) - origin);
+      vf_store(s + j, e);
+      sum = sum + e;
+    }
+    for (int64_t c = 0; c < d && o[d] < max; c += KILN_VL) vf_store(o + c, vf_load(o + c) * factor);
+    o[d + 1] = o[d + 1] * factor[0] + vf_sum(sum);
+    o[d] = max;
+  }
 }

@@ -11,7 +11,7 @@ static void KER(attention_begin_forward)(const kiln__attention_args *a, attentio
   x->state.sum = attention_take(&scratch, ATTENTION_COLUMNS);
   x->state.factor = attention_take(&scratch, ATTENTION_COLUMNS);
   KER(attention_load)(x->o, &a->q, x->b, x->block.begin, x->h, n, d);
-  attention_scale_queries(x, d, (float)(a->scale * ATTENTION_LOG2E));
+  attention_transpose(x->q, x->o, n, d, (float)(a->scale * ATTENTION_LOG2E));
   memset(x->o, 0, (size_t)(kiln__round_up(n, ATTENTION_MR) * ld) * sizeof(float));
   for (int64_t i = 0; i < kiln__round_up(n, KILN_VL); i++) {
     x->state.max[i] = -INFINITY;
@@ -40,40 +40,32 @@ static void KER(attention_forward_strip)(const kiln__attention_args *a, const at
 static void KER(attention_forward_keys)(const kiln__attention_args *a, attention_forward *x) {
   attention_tile *t = &x->tile;
   int64_t hkv = x->h / a->group;
-  if (!x->few) {
-    KER(attention_load)(x->k, &a->k, x->b, t->j0, hkv, t->nk, a->d);
-    KER(attention_load)(x->v, &a->v, x->b, t->j0, hkv, t->nk, a->d);
-  }
+  KER(attention_load)(x->k, &a->k, x->b, t->j0, hkv, t->nk, a->d);
+  KER(attention_load)(x->v, &a->v, x->b, t->j0, hkv, t->nk, a->d);
   for (t->i0 = x->block.begin; t->i0 < x->block.end; t->i0 += ATTENTION_STRIP) {
     t->nq = kiln__min(ATTENTION_STRIP, x->block.end - t->i0);
-    if (!attention_look(a, x->b, t)) continue;
-    if (x->few) KER(attention_query_tile)(a, x);
-    else KER(attention_forward_strip)(a, x, t->i0 - x->block.begin);
+    if (attention_look(a, x->b, t)) KER(attention_forward_strip)(a, x, t->i0 - x->block.begin);
   }
 }
 
 // o = o / sum and lse of query i, the n-th of the block.
-static void KER(attention_finish_query)(const kiln__attention_args *a, const attention_forward *x, int64_t i, int64_t n) {
-  kiln__span keys = kiln__visible(a, x->b, i);
-  bool sees = keys.begin < keys.end;
+static void KER(attention_finish)(const kiln__attention_args *a, const attention_forward *x, int64_t i, int64_t n) {
+  bool sees = attention_sees(a, x->b, i);
   float sum = x->state.sum[n];
   ELEMENT *out = KER(attention_row)(&a->o, x->b, i, x->h);
   const float *o = x->o + n * attention_ld(a->d);
   for (int64_t c = 0; c < a->d; c += KILN_VL) vf_write(out + c, sees ? vf_load(o + c) / sum : vf_set(0), a->d - c);
-  if (!a->lse.data) return;
-  float *lse = kiln__heads_row(&a->lse, x->b, i, x->h, sizeof(float));
-  *lse = sees ? x->state.max[n] * ATTENTION_LN2 + logf(sum) : -INFINITY;
+  attention_put_lse(a, x->b, i, x->h, x->state.max[n], sum);
 }
 
 static void KER(attention_fwd)(const kiln__attention_args *a, int64_t b, int64_t h, kiln__span queries, void *scratch) {
   attention_forward x = {.b = b, .h = h, .block = queries};
   attention_tile *t = &x.tile;
-  x.few = attention_few_queries(queries.end - queries.begin, a->d);
   KER(attention_begin_forward)(a, &x, scratch);
   int64_t end = kiln__visible(a, b, queries.end - 1).end;
   for (t->j0 = kiln__visible(a, b, queries.begin).begin; t->j0 < end; t->j0 += ATTENTION_ROWS) {
     t->nk = kiln__min(ATTENTION_ROWS, end - t->j0);
     KER(attention_forward_keys)(a, &x);
   }
-  for (int64_t i = queries.begin; i < queries.end; i++) KER(attention_finish_query)(a, &x, i, i - queries.begin);
+  for (int64_t i = queries.begin; i < queries.end; i++) KER(attention_finish)(a, &x, i, i - queries.begin);
 }

@@ -4,10 +4,12 @@
 // the reverse. So only what stays is transposed, once, never what comes by. Tiles are fp32 whatever the tensors are:
 // tiles_kernel.h has what works on them alone.
 #include "attention/load_kernel.h"
-#include "attention/query_kernel.h"
 #include "attention/forward_kernel.h"
+#include "attention/query_kernel.h"
 #include "attention/backward_kernel.h"
 
 static const kiln__attention_kernels KER(attention_kernels) = {
-    ATTENTION_COLUMNS,  ATTENTION_COLUMNS, attention_scratch, attention_sums,
-    KER(attention_fwd), KER(attention_bwd), KER(attention_dq)};
+    .query_block = ATTENTION_COLUMNS, .key_block = ATTENTION_COLUMNS, .scratch = attention_scratch,
+    .sums = attention_sums, .fwd = KER(attention_fwd), .bwd = KER(attention_bwd), .dq = KER(attention_dq),
+    .few = attention_few, .query_bytes = attention_query_bytes, .query = KER(attention_query),
+    .merge = KER(attention_merge)};

@@ -42,6 +42,15 @@ typedef struct kiln__attention_kernels {
   // dq of a span of queries of head h: the total of `parts` sums, `stride` bytes apart, of its key head.
   void (*dq)(const kiln__attention_args *a, int64_t b, int64_t h, kiln__span queries, const void *sums, int64_t parts,
              int64_t stride);
+  // Whether these queries are so few that the forward goes along the keys by `query` and `merge` instead.
+  bool (*few)(const kiln__attention_args *a);
+  // Bytes of `sums`, or of scratch, that one call of `query` needs.
+  size_t (*query_bytes)(const kiln__attention_args *a, int64_t heads, bool scratch);
+  // What part `part` of the keys of all `heads` key heads adds to o of batch row b.
+  void (*query)(const kiln__attention_args *a, int64_t heads, int64_t b, int64_t part, int64_t parts, void *sums,
+                void *scratch);
+  // o and lse of head h from the sums of all parts, `stride` bytes apart.
+  void (*merge)(const kiln__attention_args *a, int64_t b, int64_t h, const void *sums, int64_t parts, int64_t stride);
 } kiln__attention_kernels;
 
 extern const kiln__attention_kernels kiln__attention_ref_f32, kiln__attention_ref_f64, kiln__attention_ref_bf16;

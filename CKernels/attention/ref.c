@@ -110,8 +110,14 @@ static void REF(dq)(const kiln__attention_args *a, int64_t b, int64_t h, kiln__s
   }
 }
 
-const kiln__attention_kernels REF(kiln__attention_ref) = {REF(BLOCK), REF(BLOCK), REF(scratch), REF(sums),
-                                                          REF(fwd),   REF(bwd),   REF(dq)};
+static bool REF(few)(const kiln__attention_args *a) {
+  (void)a;
+  return false;
+}
+
+const kiln__attention_kernels REF(kiln__attention_ref) = {
+    .query_block = REF(BLOCK), .key_block = REF(BLOCK), .scratch = REF(scratch), .sums = REF(sums), .fwd = REF(fwd),
+    .bwd = REF(bwd), .dq = REF(dq), .few = REF(few)};
 #undef ROW
 #undef LSE
 #endif

@@ -26,6 +26,9 @@ VEC vi attention_lanes(int64_t c, kiln__span span) {
   return (lane >= (int32_t)(span.begin - c)) & (lane < (int32_t)(span.end - c));
 }
 
+// The larger of two; NaN if either is.
+VEC float attention_larger(float x, float y) { return y > x || y != y ? y : x; }
+
 // The running state of a block of queries.
 typedef struct attention_softmax {
   float *max, *sum;  // of the scores seen so far, and of their exponentials relative to max
@@ -98,20 +101,4 @@ static void attention_probabilities(float *p, float *ds, const float *lse, const
       vf_store(ds + j, (vf)(mask & (vi)vf_load(ds + j)));
     }
   }
-}
-
-// As attention_exponentials, for n scores of query i.
-static void attention_query_exponentials(float *s, const attention_softmax *state, int64_t i, int64_t n) {
-  float before = state->max[i], max = before;
-  vf sum = vf_set(0);
-  for (int64_t j = 0; j < n; j++) max = s[j] > max ? s[j] : max;
-  float origin = attention_origin(vf_set(max))[0];
-  for (int64_t j = 0; j < n; j += KILN_VL) {
-    vf e = attention_exp2((n - j < KILN_VL ? vf_load_part(s + j, n - j, -INFINITY) : vf_load(s + j)) - origin);
-    vf_write(s + j, e, n - j);
-    sum = sum + e;
-  }
-  state->factor[i] = attention_exp2(vf_set(before - origin))[0];
-  state->sum[i] = state->sum[i] * state->factor[i] + vf_sum(sum);
-  state->max[i] = max;
 }
