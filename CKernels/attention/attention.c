@@ -3,7 +3,7 @@
 
 // However few heads there are, the forward has at least so many parts if its blocks of queries need not be smaller than
 // SMALL_BLOCK, and the backward if it has as many blocks of keys.
-enum { PARTS = 16, SMALL_BLOCK = 48, FEW_KEYS = 128, MOST_WIDTH = 65536 };
+enum { PARTS = 16, SMALL_BLOCK = 48, FEW_KEYS = 32, MOST_WIDTH = 65536 };
 
 typedef struct attention_task {
   const kiln__attention_kernels *kernels;

@@ -94,10 +94,16 @@ static void attention_query_exponentials(const kiln__attention_args *a, const at
   int64_t d = a->d, ld = attention_ld(d);
   for (int64_t row = 0; row < x->heads * a->group * a->tq; row++) {
     kiln__span keys = kiln__visible(a, x->b, row % a->tq);
-    int64_t begin = attention_clamp(keys.begin - j0, 0, n), end = attention_clamp(keys.end - j0, 0, n);
-    float *s = x->s + row * ATTENTION_RUN, *o = x->o + row * ld, max = o[d];
-    for (int64_t j = 0; j < ATTENTION_RUN; j++) s[j] = begin <= j && j < end ? s[j] : -INFINITY;
-    for (int64_t j = begin; j < end; j++) max = attention_larger(max, s[j]);
+    keys.begin = attention_clamp(keys.begin - j0, 0, n);
+    keys.end = attention_clamp(keys.end - j0, 0, n);
+    float *s = x->s + row * ATTENTION_RUN, *o = x->o + row * ld;
+    vf most = vf_set(o[d]);
+    for (int64_t j = 0; j < ATTENTION_RUN; j += KILN_VL) {
+      vf score = vf_select(attention_lanes(j, keys), vf_load(s + j), vf_set(-INFINITY));
+      vf_store(s + j, score);
+      most = vf_max(most, score);
+    }
+    float max = vf_max_lane(most);
     vf origin = attention_origin(vf_set(max)), sum = vf_set(0), factor = attention_exp2(o[d] - origin);
     for (int64_t j = 0; j < ATTENTION_RUN; j += KILN_VL) {
       vf e = attention_exp2(vf_load(s + j) - origin);

@@ -1,17 +1,23 @@
-// The forward of a few queries against many keys, as in generation, where reading k and v is all the work. It goes along
-// a part of the keys once, for all heads, in the order in which they lie in memory; another pass merges the parts. For
-// heads of whole vectors.
+// The forward of a few queries against many keys, as in generation, where reading k and v is most of the work. It goes
+// along a part of the keys once, for all heads, in the order in which they lie in memory; another pass merges the
+// parts. For heads of whole vectors.
 
-// q . k
-VEC float KER(attention_query_dot)(const float *q, const ELEMENT *k, int64_t d) {
-  vf even = vf_set(0), odd = vf_set(0);
-  int64_t c = 0;
-  for (; c + KILN_VL < d; c += 2 * KILN_VL) {
-    even = vf_fma(vf_load(q + c), vf_load(k + c), even);
-    odd = vf_fma(vf_load(q + c + KILN_VL), vf_load(k + c + KILN_VL), odd);
+// s[r, 0] = q[r, :] . k for m rows
+VEC void KER(attention_query_dots)(float *s, const float *q, int64_t ld, const ELEMENT *k, int64_t d, int m) {
+  vf sum[4];
+  for (int r = 0; r < m; r++) sum[r] = vf_set(0);
+  for (int64_t c = 0; c < d; c += KILN_VL) {
+    vf x = vf_load(k + c);
+    for (int r = 0; r < m; r++) sum[r] = vf_fma(vf_load(q + r * ld + c), x, sum[r]);
   }
-  if (c < d) even = vf_fma(vf_load(q + c), vf_load(k + c), even);
-  return vf_sum(even + odd);
+  for (int r = 0; r < m; r++) s[r * ATTENTION_RUN] = vf_sum(sum[r]);
+}
+
+// Fetches a row of keys or values ahead of key j.
+VEC void KER(attention_query_fetch)(const kiln__attention_args *a, const kiln__heads *x, int64_t b, int64_t j,
+                                    int64_t hkv) {
+  const char *row = (const char *)KER(attention_row)(x, b, kiln__min(j + ATTENTION_RUN / 4, a->tk - 1), hkv);
+  for (int64_t at = 0; at < a->d * (int64_t)sizeof(ELEMENT); at += 64) __builtin_prefetch(row + at);
 }
 
 // s[row, j] = q[row, :] . k[j, :] for n keys from j0 on; a row for each head and query.
@@ -21,9 +27,11 @@ static void KER(attention_query_scores)(const kiln__attention_args *a, const att
   for (int64_t j = 0; j < n; j++) {
     for (int64_t hkv = 0; hkv < x->heads; hkv++) {
       const ELEMENT *k = KER(attention_row)(&a->k, x->b, j0 + j, hkv);
-      for (int64_t row = hkv * rows; row < (hkv + 1) * rows; row++) {
-        x->s[row * ATTENTION_RUN + j] = KER(attention_query_dot)(x->q + row * ld, k, a->d);
-      }
+      KER(attention_query_fetch)(a, &a->k, x->b, j0 + j, hkv);
+      float *s = x->s + hkv * rows * ATTENTION_RUN + j, *q = x->q + hkv * rows * ld;
+      int64_t r = 0;
+      for (; r + 4 <= rows; r += 4) KER(attention_query_dots)(s + r * ATTENTION_RUN, q + r * ld, ld, k, a->d, 4);
+      for (; r < rows; r++) KER(attention_query_dots)(s + r * ATTENTION_RUN, q + r * ld, ld, k, a->d, 1);
     }
   }
 }
@@ -34,13 +42,16 @@ VEC void KER(attention_query_values)(const kiln__attention_args *a, const attent
   int64_t rows = a->group * a->tq, ld = attention_ld(a->d);
   for (int64_t hkv = 0; hkv < x->heads; hkv++) {
     const ELEMENT *v = KER(attention_row)(&a->v, x->b, j0 + j, hkv);
-    for (int64_t row = hkv * rows; row < (hkv + 1) * rows; row++) {
-      const float *p = x->s + row * ATTENTION_RUN + j;
-      float *o = x->o + row * ld;
-      for (int64_t c = 0; c < a->d; c += KILN_VL) {
-        vf sum = vf_load(o + c);
-        for (int i = 0; i < m; i++) sum = vf_fma(vf_set(p[i]), vf_load(v + i * a->v.t + c), sum);
-        vf_store(o + c, sum);
+    for (int i = 0; i < m; i++) KER(attention_query_fetch)(a, &a->v, x->b, j0 + j + i, hkv);
+    const float *p = x->s + hkv * rows * ATTENTION_RUN + j;
+    for (int64_t c = 0; c < a->d; c += KILN_VL) {
+      vf values[4];
+      for (int i = 0; i < m; i++) values[i] = vf_load(v + i * a->v.t + c);
+      for (int64_t r = 0; r < rows; r++) {
+        float *o = x->o + (hkv * rows + r) * ld + c;
+        vf sum = vf_load(o);
+        for (int i = 0; i < m; i++) sum = vf_fma(vf_set(p[r * ATTENTION_RUN + i]), values[i], sum);
+        vf_store(o, sum);
       }
     }
   }

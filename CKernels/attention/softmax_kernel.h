@@ -84,7 +84,8 @@ static void attention_rescale(float *o, const float *factor, int64_t nq, int64_t
   }
 }
 
-// Backward: p = exp(s - lse) and ds = p * (dp - delta) in place of the scores s in p and of dp in ds, 0 for masked pairs.
+// Backward: p = exp(s - lse) and ds = p * (dp - delta) in place of the scores s in p and of dp in ds, 0 for masked
+// pairs.
 static void attention_probabilities(float *p, float *ds, const float *lse, const float *delta,
                                     const attention_tile *t) {
   for (int64_t i = 0; i < t->nq; i++, p += ATTENTION_COLUMNS, ds += ATTENTION_COLUMNS) {

@@ -1,5 +1,5 @@
-// What the forward and the backward of attention are made of: tiles in scratch memory, which of their pairs are visible,
-// and their products.
+// What the forward and the backward of attention are made of: tiles in scratch memory, which of their pairs are
+// visible, and their products.
 //
 // Letters: the scores of a tile of nq queries and nk keys are a matrix s of rows r and columns c at stride
 // ATTENTION_COLUMNS; the forward has keys down and queries across, the backward the reverse. Blocks of queries and keys

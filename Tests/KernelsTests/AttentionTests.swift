@@ -99,6 +99,7 @@ struct AttentionTests {
     AttentionShape(b: 2, tq: 1, tk: 100, h: 4, group: 2, d: 16, causal: true).check()
     AttentionShape(tq: 2, tk: 197, h: 1, d: 16, causal: true).check()
     AttentionShape(tq: 4, tk: 10, h: 1, d: 80, causal: true).check()
+    AttentionShape(tq: 3, tk: 300, h: 6, group: 6, d: 32, causal: true).check()
   }
 
   @Test func wideHead() {

@@ -44,8 +44,8 @@ typedef struct kiln_attention_saved {
 /// Gradients of the above. dq, q, d_o, o [b, tq, h, d]; dk, dv, k, v [b, tk, hkv, d]; lse [b, h, tq] of the forward.
 /// With p = exp(scale q k^T - lse), delta = rowsum(d_o * o): dv = p^T d_o; ds = p * (d_o v^T - delta);
 /// dq = scale ds k; dk = scale ds^T q; dk and dv summed over the query heads of a key head. All overwritten.
-/// Scratch, besides tiles for each thread: sums for dq in fp32 (F64: in fp64), in tq h / hkv rows of d rounded up, by at
-/// most 48. For b hkv >= 16 one for each thread, otherwise b hkv ceil(16 / (b hkv)).
+/// Scratch, besides tiles for each thread: sums for dq, of tq h / hkv rows of d elements (rounded up by 47 at most) in
+/// fp32 (F64: in fp64). For b hkv >= 16 one for each thread, otherwise b hkv ceil(16 / (b hkv)) of them.
 KILN_API kiln_status kiln_attention_bwd(kiln_context *ctx, const kiln_tensor *dq, const kiln_tensor *dk,
                                         const kiln_tensor *dv, const kiln_tensor *d_o,
                                         const kiln_attention_saved *saved, const kiln_attention_options *options);
