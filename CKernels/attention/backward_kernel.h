@@ -12,6 +12,8 @@ static void KER(attention_statistics)(const kiln__attention_args *a, const atten
     int64_t h = x->hkv * a->group + g;
     for (int64_t i = 0; i < a->tq; i++) {
       const ELEMENT *d_o = KER(attention_row)(&a->d_o, x->b, i, h), *o = KER(attention_row)(&a->o, x->b, i, h);
+      KER(attention_fetch_row)(&a->d_o, x->b, i, a->tq, h, a->d, false);
+      KER(attention_fetch_row)(&a->o, x->b, i, a->tq, h, a->d, false);
       const float *lse = kiln__heads_row(&a->lse, x->b, i, h, sizeof(float));
       x->delta[g * x->queries + i] = KER(attention_dot)(d_o, o, a->d);
       x->lse[g * x->queries + i] = *lse * (float)ATTENTION_LOG2E;
@@ -81,6 +83,7 @@ static void KER(attention_dq)(const kiln__attention_args *a, int64_t b, int64_t 
   int64_t first = h % a->group * attention_padded_queries(a), ld = attention_ld(a->d);
   for (int64_t i = queries.begin; i < queries.end; i++) {
     ELEMENT *out = KER(attention_row)(&a->dq, b, i, h);
+    KER(attention_fetch_row)(&a->dq, b, i, queries.end, h, a->d, true);
     for (int64_t c = 0; c < a->d; c += KILN_VL) {
       vf total = vf_set(0);
       for (int64_t part = 0; part < parts; part++) {

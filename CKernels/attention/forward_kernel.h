@@ -53,6 +53,7 @@ static void KER(attention_finish)(const kiln__attention_args *a, const attention
   bool sees = attention_sees(a, x->b, i);
   float sum = x->state.sum[n];
   ELEMENT *out = KER(attention_row)(&a->o, x->b, i, x->h);
+  KER(attention_fetch_row)(&a->o, x->b, i, x->block.end, x->h, a->d, true);
   const float *o = x->o + n * attention_ld(a->d);
   for (int64_t c = 0; c < a->d; c += KILN_VL) vf_write(out + c, sees ? vf_load(o + c) / sum : vf_set(0), a->d - c);
   attention_put_lse(a, x->b, i, x->h, x->state.max[n], sum);

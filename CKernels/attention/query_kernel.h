@@ -13,13 +13,6 @@ VEC void KER(attention_query_dots)(float *s, const float *q, int64_t ld, const E
   for (int r = 0; r < m; r++) s[r * ATTENTION_RUN] = vf_sum(sum[r]);
 }
 
-// Fetches a row of keys or values ahead of key j.
-VEC void KER(attention_query_fetch)(const kiln__attention_args *a, const kiln__heads *x, int64_t b, int64_t j,
-                                    int64_t hkv) {
-  const char *row = (const char *)KER(attention_row)(x, b, kiln__min(j + ATTENTION_RUN / 4, a->tk - 1), hkv);
-  for (int64_t at = 0; at < a->d * (int64_t)sizeof(ELEMENT); at += 64) __builtin_prefetch(row + at);
-}
-
 // s[row, j] = q[row, :] . k[j, :] for n keys from j0 on; a row for each head and query.
 static void KER(attention_query_scores)(const kiln__attention_args *a, const attention_queries *x, int64_t j0,
                                         int64_t n) {
@@ -27,7 +20,7 @@ static void KER(attention_query_scores)(const kiln__attention_args *a, const att
   for (int64_t j = 0; j < n; j++) {
     for (int64_t hkv = 0; hkv < x->heads; hkv++) {
       const ELEMENT *k = KER(attention_row)(&a->k, x->b, j0 + j, hkv);
-      KER(attention_query_fetch)(a, &a->k, x->b, j0 + j, hkv);
+      KER(attention_fetch_row)(&a->k, x->b, j0 + j, a->tk, hkv, a->d, false);
       float *s = x->s + hkv * rows * ATTENTION_RUN + j, *q = x->q + hkv * rows * ld;
       int64_t r = 0;
       for (; r + 4 <= rows; r += 4) KER(attention_query_dots)(s + r * ATTENTION_RUN, q + r * ld, ld, k, a->d, 4);
@@ -42,7 +35,7 @@ VEC void KER(attention_query_values)(const kiln__attention_args *a, const attent
   int64_t rows = a->group * a->tq, ld = attention_ld(a->d);
   for (int64_t hkv = 0; hkv < x->heads; hkv++) {
     const ELEMENT *v = KER(attention_row)(&a->v, x->b, j0 + j, hkv);
-    for (int i = 0; i < m; i++) KER(attention_query_fetch)(a, &a->v, x->b, j0 + j + i, hkv);
+    for (int i = 0; i < m; i++) KER(attention_fetch_row)(&a->v, x->b, j0 + j + i, a->tk, hkv, a->d, false);
     const float *p = x->s + hkv * rows * ATTENTION_RUN + j;
     for (int64_t c = 0; c < a->d; c += KILN_VL) {
       vf values[4];
