@@ -3,32 +3,38 @@
 // whole row.
 
 // n >= 1 logits from x[i] on, which are fp32 if `wide`.
-VEC vf KER(loss_read)(bool wide, const void *x, int64_t i, int64_t n) {
-  if (wide) return n >= KILN_VL ? vf_load((const float *)x + i) : vf_load_part((const float *)x + i, n, -INFINITY);
+VEC vw KER(loss_read)(bool wide, const void *x, int64_t i, int64_t n) {
+  if (wide) return n >= KILN_WL ? vw_load((const float *)x + i) : vw_load_part((const float *)x + i, n, -INFINITY);
   const ELEMENT *e = (const ELEMENT *)x + i;
-  return n >= KILN_VL ? vf_load(e) : vf_load_part(e, n, -INFINITY);
+  return n >= KILN_WL ? vw_load(e) : vw_load_part(e, n, -INFINITY);
 }
 
 VEC float KER(loss_max)(bool wide, const void *x, int64_t v) {
-  vf max[4] = {vf_set(-INFINITY), vf_set(-INFINITY), vf_set(-INFINITY), vf_set(-INFINITY)};
-  int64_t i = 0;
-  for (; i + 4 * KILN_VL <= v; i += 4 * KILN_VL) {
-    for (int j = 0; j < 4; j++) max[j] = vf_max(max[j], KER(loss_read)(wide, x, i + j * KILN_VL, KILN_VL));
-  }
-  for (; i < v; i += KILN_VL) max[0] = vf_max(max[0], KER(loss_read)(wide, x, i, v - i));
-  return vf_max_lane(vf_max(vf_max(max[0], max[1]), vf_max(max[2], max[3])));
+  vw max = vw_set(-INFINITY);
+  for (int64_t i = 0; i < v; i += KILN_WL) max = vf_max(max, KER(loss_read)(wide, x, i, v - i));
+  vf part[4];
+  memcpy(part, &max, sizeof max);
+  return vf_max_lane(vf_max(vf_max(part[0], part[1]), vf_max(part[2], part[3])));
 }
 
-// The sum of e^(x - shift); the terms themselves are kept in `exps` unless it is NULL, which may be x.
+// e^(x - shift) for n logits from x[i] on; 0 from 88 below the shift on.
+VEC vw KER(loss_exp)(bool wide, const void *x, float shift, int64_t i, int64_t n) {
+  return vf_exp_near(vf_max(vw_set(-88), KER(loss_read)(wide, x, i, n) - shift));
+}
+
+// The sum of the exponentials; they themselves are kept in `exps` unless it is NULL, which may be x.
 VEC float KER(loss_exp_sum)(ELEMENT *exps, bool wide, const void *x, float shift, int64_t v) {
-  vf sum = vf_set(0);
-  for (int64_t i = 0; i < v; i += KILN_VL) {
-    vf e = vf_exp(KER(loss_read)(wide, x, i, v - i) - shift);
+  vw sum = vw_set(0);
+  for (int64_t i = 0; i < v; i += KILN_WL) {
+    vw e = KER(loss_exp)(wide, x, shift, i, v - i);
     sum += e;
     if (exps) vf_write(exps + i, e, v - i);
   }
   return vf_sum(sum);
 }
+
+// That of one logit, with the same bits.
+VEC float KER(loss_exp_of)(float below) { return vf_exp_near(vf_max(vf_set(-88), vf_set(below)))[0]; }
 
 static float KER(loss_row)(const kiln__loss_args *a, ELEMENT *d, const ELEMENT *x, int32_t target) {
   const bool narrow = sizeof(ELEMENT) < sizeof(float);  // the terms are made again, rather than rounded twice
@@ -37,12 +43,12 @@ static float KER(loss_row)(const kiln__loss_args *a, ELEMENT *d, const ELEMENT *
   float sum = keep ? KER(loss_exp_sum)(d, false, x, max, a->v) : KER(loss_exp_sum)(NULL, false, x, max, a->v);
   if (d) {
     float factor = a->scale / sum;
-    for (int64_t i = 0; i < a->v; i += KILN_VL) {
+    for (int64_t i = 0; i < a->v; i += KILN_WL) {
       int64_t n = a->v - i;
-      vf e = narrow ? vf_exp(KER(loss_read)(false, x, i, n) - max) : vf_read(d + i, n);
+      vw e = narrow ? KER(loss_exp)(false, x, max, i, n) : vw_read(d + i, n);
       vf_write(d + i, e * factor, n);
     }
-    put(d + target, vf_exp(vf_set(chosen - max))[0] * factor - a->scale);
+    put(d + target, KER(loss_exp_of)(chosen - max) * factor - a->scale);
   }
   return logf(sum) + (max - chosen);
 }
@@ -61,9 +67,9 @@ static void KER(loss_cross_entropy)(const kiln__loss_args *a, int64_t begin, int
 
 // Moves a row's shift up to `max`.
 static void KER(loss_raise)(const kiln__loss_panel *p, int64_t row, ELEMENT *exps, float max) {
-  float *shift = (float *)p->shift + row, factor = vf_exp(vf_set(*shift - max))[0];
-  for (int64_t i = 0; i < p->first && exps; i += KILN_VL) {
-    vf_write(exps + i, factor * vf_read(exps + i, p->first - i), p->first - i);
+  float *shift = (float *)p->shift + row, factor = KER(loss_exp_of)(*shift - max);
+  for (int64_t i = 0; i < p->first && exps; i += KILN_WL) {
+    vf_write(exps + i, factor * vw_read(exps + i, p->first - i), p->first - i);
   }
   ((float *)p->sum)[row] *= factor;
   *shift = max;
@@ -95,7 +101,7 @@ static void KER(loss_finish)(const kiln__loss_panel *p, int64_t begin, int64_t e
       float below = ((float *)p->chosen)[row] - ((float *)p->shift)[row], sum = ((float *)p->sum)[row];
       loss = logf(sum) - below;
       factor = p->scale / sum;
-      if (p->exps) put((ELEMENT *)p->exps + row * p->ldexps + p->targets[row], vf_exp(vf_set(below))[0] - sum);
+      if (p->exps) put((ELEMENT *)p->exps + row * p->ldexps + p->targets[row], KER(loss_exp_of)(below) - sum);
     }
     ((float *)p->factor)[row] = factor;
     if (p->losses) ((float *)p->losses)[row] = loss;
@@ -108,7 +114,7 @@ static void KER(loss_scale)(const kiln__loss_scaling *s, int64_t begin, int64_t 
     const char *x = (const char *)s->x + row * s->ldx * (int64_t)(s->wide ? sizeof(float) : sizeof(ELEMENT));
     ELEMENT *y = (ELEMENT *)s->y + row * s->ldy;
     float factor = ((const float *)s->factor)[row];
-    for (int64_t i = 0; i < s->cols; i += KILN_VL) {
+    for (int64_t i = 0; i < s->cols; i += KILN_WL) {
       vf_write(y + i, factor * KER(loss_read)(s->wide, x, i, s->cols - i), s->cols - i);
     }
   }

@@ -5,6 +5,7 @@
 
 enum {
   EXPS_BYTES = 50 << 20, LEAST_ROWS = 16,  // of a block
+  SUMS_BYTES = 16 << 20,                   // of a product, once k is longer than its kernels' kc
   PANEL_COLS = 2048, PANEL_BYTES = 4 << 20,
 };
 
@@ -24,10 +25,12 @@ typedef struct linear_task {
   int64_t rows, rows_per_chunk;
 } linear_task;
 
-// Rows of a block. As many as the memory allows, since each block reads w twice and dw once: then evenly, so that the
-// last block is not a thin one.
-static int64_t block_rows(const linear_task *t, int64_t ld, int64_t cols) {
-  int64_t most = EXPS_BYTES / (ld * (int64_t)kiln_dtype_size(t->call.dtype));
+// Rows of a block, whose exponentials have `line` bytes each. As many as the memory allows, since each block reads w
+// twice and dw once; beyond kc rows the product that makes dw needs memory too. Then evenly, so that the last block is
+// not a thin one.
+static int64_t block_rows(const kiln_context *ctx, const linear_task *t, int64_t line, int64_t cols) {
+  int64_t kc = ctx->kernels[t->call.dtype].gemm->kc, most = EXPS_BYTES / line;
+  most = kiln__min(most, kiln__max(kc, (EXPS_BYTES - SUMS_BYTES) / line));
   most = kiln__min(most, PANEL_BYTES / (kiln__max(cols, 1) * (int64_t)sizeof(float)));
   int64_t blocks = kiln__ceil_div(t->call.n, kiln__max(most, LEAST_ROWS));
   return kiln__ceil_div(t->call.n, kiln__max(blocks, 1));
@@ -44,8 +47,8 @@ static kiln_status take(kiln_context *ctx, kiln_tensor *out, kiln_dtype dtype, i
 static kiln_status take_scratch(kiln_context *ctx, linear_task *t) {
   kiln_dtype dtype = t->call.dtype, wide = kiln__wide(dtype);
   // An odd number of cache lines from row to row: a power of two would map a column of the block to few cache sets.
-  int64_t line = 64 / (int64_t)kiln_dtype_size(dtype), ld = (kiln__ceil_div(t->call.v, line) | 1) * line;
-  int64_t c = t->x->shape[1], cols = kiln__min(t->call.v, PANEL_COLS), rows = block_rows(t, ld, cols);
+  int64_t item = (int64_t)kiln_dtype_size(dtype), ld = (kiln__ceil_div(t->call.v * item, 64) | 1) * (64 / item);
+  int64_t c = t->x->shape[1], cols = kiln__min(t->call.v, PANEL_COLS), rows = block_rows(ctx, t, ld * item, cols);
   KILN_TRY(take(ctx, &t->logits, wide, rows, cols, kiln__round_up(cols, 16) | 16));
   if (t->dx || t->dw) KILN_TRY(take(ctx, &t->exps, dtype, rows, t->call.v, ld));
   if (t->dw) KILN_TRY(take(ctx, &t->scaled_x, dtype, rows, c, c));
@@ -77,7 +80,9 @@ static void for_rows(const kiln_context *ctx, linear_task *t, int64_t cols,
   kiln__parallel_for(ctx, kiln__ceil_div(t->rows, t->rows_per_chunk), chunk_of_rows, t);
 }
 
-static void panel_rows(const linear_task *t, int64_t begin, int64_t end) { t->call.kernels->panel(&t->panel, begin, end); }
+static void panel_rows(const linear_task *t, int64_t begin, int64_t end) {
+  t->call.kernels->panel(&t->panel, begin, end);
+}
 
 static void finish_rows(const linear_task *t, int64_t begin, int64_t end) {
   t->call.kernels->finish(&t->panel, begin, end);

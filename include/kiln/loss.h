@@ -36,8 +36,9 @@ KILN_API kiln_status kiln_cross_entropy(kiln_context *ctx, const kiln_tensor *lo
 /// each be NULL: then only the loss (or the other gradient) is computed.
 /// x, w and dx F32, F64 or BF16; beside BF16 loss, losses and dw are F32, logits are in fp32, and the exponentials and
 /// factors are rounded to bf16 for the products.
-/// Scratch: a block of rows of exponentials, at most 50 MiB or 16 rows, a panel of logits, and the products' own. Should it run out
-/// (KILN_ERR_MEMORY, KILN_ERR_WORKSPACE), dx and dw may have been written in part.
+/// Scratch: a block of rows of exponentials, at most 50 MiB or 16 rows, a panel of logits, at most 4 MiB, and the
+/// products' own; below 64 MiB for the shapes of GPT-2. Should it run out (KILN_ERR_MEMORY, KILN_ERR_WORKSPACE), dx and
+/// dw may have been written in part.
 /// @return KILN_ERR_INDEX for a target that is neither in 0 ..< v nor `ignore`, before anything is written.
 KILN_API kiln_status kiln_linear_cross_entropy(kiln_context *ctx, const kiln_tensor *loss, const kiln_tensor *dx,
                                                const kiln_tensor *dw, const kiln_tensor *x, const kiln_tensor *w,
