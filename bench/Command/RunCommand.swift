@@ -13,7 +13,7 @@ struct RunCommand: ParsableCommand {
   @Option(help: "Families to run, separated by commas (default: all).") var only: String?
   @Option(help: "Only cases whose name contains this.") var match: String?
   @Option(help: "Threads (default: every CPU).") var threads: Int?
-  @Option(help: "Where the result is written.") var out = "Results"
+  @Option(help: "Where the result is written (default: Results; nowhere with --quick).") var out: String?
   @Flag(help: "One round each: shows that everything works; the figures mean nothing.") var quick = false
   @Flag(help: "Interleave the peers that Peers/setup.sh installed.") var peers = false
   @Option(help: "Which peers, separated by commas.") var peer: String?
@@ -40,7 +40,9 @@ struct RunCommand: ParsableCommand {
       run(cases, of: family.name, runner, peers, &results)
     }
     peers.stop()
-    Output.line("\n" + URL(fileURLWithPath: try results.write(to: out)).path)
+    if let folder = out ?? (quick ? nil : "Results") {
+      Output.line("\n" + URL(fileURLWithPath: try results.write(to: folder)).path)
+    }
     try report(runner.failures)
   }
 
