@@ -54,7 +54,7 @@ struct EvalCommand: ParsableCommand {
     let corpus = try Corpus(files: files.map { URL(fileURLWithPath: $0) }, tokenizer: loaded.tokenizer)
     try corpus.check(vocabularySize: loaded.model.configuration.vocabularySize)
     let evaluator = try Evaluator(
-      loaded.model, batch: batch, time: time, precision: source.precision, hasMasters: false, context: kernels,
+      loaded.model, batch: batch, time: time, precision: source.arithmetic, hasMasters: false, context: kernels,
       store: loaded.store)
     let evaluation = try evaluator.evaluate(corpus, limit: batches)
     if json {

@@ -62,7 +62,7 @@ struct GenerateCommand: ParsableCommand {
     let ends = promptTokens == nil ? Set(loaded.model.configuration.endTokens) : []
     var text = StreamedText()
     let tokens = try Generator(
-      loaded.model, precision: source.precision, context: kernels, store: loaded.store
+      loaded.model, precision: source.arithmetic, context: kernels, store: loaded.store
     ).generate(
       after: prompt, count: maxTokens, sampling: sampling,
       onToken: { token in

@@ -25,7 +25,9 @@ struct LayoutTests {
     pin(kiln_activation_options.self, size: 8, [(\.size, 0), (\.kind, 4)])
     pin(
       kiln_dropout_options.self, size: 32, [(\.size, 0), (\.probability, 4), (\.seed, 8), (\.step, 16), (\.site, 24)])
-    pin(kiln_attention_options.self, size: 12, [(\.size, 0), (\.causal, 4), (\.scale, 8)])
+    pin(
+      kiln_attention_options.self, size: 32,
+      [(\.size, 0), (\.causal, 4), (\.scale, 8), (\.window, 16), (\.offsets, 24)])
     pin(kiln_attention_saved.self, size: 40, [(\.q, 0), (\.k, 8), (\.v, 16), (\.o, 24), (\.lse, 32)])
     pin(kiln_embedding_options.self, size: 8, [(\.size, 0), (\.accumulate, 4)])
     pin(
@@ -102,7 +104,7 @@ struct LayoutTests {
     #expect(kiln_context_defaults().size == 20)
     #expect(kiln_activation_defaults().size == 8)
     #expect(kiln_dropout_defaults().size == 32)
-    #expect(kiln_attention_defaults().size == 12)
+    #expect(kiln_attention_defaults().size == 32)
     #expect(kiln_embedding_defaults().size == 8)
     #expect(kiln_gemm_defaults().size == 48)
     #expect(kiln_bias_defaults().size == 8)

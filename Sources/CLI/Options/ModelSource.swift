@@ -13,8 +13,10 @@ struct ModelSource: ParsableArguments {
   @Option(help: .tokenizer)
   var tokenizer: String?
 
-  @Option(help: "Of products and activations.")
-  var precision = Precision.fp32
+  @Option(help: "Of products and activations. (default: fp32)")
+  var precision: Precision?
+
+  var arithmetic: Precision { precision ?? .fp32 }
 
   /// The model with its weights mapped, and its tokenizer.
   func load(context: Context) throws -> LoadedModel {
@@ -22,7 +24,7 @@ struct ModelSource: ParsableArguments {
     let opened = try ModelFiles.open(model)
     let store = ParameterStore()
     try ModelFiles.load(
-      opened.model, from: opened.files, into: store, access: .mapped, precision: precision, context: context)
+      opened.model, from: opened.files, into: store, access: .mapped, precision: arithmetic, context: context)
     return LoadedModel(
       model: opened.model, tokenizer: try ModelFiles.tokenizer(named: tokenizer, of: model), store: store)
   }
