@@ -44,11 +44,16 @@ VEC void KER(direct_dots)(KER(direct_run) r, int64_t i0, int64_t j0, int rows, i
   const float *few = r.few + i0 * r.pitch;
   const ELEMENT *many = r.many + j0 * r.stride;
   float *sums = r.sums + i0 * r.ld + j0;
+  const bool fetch = rows > 1 || sizeof(ELEMENT) < sizeof(float);  // the next columns; one row of fp32 needs no help
   vf sum[DIRECT_GROUP * 8];
   GEMM_UNROLL
   for (int s = 0; s < rows * cols; s++) sum[s] = vf_set(0);
   int64_t x = 0;
-  for (; x + KILN_VL <= r.k; x += KILN_VL) KER(direct_dots_step)(r, few + x, many + x, KILN_VL, rows, cols, sum);
+  for (; x + KILN_VL <= r.k; x += KILN_VL) {
+    GEMM_UNROLL
+    for (int j = 0; j < cols && fetch; j++) __builtin_prefetch(many + (j + cols) * r.stride + x, 0, 3);
+    KER(direct_dots_step)(r, few + x, many + x, KILN_VL, rows, cols, sum);
+  }
   if (x < r.k) KER(direct_dots_step)(r, few + x, many + x, r.k - x, rows, cols, sum);
   GEMM_UNROLL
   for (int i = 0; i < rows; i++) {
