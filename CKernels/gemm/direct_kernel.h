@@ -1,5 +1,5 @@
 // Products with few rows (generation) or few columns, without packing. The few, as fp32, stay in the first cache; the
-// other operand, `many`, streams past them once, in vectors along k (dots) or along n (columns), whichever has stride 1.
+// other operand, `many`, streams past them once, in vectors along k (dots) or along n (columns), where its stride is 1.
 
 #define DIRECT_GROUP 6   // most of the few that share a load of many
 #define DIRECT_FEW 12288 // floats of the few in one run of k

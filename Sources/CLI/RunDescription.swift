@@ -59,7 +59,7 @@ enum RunDescription {
 
   static func device(_ context: Context) -> String {
     "\(context.device.rawValue), \(context.isa) kernels, \(context.threads) thread\(context.threads == 1 ? "" : "s")"
-      + (context.gemmNotice.map { "; \($0)" } ?? "")
+      + (context.gemmNotice.map { "; products \($0)" } ?? "")
   }
 
   private static func memory(_ memory: MemoryForecast) -> String {

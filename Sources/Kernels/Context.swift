@@ -43,7 +43,7 @@ public final class Context {
 
   /// What the provider of products costs, to be said when a run starts; nil for Kiln's own.
   public var gemmNotice: String? {
-    gemm == "kiln" ? nil : "products by \(gemm): the last bits depend on the number of threads"
+    gemm == "kiln" ? nil : "by \(gemm): the last bits depend on the number of threads"
   }
 
   /// Names of the instruction sets that this CPU and build have, best first.

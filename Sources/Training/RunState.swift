@@ -13,7 +13,11 @@ public let kilnVersion = "0.1.0"
 struct NumericPlan: Codable, Equatable {
   var device: String
   var isa: String
+  var gemm: String
   var microBatch: Int
+
+  /// Where the kernels are.
+  var machine: String { "\(device)/\(isa)" + (gemm == "kiln" ? "" : "/\(gemm)") }
 }
 
 /// A value as a checkpoint carries it.

@@ -97,7 +97,8 @@ public final class Trainer {
     if let folder = point?.folder { try runState.restoreStates(from: folder, context: context) }
 
     let microBatch = configuration.microBatch ?? configuration.batch
-    numericPlan = NumericPlan(device: context.device.rawValue, isa: context.isa, microBatch: microBatch)
+    numericPlan = NumericPlan(
+      device: context.device.rawValue, isa: context.isa, gemm: context.gemm, microBatch: microBatch)
     let shape = TrainingStep.Shape(
       batch: configuration.batch, microBatch: microBatch, time: inputs.context, dropout: Float(configuration.dropout),
       clip: configuration.gradClip > 0 ? configuration.gradClip : nil, precision: configuration.precision)
@@ -117,7 +118,7 @@ public final class Trainer {
       old != plan
     else { return [] }
     return [
-      "the run was started on \(old.device)/\(old.isa) and goes on on \(plan.device)/\(plan.isa): the last bits may differ"
+      "the run was started on \(old.machine) and goes on on \(plan.machine): the last bits may differ"
     ]
   }
 
