@@ -18,6 +18,7 @@ build: setup
 
 # Tests are built with optimisation: the plain loops that they compare with run over many elements.
 test: setup
+	@scripts/setup.sh libopenblas0-pthread 2> /dev/null || echo "note: no libopenblas0-pthread: its tests are left out"
 	swift build --build-tests -Xcc -O2 -Xswiftc -O
 	swift test --skip-build -Xcc -O2 -Xswiftc -O
 
