@@ -10,7 +10,7 @@ static const kiln__row reference = {.name = "ref", .available = always};
 // Best first.
 static const kiln__row *const rows[] = {
 #if defined(__x86_64__)
-    &kiln__row_avx512, &kiln__row_avx2,
+    &kiln__row_amx, &kiln__row_avx512_bf16, &kiln__row_avx512, &kiln__row_avx2,
 #elif defined(__aarch64__)
     &kiln__row_neon,
 #endif
@@ -52,8 +52,11 @@ kiln_status kiln__choose_row(kiln_device device, kiln_isa isa, const kiln__row *
 }
 
 void kiln__fill_kernels(kiln__kernels kernels[KILN_COLUMNS], const kiln__row *row) {
-#define COLUMN(family, dtype, type) \
-  kernels[dtype].family = row->type.family ? row->type.family : &kiln__##family##_ref_##type
+  if (row->base) kiln__fill_kernels(kernels, row->base);
+#define COLUMN(family, dtype, type)                             \
+  kernels[dtype].family = row->type.family ? row->type.family   \
+                          : row->base      ? kernels[dtype].family \
+                                           : &kiln__##family##_ref_##type
 #define FAMILY(family)                                  \
   COLUMN(family, KILN_F32, f32);                        \
   kernels[KILN_F64].family = &kiln__##family##_ref_f64

@@ -26,15 +26,17 @@ typedef struct kiln__kernels {
   const kiln__rope_kernels *rope;
 } kiln__kernels;
 
-// One instruction set: NULL families are the reference's.
+// One instruction set: NULL families are those of the row that it extends, or else the reference's.
 typedef struct kiln__row {
   const char *name;
   kiln_isa isa;
   bool (*available)(void);
   kiln__kernels f32, bf16;
+  const struct kiln__row *base;  // the row that it extends; NULL: none
 } kiln__row;
 
-extern const kiln__row kiln__row_scalar, kiln__row_avx2, kiln__row_avx512, kiln__row_neon;
+extern const kiln__row kiln__row_scalar, kiln__row_avx2, kiln__row_avx512, kiln__row_avx512_bf16, kiln__row_amx,
+    kiln__row_neon;
 
 // The row for a device and an instruction set (KILN_ISA_BEST: the environment's, else the best available).
 kiln_status kiln__choose_row(kiln_device device, kiln_isa isa, const kiln__row **row, char *error, size_t error_size);
@@ -42,7 +44,7 @@ kiln_status kiln__choose_row(kiln_device device, kiln_isa isa, const kiln__row *
 // The columns of a context, by dtype.
 enum { KILN_COLUMNS = KILN_BF16 + 1 };
 
-// Fills the columns F32, F64 and BF16 of a context: the reference, then what the row overrides.
+// Fills the columns F32, F64 and BF16 of a context: the reference, then what the row's base and the row override.
 void kiln__fill_kernels(kiln__kernels kernels[KILN_COLUMNS], const kiln__row *row);
 
 #endif

@@ -1,5 +1,10 @@
 // The end of a tile: from its sums to c, while it is in the first cache.
 
+enum { KILN_GEMM_NR = KILN_GEMM_NV * KILN_VL };
+
+// Before a loop over registers: sums can only stay in them where all indices are constants.
+#define GEMM_UNROLL _Pragma("clang loop unroll(full)")
+
 VEC int64_t gemm_at(const kiln__matrix *x, const kiln__gemm_part *p, int64_t row) {
   return p->batch * x->batch + (p->i + row) * x->row + p->j;
 }
@@ -54,4 +59,27 @@ static void gemm_finish(const kiln__gemm_finish *f, const kiln__gemm_part *p, co
 // Whether sums, carry and c in fp32 are all that there is.
 VEC bool gemm_is_plain(const kiln__gemm_finish *f) {
   return !f->narrow && !f->bias && !f->preactivation.data && !f->activation && !f->residual.data;
+}
+
+// The plain end of a whole tile: c = alpha * (sums + carry), or c += that.
+typedef struct gemm_plain_end {
+  float *c;
+  const float *carry;
+  int64_t ldc, ldcarry;
+  float alpha;
+  bool accumulate;
+} gemm_plain_end;
+
+VEC gemm_plain_end gemm_end_in_c(const kiln__gemm_finish *f, const kiln__gemm_part *tile) {
+  const float *carry = f->carry.data ? (const float *)f->carry.data + gemm_at(&f->carry, tile, 0) : NULL;
+  return (gemm_plain_end){(float *)f->c.data + gemm_at(&f->c, tile, 0), carry, f->c.row, f->carry.row, f->alpha,
+                          f->accumulate};
+}
+
+// One vector of sums, in row i and from column j of the tile on.
+VEC void gemm_end_vector(const gemm_plain_end *end, int i, int j, vf v) {
+  float *c = end->c + i * end->ldc + j;
+  if (end->carry) v = v + vf_load(end->carry + i * end->ldcarry + j);
+  v = end->alpha * v;
+  vf_store(c, end->accumulate ? v + vf_load(c) : v);
 }

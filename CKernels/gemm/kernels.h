@@ -51,11 +51,12 @@ typedef struct kiln__gemm_kernels {
 
   int32_t mr, nr;      // the tile in registers
   int32_t item;        // bytes of a packed element
+  int32_t steps;       // zeros fill k up to a multiple of these; divides kc
   int32_t kc;          // most of k in one run
   int32_t mc;          // most rows of a, or columns of b, in one part: mc x kc of them stay in the second cache
-  // Packs strips of rows of a or columns of b. Strip s holds, for each of the k steps, its `width` elements side by
-  // side, at dst + s * width * k; beyond the matrix they are 0. `x` points at the first element, `across` and `along`
-  // are the strides from row to row (or column to column) and along k; `extent` rows there are from x on.
+  // Packs strips of rows of a or columns of b, one after another. Each holds `width` rows of k steps, filled up, in the
+  // order in which `packed` wants them; beyond the matrix they are 0. `x` points at the first element, `across` and
+  // `along` are the strides from row to row (or column to column) and along k; `extent` rows there are from x on.
   kiln__gemm_pack *pack_a, *pack_b;
   // One part from packed strips of k steps.
   void (*packed)(const kiln__gemm_finish *f, const kiln__gemm_part *p, const void *a, const void *b, int64_t k);

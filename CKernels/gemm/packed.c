@@ -51,7 +51,7 @@ static void plan(packed_task *t) {
   t->b = (operand){ker->pack_b, g->b.data, g->item, g->b.batch, g->b.col, g->b.row, .rows = g->n, .width = ker->nr};
   operand *s = t->shared = g->m < g->n ? &t->a : &t->b, *p = t->parted = g->m < g->n ? &t->b : &t->a;
   t->runs = kiln__max(1, kiln__ceil_div(g->k, ker->kc));
-  t->kc = kiln__ceil_div(g->k, t->runs);
+  t->kc = kiln__round_up(kiln__ceil_div(g->k, t->runs), ker->steps);
   s->panel = block(s->rows, SHARED, s->width);
   p->panel = block(p->rows, t->runs > 1 ? SUMS / s->panel : p->rows, p->width);
   int64_t room = kiln__min(SHARED * ker->kc / (s->panel * kiln__max(t->kc, 1)), SUMS / (s->panel * p->panel));
@@ -60,6 +60,11 @@ static void plan(packed_task *t) {
   while (parts(t, t->batches, p->panel) < PARTS && t->part > 2 * p->width && t->part * s->panel * t->kc > PART_WORK) {
     t->part = kiln__round_up(t->part / 2, p->width);
   }
+}
+
+// Bytes of `rows` of them, packed, in a run of k steps.
+static int64_t packed_bytes(const packed_task *t, int64_t rows, int64_t k) {
+  return rows * kiln__round_up(k, t->kernels->steps) * t->kernels->item;
 }
 
 // Packs strips begin ..< end of the round's rows of x, in one batch, to `to`.
@@ -77,7 +82,7 @@ static void pack_chunk(void *arg, int64_t chunk, int thread) {
   const packed_task *t = arg;
   int64_t strips = kiln__ceil_div(t->shared->count, t->shared->width), each = strips_per_chunk(t);
   int64_t chunks = kiln__ceil_div(strips, each), batch = chunk / chunks, begin = chunk % chunks * each;
-  char *to = t->panel + (batch * strips + begin) * t->shared->width * t->depth * t->kernels->item;
+  char *to = t->panel + packed_bytes(t, (batch * strips + begin) * t->shared->width, t->depth);
   pack(t, t->shared, batch, begin, kiln__min(begin + each, strips), to);
 }
 
@@ -103,7 +108,7 @@ static void multiply_part(void *arg, int64_t chunk, int thread) {
   int64_t chunks = kiln__ceil_div(p->count, t->part), batch = chunk / chunks, begin = chunk % chunks * t->part;
   int64_t rows = kiln__min(t->part, p->count - begin);
   char *own = t->own + thread * t->own_bytes;
-  const char *panel = t->panel + batch * kiln__round_up(s->count, s->width) * t->depth * t->kernels->item;
+  const char *panel = t->panel + packed_bytes(t, batch * kiln__round_up(s->count, s->width), t->depth);
   pack(t, p, batch, begin / p->width, kiln__ceil_div(begin + rows, p->width), own);
   kiln__gemm_finish f = finish_of_run(t);
   kiln__gemm_part c = {t->batch + batch, t->a.begin, t->b.begin, t->a.count, t->b.count};
@@ -144,8 +149,8 @@ static void multiply(const kiln_context *ctx, packed_task *t) {
 kiln_status kiln__gemm_packed(kiln_context *ctx, const kiln__gemm_kernels *kernels, const kiln__gemm_args *g) {
   packed_task t = {.kernels = kernels, .args = g};
   plan(&t);
-  int64_t panel = kiln__round_up(t.batches * t.shared->panel * t.kc * kernels->item, KILN_ALIGNMENT);
-  t.own_bytes = kiln__round_up(t.part * t.kc * kernels->item, KILN_ALIGNMENT);
+  int64_t panel = kiln__round_up(packed_bytes(&t, t.batches * t.shared->panel, t.kc), KILN_ALIGNMENT);
+  t.own_bytes = kiln__round_up(packed_bytes(&t, t.part, t.kc), KILN_ALIGNMENT);
   int64_t own = ctx->threads * t.own_bytes;
   int64_t sums = t.runs > 1 ? t.batches * t.a.panel * t.b.panel * (int64_t)sizeof(float) : 0;
   KILN_TRY(kiln__scratch(ctx, (size_t)(panel + own + sums), (void **)&t.panel));

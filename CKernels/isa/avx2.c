@@ -18,5 +18,6 @@ static bool available(void) {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
 }
 
-const kiln__row kiln__row_avx2 = {"avx2", KILN_ISA_AVX2, available, KILN_ROW_KERNELS(f32), KILN_ROW_KERNELS(bf16)};
+const kiln__row kiln__row_avx2 = {
+    "avx2", KILN_ISA_AVX2, available, .f32 = KILN_ROW_KERNELS(f32), .bf16 = KILN_ROW_KERNELS(bf16)};
 #endif

@@ -20,5 +20,6 @@ static bool available(void) {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
-const kiln__row kiln__row_avx512 = {"avx512", KILN_ISA_AVX512, available, KILN_ROW_KERNELS(f32), KILN_ROW_KERNELS(bf16)};
+const kiln__row kiln__row_avx512 = {
+    "avx512", KILN_ISA_AVX512, available, .f32 = KILN_ROW_KERNELS(f32), .bf16 = KILN_ROW_KERNELS(bf16)};
 #endif

@@ -12,7 +12,7 @@
 #include "simd/act.h"
 
 #include "attention/tiles_kernel.h"
-#include "gemm/tile_kernel.h"
+#include "gemm/fma_kernel.h"
 
 #define ELEMENT float
 #define KER(name) name##_f32

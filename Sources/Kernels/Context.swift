@@ -35,7 +35,7 @@ public final class Context {
 
   public var threads: Int { Int(kiln_context_threads(handle)) }
 
-  /// The kernels in use: "ref", "scalar", "avx2", "avx512" or "neon".
+  /// The kernels in use: "ref" or one of `availableISAs`.
   public var isa: String { String(cString: kiln_context_isa(handle)) }
 
   /// Who multiplies matrices: "kiln" or, by `KILN_GEMM`, "openblas".
@@ -48,8 +48,10 @@ public final class Context {
 
   /// Names of the instruction sets that this CPU and build have, best first.
   public static var availableISAs: [String] {
-    [(KILN_ISA_AVX512, "avx512"), (KILN_ISA_AVX2, "avx2"), (KILN_ISA_NEON, "neon"), (KILN_ISA_SCALAR, "scalar")]
-      .filter { kiln_isa_available($0.0) }.map(\.1)
+    [
+      (KILN_ISA_AMX, "amx"), (KILN_ISA_AVX512_BF16, "avx512_bf16"), (KILN_ISA_AVX512, "avx512"),
+      (KILN_ISA_AVX2, "avx2"), (KILN_ISA_NEON, "neon"), (KILN_ISA_SCALAR, "scalar"),
+    ].filter { kiln_isa_available($0.0) }.map(\.1)
   }
 
   /// The most scratch that any call in `body` would need. The calls check their arguments and touch no data.

@@ -22,7 +22,9 @@ typedef enum kiln_isa {
   KILN_ISA_SCALAR = 1, ///< the kernels' bodies at one lane, no instruction beyond the platform's base
   KILN_ISA_AVX2 = 10,  ///< AVX2 + FMA
   KILN_ISA_AVX512 = 20,///< AVX-512 F, BW, DQ, VL
-  KILN_ISA_NEON = 40
+  KILN_ISA_NEON = 40,
+  KILN_ISA_AVX512_BF16 = 21, ///< AVX512, and AVX512_BF16 for products of bf16
+  KILN_ISA_AMX = 22          ///< AVX512, and AMX-BF16 for products of bf16; where Linux permits tile data
 } kiln_isa;
 
 /// Who multiplies matrices. Kiln's own kernels give the same bits for any thread count. OpenBLAS does not: it cuts its
@@ -38,7 +40,8 @@ typedef enum kiln_gemm_provider {
 typedef struct kiln_context_options {
   uint32_t size;
   kiln_device device;
-  kiln_isa isa;     ///< default: the environment variable KILN_ISA (scalar, avx2, avx512, neon), else the best there is
+  kiln_isa isa;     ///< default: the environment variable KILN_ISA (scalar, avx2, avx512, avx512_bf16, amx, neon),
+                    ///< else the best there is
   int32_t threads;  ///< default: the environment variable KILN_THREADS, else the CPUs this process may run on
   kiln_gemm_provider gemm;
 } kiln_context_options;
@@ -63,7 +66,7 @@ KILN_API const char *kiln_last_error(const kiln_context *ctx);
 
 KILN_API int32_t kiln_context_threads(const kiln_context *ctx);
 
-/// The name of the row of kernels in use: "ref", "scalar", "avx2", "avx512" or "neon".
+/// The name of the row of kernels in use: "ref" or one of the names that KILN_ISA takes.
 KILN_API const char *kiln_context_isa(const kiln_context *ctx);
 
 /// Who multiplies matrices: "kiln" or "openblas".

@@ -31,6 +31,8 @@ static inline kiln_gemm_options kiln_gemm_defaults(void) {
 /// a and b have one dtype. c has it too, or is F32 for a and b in BF16 (gradients of weights, logits); residual and
 /// preactivation have c's dtype, bias has a's, or F32 for BF16.
 /// Accumulation in fp32 over all of k, in an order that depends on shapes, strides and the instruction set alone.
+/// Where an instruction adds up several products of bf16 (avx512_bf16, amx), it takes subnormal numbers as zero and
+/// rounds each of its sums to fp32.
 KILN_API kiln_status kiln_gemm(kiln_context *ctx, const kiln_tensor *c, const kiln_tensor *a, const kiln_tensor *b,
                                const kiln_gemm_options *options);
 

@@ -1,0 +1,31 @@
+// Products of bf16 by instructions that take several steps of k: a packed unit is a pair of bf16 that follow each other
+// along k. What else GEMM_... mean: fma_kernel.h. A file that includes this one has set GEMM_STEPS.
+#define GEMM_UNIT 2
+#define GEMM_READ(x, along, k) gemm_pair(x, along, k)
+#define GEMM_READ4(x) gemm_pairs(x)
+
+#define ELEMENT kiln__bf16
+#define KER(name) name##_bf16
+
+VEC float gemm_pair(const kiln__bf16 *x, int64_t along, int64_t k) {
+  kiln__bf16 pair[2] = {k > 0 ? x[0] : (kiln__bf16){0}, k > 1 ? x[along] : (kiln__bf16){0}};
+  float unit;
+  memcpy(&unit, pair, sizeof unit);
+  return unit;
+}
+
+VEC v4 gemm_pairs(const kiln__bf16 *x) {
+  v4 units;
+  memcpy(&units, x, sizeof units);
+  return units;
+}
+
+#include "gemm/finish_kernel.h"
+#include "gemm/pack_kernel.h"
+
+// Products with few rows or columns are bound by memory: AVX-512's own.
+static void gemm_direct(const kiln__gemm_args *g, const kiln__gemm_part *p) {
+  kiln__row_avx512.bf16.gemm->direct(g, p);
+}
+
+static bool gemm_prefers_direct(const kiln__gemm_args *g) { return kiln__row_avx512.bf16.gemm->prefers_direct(g); }
