@@ -56,6 +56,18 @@ static void gemm_tile(const float *a, const float *b, int64_t units, const gemm_
   }
 }
 
+// sums [mr] = one strip of a, summed over k.
+static void gemm_sum_strip(const float *a, int64_t units, float *sums) {
+  for (int i = 0; i < KILN_GEMM_MR; i++) {
+    vf sum = vf_set(0);
+    for (int64_t x = 0; x < units; x += AMX_UNITS) {
+      const kiln__bf16 *row = (const kiln__bf16 *)(a + x * KILN_GEMM_MR + i * AMX_UNITS);
+      sum = sum + vf_load(row) + vf_load(row + KILN_VL);
+    }
+    sums[i] = vf_sum(sum);
+  }
+}
+
 #include "gemm/part_kernel.h"
 
 // The tiles are this thread's from here to the end of the part.
@@ -116,4 +128,5 @@ static const kiln__gemm_kernels gemm_kernels = {
     .direct = gemm_direct, .prefers_direct = gemm_prefers_direct,
     .mr = KILN_GEMM_MR, .nr = KILN_GEMM_NR, .item = sizeof(kiln__bf16), .steps = GEMM_STEPS,
     .kc = KILN_GEMM_KC, .mc = KILN_GEMM_MC,
-    .pack_a = amx_pack_a, .pack_b = gemm_pack_b_bf16, .packed = amx_packed};
+    .pack_a = amx_pack_a, .pack_b = gemm_pack_b_bf16, .sum_strips = gemm_sum_strips,
+    .packed = amx_packed};

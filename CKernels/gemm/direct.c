@@ -64,6 +64,7 @@ void kiln__gemm_finish_sums(const kiln_context *ctx, const kiln__gemm_finish *f,
                        .m = 1, .n = n, .k = parts, .finish = *f};
   g.finish.c.batch = f->c.row;
   g.finish.preactivation.batch = f->preactivation.row;
+  g.finish.gradient_at.batch = f->gradient_at.row;
   g.finish.residual.batch = f->residual.row;
   multiply(ctx, ctx->kernels[KILN_F32].gemm, &g, parts);
 }

@@ -9,7 +9,7 @@ VEC int64_t gemm_at(const kiln__matrix *x, const kiln__gemm_part *p, int64_t row
   return p->batch * x->batch + (p->i + row) * x->row + p->j;
 }
 
-// n elements or fewer of c, preactivation or residual.
+// n elements or fewer of c, preactivation, gradient_at or residual.
 VEC vf gemm_read(bool narrow, const kiln__matrix *x, int64_t at, int64_t n) {
   return narrow ? vf_read((const kiln__bf16 *)x->data + at, n) : vf_read((const float *)x->data + at, n);
 }
@@ -23,7 +23,8 @@ VEC void gemm_finish_row(bool narrow, kiln_activation kind, const kiln__gemm_fin
                          int64_t row, const float *sums) {
   const float *bias = f->bias ? (const float *)f->bias + p->j : NULL;
   int64_t carry = gemm_at(&f->carry, p, row), preactivation = gemm_at(&f->preactivation, p, row);
-  int64_t residual = gemm_at(&f->residual, p, row), c = gemm_at(&f->c, p, row);
+  int64_t gradient_at = gemm_at(&f->gradient_at, p, row), residual = gemm_at(&f->residual, p, row);
+  int64_t c = gemm_at(&f->c, p, row);
   for (int64_t j = 0; j < p->cols; j += KILN_VL) {
     int64_t n = p->cols - j;
     vf v = vf_read(sums + j, n);
@@ -31,7 +32,8 @@ VEC void gemm_finish_row(bool narrow, kiln_activation kind, const kiln__gemm_fin
     v = f->alpha * v;
     if (bias) v = v + vf_read(bias + j, n);
     if (f->preactivation.data) gemm_write(narrow, &f->preactivation, preactivation + j, v, n);
-    v = act_value(kind, v);
+    if (f->gradient_at.data) v = v * act_slope(kind, gemm_read(narrow, &f->gradient_at, gradient_at + j, n));
+    else v = act_value(kind, v);
     if (f->residual.data) v = v + gemm_read(narrow, &f->residual, residual + j, n);
     if (f->accumulate) v = v + gemm_read(narrow, &f->c, c + j, n);
     gemm_write(narrow, &f->c, c + j, v, n);

@@ -62,6 +62,13 @@ static kiln_status check_shapes(kiln_context *ctx, const kiln_tensor *c, const k
                     b_note);
 }
 
+static kiln_status check_bias_gradient(kiln_context *ctx, const kiln_tensor *t, kiln_dtype dtype, const operand *c) {
+  KILN_TRY(kiln__check_vector(ctx, "bias_gradient", t, dtype, c->rows));
+  if (c->batches == 1 && c->cols > 0) return KILN_OK;
+  return kiln__fail(ctx, KILN_ERR_SHAPE, "bias_gradient is for one matrix with columns, c has %lld of %lld columns",
+                    (long long)c->batches, (long long)c->cols);
+}
+
 // A dimension of extent 1 may have any stride: give it the one that suits the kernels.
 static void settle_strides(kiln__gemm_args *g) {
   if (g->m == 1) g->a.row = 0;
@@ -92,7 +99,10 @@ static kiln_status arguments(kiln_context *ctx, const kiln_tensor *c, const kiln
   KILN_TRY(view_like_c(ctx, "residual", o->residual, c, &f->residual));
   KILN_TRY(view_like_c(ctx, "preactivation", o->preactivation, c, &f->preactivation));
   if (o->preactivation) KILN_TRY(check_rows_apart(ctx, "preactivation", o->preactivation));
+  KILN_TRY(view_like_c(ctx, "gradient_at", o->gradient_at, c, &f->gradient_at));
+  if (o->bias_gradient) KILN_TRY(check_bias_gradient(ctx, o->bias_gradient, kiln__wide(*dtype), &z));
   f->bias = kiln__data(o->bias);
+  g->bias_gradient = kiln__data(o->bias_gradient);
   f->alpha = o->alpha;
   f->activation = o->activation;
   f->accumulate = o->accumulate;
@@ -118,7 +128,7 @@ kiln_status kiln__gemm(kiln_context *ctx, const kiln_tensor *c, const kiln_tenso
   if (g.batches == 0 || g.m == 0 || g.n == 0) return KILN_OK;
   const kiln__gemm_kernels *kernels = ctx->kernels[dtype].gemm;
   bool by_openblas = ctx->openblas.sgemm && dtype == KILN_F32 && kiln__openblas_takes(&g);
-  bool direct = !kernels->prefers_direct || kernels->prefers_direct(&g);
+  bool direct = !kernels->prefers_direct || (!o.bias_gradient && kernels->prefers_direct(&g));
   size_t mark = kiln__scratch_mark(ctx);
   kiln_status status = by_openblas ? kiln__gemm_openblas(ctx, &g)
                        : direct    ? kiln__gemm_direct(ctx, kernels, &g)

@@ -14,11 +14,11 @@ typedef struct kiln__matrix {
   int64_t batch, row, col;
 } kiln__matrix;
 
-// What becomes of the sums over k: v = alpha * (sum + carry) + bias; preactivation = v; v = act(v) + residual; c = v or
-// c += v. All matrices have stride 1 in n.
+// What becomes of the sums over k: v = alpha * (sum + carry) + bias; preactivation = v; v = act(v), or
+// v * act'(gradient_at) where that is given; v += residual; c = v or c += v. All matrices have stride 1 in n.
 typedef struct kiln__gemm_finish {
-  kiln__matrix c, preactivation, residual;
-  bool narrow;         // these three are bf16; everything else here is wide
+  kiln__matrix c, preactivation, gradient_at, residual;
+  bool narrow;         // these four are bf16; everything else here is wide
   kiln__matrix carry;  // the sums over the runs of k before this one
   const void *bias;    // [n]
   float alpha;
@@ -32,6 +32,7 @@ typedef struct kiln__gemm_args {
   int64_t item;  // bytes of an element of a or b
   int64_t batches, m, n, k;
   kiln__gemm_finish finish;
+  void *bias_gradient;  // [m], wide, with one batch: alpha * the sums of a over k, or += as c
 } kiln__gemm_args;
 
 // Where something stands in c.
@@ -44,7 +45,8 @@ typedef void kiln__gemm_pack(void *dst, const void *x, int64_t across, int64_t a
 
 typedef struct kiln__gemm_kernels {
   // One part straight from a and b: all rows, KILN_GEMM_FEW at most, or all columns (up to that of any product), and
-  // KILN_GEMM_DIRECT_SUMS elements at most.
+  // KILN_GEMM_DIRECT_SUMS elements at most. Only where `prefers_direct` is NULL must it know
+  // bias_gradient.
   void (*direct)(const kiln__gemm_args *g, const kiln__gemm_part *p);
   // Whether `direct` does this product better than packing. NULL: it does every one, and nothing below is there.
   bool (*prefers_direct)(const kiln__gemm_args *g);
@@ -58,6 +60,8 @@ typedef struct kiln__gemm_kernels {
   // order in which `packed` wants them; beyond the matrix they are 0. `x` points at the first element, `across` and
   // `along` are the strides from row to row (or column to column) and along k; `extent` rows there are from x on.
   kiln__gemm_pack *pack_a, *pack_b;
+  // sums[i] = alpha * the sum of row i of packed strips of a over their k steps, or += that.
+  void (*sum_strips)(float *sums, const void *a, int64_t rows, int64_t k, float alpha, bool accumulate);
   // One part from packed strips of k steps.
   void (*packed)(const kiln__gemm_finish *f, const kiln__gemm_part *p, const void *a, const void *b, int64_t k);
 } kiln__gemm_kernels;

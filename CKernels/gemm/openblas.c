@@ -39,7 +39,7 @@ static bool blas_view(const kiln__matrix *x, int64_t rows, int64_t cols, blas_ma
 bool kiln__openblas_takes(const kiln__gemm_args *g) {
   blas_matrix a, b;
   bool fits = g->m <= INT_MAX && g->n <= INT_MAX && g->k <= INT_MAX && g->k > 0 && g->finish.c.row <= INT_MAX;
-  return fits && blas_view(&g->a, g->m, g->k, &a) && blas_view(&g->b, g->k, g->n, &b);
+  return fits && !g->bias_gradient && blas_view(&g->a, g->m, g->k, &a) && blas_view(&g->b, g->k, g->n, &b);
 }
 
 static float *at(const kiln__matrix *x, int64_t batch, int64_t row) {
@@ -82,6 +82,7 @@ kiln_status kiln__gemm_openblas(kiln_context *ctx, const kiln__gemm_args *g) {
       kiln__gemm_finish rest = *f;
       rest.c = shifted(&f->c, batch, i);
       rest.preactivation = shifted(&f->preactivation, batch, i);
+      rest.gradient_at = shifted(&f->gradient_at, batch, i);
       rest.residual = shifted(&f->residual, batch, i);
       kiln__gemm_finish_sums(ctx, &rest, sums, 1, rows, g->n);
     }

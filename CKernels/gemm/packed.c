@@ -57,7 +57,7 @@ static void plan(packed_task *t) {
   int64_t room = kiln__min(SHARED * ker->kc / (s->panel * kiln__max(t->kc, 1)), SUMS / (s->panel * p->panel));
   t->batches = kiln__min(g->batches, kiln__max(1, room));
   t->part = block(p->panel, ker->mc, p->width);
-  while (parts(t, t->batches, p->panel) < PARTS && t->part > 2 * p->width && t->part * s->panel * t->kc > PART_WORK) {
+  while (parts(t, t->batches, p->panel) < PARTS && t->part > 4 * p->width && t->part * s->panel * t->kc > PART_WORK) {
     t->part = kiln__round_up(t->part / 2, p->width);
   }
 }
@@ -67,10 +67,15 @@ static int64_t packed_bytes(const packed_task *t, int64_t rows, int64_t k) {
   return rows * kiln__round_up(k, t->kernels->steps) * t->kernels->item;
 }
 
-// Packs strips begin ..< end of the round's rows of x, in one batch, to `to`.
+// Packs strips begin ..< end of the round's rows of x, in one batch, to `to`. Each strip of a is packed once in a run
+// while b is at its first columns.
 static void pack(const packed_task *t, const operand *x, int64_t batch, int64_t begin, int64_t end, char *to) {
   int64_t at = (t->batch + batch) * x->batch + (x->begin + begin * x->width) * x->across + t->run * t->kc * x->along;
   x->pack(to, x->data + at * x->item, x->across, x->along, x->count - begin * x->width, t->depth, end - begin);
+  float *sums = t->args->bias_gradient;
+  if (!sums || x != &t->a || t->b.begin > 0) return;
+  t->kernels->sum_strips(sums + x->begin + begin * x->width, to, kiln__min(end * x->width, x->count) - begin * x->width,
+                         t->depth, t->args->finish.alpha, t->args->finish.accumulate || t->run > 0);
 }
 
 static int64_t strips_per_chunk(const packed_task *t) {

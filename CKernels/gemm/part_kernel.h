@@ -1,4 +1,13 @@
-// A part of c: all its tiles.
+// A part of c: all its tiles. And the sums of packed rows of a.
+
+static void gemm_sum_strips(float *sums, const void *a, int64_t rows, int64_t k, float alpha, bool accumulate) {
+  float strip[KILN_GEMM_MR];
+  int64_t units = kiln__round_up(k, GEMM_STEPS) / GEMM_UNIT;
+  for (int64_t i = 0; i < rows; i++) {
+    if (i % KILN_GEMM_MR == 0) gemm_sum_strip((const float *)a + i * units, units, strip);
+    sums[i] = alpha * strip[i % KILN_GEMM_MR] + (accumulate ? sums[i] : 0);
+  }
+}
 
 VEC void gemm_prefetch_rows(const kiln__matrix *x, const kiln__gemm_part *tile, int64_t item) {
   for (int64_t row = 0; row < tile->rows && x->data; row++) {
@@ -12,6 +21,7 @@ VEC void gemm_prefetch(const kiln__gemm_finish *f, const kiln__gemm_part *tile) 
   gemm_prefetch_rows(&f->c, tile, item);
   gemm_prefetch_rows(&f->carry, tile, sizeof(float));
   gemm_prefetch_rows(&f->preactivation, tile, item);
+  gemm_prefetch_rows(&f->gradient_at, tile, item);
   gemm_prefetch_rows(&f->residual, tile, item);
 }
 

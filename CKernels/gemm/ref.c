@@ -8,7 +8,7 @@ static int64_t REF(at)(const kiln__matrix *x, int64_t batch, int64_t i, int64_t 
   return batch * x->batch + i * x->row + j * x->col;
 }
 
-// An element of c, preactivation or residual.
+// An element of c, preactivation, gradient_at or residual.
 static REAL REF(read)(const kiln__gemm_finish *f, const kiln__matrix *x, int64_t batch, int64_t i, int64_t j) {
   int64_t at = REF(at)(x, batch, i, j);
   return f->narrow ? GET(((ELEMENT *)x->data)[at]) : ((REAL *)x->data)[at];
@@ -20,9 +20,20 @@ static void REF(write)(const kiln__gemm_finish *f, const kiln__matrix *x, int64_
   else ((REAL *)x->data)[at] = v;
 }
 
+static void REF(sum_rows)(const kiln__gemm_args *g, const kiln__gemm_part *p) {
+  REAL *sums = g->bias_gradient;
+  for (int64_t i = p->i; i < p->i + p->rows; i++) {
+    const ELEMENT *a = (ELEMENT *)g->a.data + REF(at)(&g->a, p->batch, i, 0);
+    REAL sum = 0;
+    for (int64_t k = 0; k < g->k; k++) sum += GET(a[k * g->a.col]);
+    sums[i] = g->finish.alpha * sum + (g->finish.accumulate ? sums[i] : 0);
+  }
+}
+
 static void REF(direct)(const kiln__gemm_args *g, const kiln__gemm_part *p) {
   const kiln__gemm_finish *f = &g->finish;
   const REAL *bias = f->bias;
+  if (g->bias_gradient && p->j == 0) REF(sum_rows)(g, p);
   for (int64_t i = p->i; i < p->i + p->rows; i++) {
     for (int64_t j = p->j; j < p->j + p->cols; j++) {
       const ELEMENT *a = (ELEMENT *)g->a.data + REF(at)(&g->a, p->batch, i, 0);
@@ -31,7 +42,8 @@ static void REF(direct)(const kiln__gemm_args *g, const kiln__gemm_part *p) {
       for (int64_t k = 0; k < g->k; k++) sum += GET(a[k * g->a.col]) * GET(b[k * g->b.row]);
       REAL v = f->alpha * sum + (bias ? bias[j] : 0);
       if (f->preactivation.data) REF(write)(f, &f->preactivation, p->batch, i, j, v);
-      v = REF(kiln__act_value)(f->activation, v);
+      if (f->gradient_at.data) v *= REF(kiln__act_slope)(f->activation, REF(read)(f, &f->gradient_at, p->batch, i, j));
+      else v = REF(kiln__act_value)(f->activation, v);
       if (f->residual.data) v += REF(read)(f, &f->residual, p->batch, i, j);
       if (f->accumulate) v += REF(read)(f, &f->c, p->batch, i, j);
       REF(write)(f, &f->c, p->batch, i, j, v);

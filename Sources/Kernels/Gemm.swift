@@ -25,12 +25,17 @@ extension Context {
     public var bias: Tensor?
     public var residual: Tensor?
     public var preactivation: Tensor?
+    public var gradientAt: Tensor?
+    public var biasGradient: Tensor?
     public init() {}
   }
 
-  /// c = activation(alpha a b + bias) + residual; see `kiln_gemm`.
+  /// c = activation(alpha a b + bias) + residual, or (alpha a b + bias) activation'(gradientAt) + residual; see
+  /// `kiln_gemm`.
   public func gemm(_ c: Tensor, _ a: Tensor, _ b: Tensor, _ options: GemmOptions = GemmOptions()) throws(KilnError) {
-    try call(c, a, b, options.bias, options.residual, options.preactivation) { p in
+    try call(
+      c, a, b, options.bias, options.residual, options.preactivation, options.gradientAt, options.biasGradient
+    ) { p in
       var o = kiln_gemm_defaults()
       o.transpose_a = options.transposeA ? 1 : 0
       o.transpose_b = options.transposeB ? 1 : 0
@@ -40,6 +45,8 @@ extension Context {
       o.bias = p[3]
       o.residual = p[4]
       o.preactivation = p[5]
+      o.gradient_at = p[6]
+      o.bias_gradient = p[7]
       return kiln_gemm(handle, p[0], p[1], p[2], &o)
     }
   }

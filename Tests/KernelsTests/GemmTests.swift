@@ -9,6 +9,7 @@ struct Product: Sendable {
   var transposeA = false, transposeB = false
   var alpha: Float = 1
   var accumulate = false, bias = false, residual = false, preactivation = false
+  var gradientAt = false, biasGradient = false
   var wide = false  // c, residual and preactivation in fp32 where a and b are bf16
   var activation = KILN_ACT_NONE
 
@@ -48,15 +49,19 @@ struct Product: Sendable {
     var inputs: [KernelCase.Operand] = [.real(shapeA, seed: 1), .real(shapeB, seed: 2)]
     if bias { inputs.append(.real([n], seed: 3, wide: true)) }
     if residual { inputs.append(.real(shapeC, seed: 4, wide: wide)) }
+    if gradientAt { inputs.append(.real(shapeC, seed: 7, scale: 3, wide: wide)) }
     let initial = accumulate ? pseudoRandom(shapeC.reduce(1, *), seed: 5) : nil
     var outputs: [KernelCase.Output] = [.init(shapeC, initial: initial, wide: wide)]
     if preactivation { outputs.append(.init(shapeC, wide: wide)) }
+    if biasGradient { outputs.append(.init([m], initial: accumulate ? pseudoRandom(m, seed: 8) : nil, wide: true)) }
     return KernelCase("gemm \(self)", inputs: inputs, outputs: outputs) { [self] context, outputs, inputs in
       withPointers(outputs + inputs) { p in
         var o = options
         if preactivation { o.preactivation = p[1] }
         if bias { o.bias = p[outputs.count + 2] }
-        if residual { o.residual = p[p.count - 1] }
+        if residual { o.residual = p[p.count - (gradientAt ? 2 : 1)] }
+        if gradientAt { o.gradient_at = p[p.count - 1] }
+        if biasGradient { o.bias_gradient = p[outputs.count - 1] }
         return kiln_gemm(context, p[0], p[outputs.count], p[outputs.count + 1], &o)
       }
     }
@@ -101,6 +106,28 @@ struct GemmTests {
         }
         if k == 0 && (bits & 7 == 0 || bits & 10 == 8) { continue }  // all zeros: covered by `emptyInnerDimension`
         product.kernelCase.check()
+      }
+    }
+  }
+
+  @Test(arguments: [(5, 33, 20), (19, 35, 20), (17, 19, 1030)])
+  func gradientsOfActivations(m: Int, n: Int, k: Int) {
+    for activation in [KILN_ACT_NONE, KILN_ACT_RELU, KILN_ACT_GELU_TANH, KILN_ACT_GELU_ERF, KILN_ACT_SILU] {
+      for bits in 0..<4 {
+        Product(m, n, k).with {
+          ($0.activation, $0.gradientAt, $0.alpha) = (activation, true, 0.75)
+          ($0.accumulate, $0.residual, $0.wide) = (bits & 1 > 0, bits & 2 > 0, bits == 3)
+        }.kernelCase.check()
+      }
+    }
+  }
+
+  /// For few and many rows, one and several runs of k and panels of a, each operand the larger one.
+  @Test(arguments: [(1, 33, 20), (19, 5, 31), (17, 19, 1700), (29, 3100, 9), (70, 40, 8), (13, 8, 0)])
+  func gradientsOfBiases(m: Int, n: Int, k: Int) {
+    for product in Product(m, n, k).everyTranspose where n < 100 || product.transposeA && !product.transposeB {
+      for accumulate in k == 0 ? [true] : [false, true] {
+        product.with { ($0.biasGradient, $0.accumulate, $0.alpha) = (true, accumulate, 0.75) }.kernelCase.check()
       }
     }
   }
@@ -201,6 +228,45 @@ struct GemmTests {
     }
   }
 
+  /// Y = act(P) W^T + bias: one product gives dP, one dW and dbias.
+  @Test func gradientsOfALayer() {
+    let (t, n, c) = (7, 9, 11)
+    for activation in [KILN_ACT_GELU_TANH, KILN_ACT_GELU_ERF, KILN_ACT_SILU] {
+      let p = KernelCase.Operand.real([t, c], seed: 1, scale: 2)
+      let w = KernelCase.Operand.real([n, c], seed: 2)
+      func activated(_ context: OpaquePointer, _ y: UnsafePointer<kiln_tensor>, _ x: UnsafePointer<kiln_tensor>) {
+        var options = kiln_activation_defaults()
+        options.kind = activation
+        #expect(kiln_activation_fwd(context, y, x, &options) == KILN_OK)
+      }
+      let forward = KernelCase(
+        "layer", inputs: [p, w, .real([n], seed: 3)], outputs: [.init([t, n]), .init([t, c])]
+      ) { context, outputs, inputs in
+        withPointers(outputs + inputs) { v in
+          activated(context, v[1], v[2])
+          var options = Product(t, n, c).with { $0.transposeB = true }.options
+          options.bias = v[4]
+          return kiln_gemm(context, v[0], v[1], v[3], &options)
+        }
+      }
+      forward.checkGradient(wrt: [0, 1, 2]) { upstream, values in
+        KernelCase(
+          "layer backward", inputs: [upstream, p, w, .real([t, c], values[1])],
+          outputs: [.init([t, c]), .init([n, c]), .init([n])]
+        ) { context, outputs, inputs in
+          withPointers(outputs + inputs) { v in
+            var toP = Product(t, c, n).with { $0.activation = activation }.options
+            toP.gradient_at = v[4]
+            var toW = Product(n, c, t).with { $0.transposeA = true }.options
+            toW.bias_gradient = v[2]
+            let status = kiln_gemm(context, v[0], v[3], v[5], &toP)
+            return status == KILN_OK ? kiln_gemm(context, v[1], v[3], v[6], &toW) : status
+          }
+        }
+      }
+    }
+  }
+
   @Test func biasGradient() {
     for (rows, n) in [([3, 5], 17), ([300], 131), ([1], 1)] {
       for accumulate in [false, true] {
@@ -272,6 +338,14 @@ struct GemmTests {
     bad.inputs[2] = .real([5])
     bad.inputs[3] = .real([5, 4])
     bad.expectFailure(KILN_ERR_SHAPE, "residual is [5, 4], c is [4, 5]")
+    bad = Product(4, 5, 6).with { $0.gradientAt = true }.kernelCase
+    bad.inputs[2] = .real([5, 4])
+    bad.expectFailure(KILN_ERR_SHAPE, "gradient_at is [5, 4], c is [4, 5]")
+    bad = Product(4, 5, 6).with { $0.biasGradient = true }.kernelCase
+    bad.outputs[1] = .init([5])
+    bad.expectFailure(KILN_ERR_SHAPE, "bias_gradient is [5], not [4]")
+    Product(4, 5, 6, batch: 2).with { $0.biasGradient = true }.kernelCase
+      .expectFailure(KILN_ERR_SHAPE, "bias_gradient is for one matrix")
     Product(4, 5, 6).with { $0.activation = kiln_activation(rawValue: 9) }.kernelCase
       .expectFailure(KILN_ERR_OPTION, "unknown activation 9")
     bad = Product(4, 5, 6).kernelCase

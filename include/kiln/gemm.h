@@ -18,18 +18,25 @@ typedef struct kiln_gemm_options {
   const kiln_tensor *bias;           ///< [n], default none; fp32 for bf16
   const kiln_tensor *residual;       ///< of c's shape, default none; may be c itself when not accumulating
   const kiln_tensor *preactivation;  ///< output of c's shape, default none: what the backward of the activation needs
+  const kiln_tensor *gradient_at;    ///< of c's shape, default none: a saved preactivation; c gets the gradient of act
+                                     ///< there in place of act itself; may be c itself when not accumulating
+  const kiln_tensor *bias_gradient;  ///< output [m], default none; fp32 for bf16; not for batches
 } kiln_gemm_options;
 
 static inline kiln_gemm_options kiln_gemm_defaults(void) {
-  kiln_gemm_options o = {(uint32_t)sizeof(kiln_gemm_options), 0, 0, 0, KILN_ACT_NONE, 1, NULL, NULL, NULL};
+  kiln_gemm_options o = {(uint32_t)sizeof(kiln_gemm_options), 0, 0, 0, KILN_ACT_NONE, 1,
+                         NULL, NULL, NULL, NULL, NULL};
   return o;
 }
 
 /// p = alpha * a b + bias;  c = act(p) + residual  (or c += that);  preactivation = p.
+/// With gradient_at, c = p * act'(gradient_at) + residual: dX = dY W of a layer whose input was act(gradient_at).
+/// bias_gradient = alpha * the sums of op(a)'s rows over k (or += that, as c): what dW = dY^T X gives for the bias of
+/// its layer while it reads dY.
 /// a [m, k], b [k, n], c [m, n]; or all with the same one leading batch dimension. k may be 0 (the product is then 0).
-/// a and b take any strides; c, residual and preactivation need stride 1 in n.
-/// a and b have one dtype. c has it too, or is F32 for a and b in BF16 (gradients of weights, logits); residual and
-/// preactivation have c's dtype, bias has a's, or F32 for BF16.
+/// a and b take any strides; c, residual, preactivation and gradient_at need stride 1 in n.
+/// a and b have one dtype. c has it too, or is F32 for a and b in BF16 (gradients of weights, logits); residual,
+/// preactivation and gradient_at have c's dtype, bias has a's, or F32 for BF16.
 /// Accumulation in fp32 over all of k, in an order that depends on shapes, strides and the instruction set alone.
 /// Where an instruction adds up several products of bf16 (avx512_bf16, amx), it takes subnormal numbers as zero and
 /// rounds each of its sums to fp32.
