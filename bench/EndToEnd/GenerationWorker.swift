@@ -10,19 +10,29 @@ struct GenerationWorker {
   private let parameters: Int
 
   init(_ work: Job, threads: Int?) throws {
-    guard let layers = work.layers, let width = work.width, let heads = work.heads, let vocabulary = work.vocabulary,
-      let tokens = work.tokens
-    else { throw BenchFailure("generation needs layers, width, heads, vocabulary and tokens") }
-    guard work.dtype != .bfloat16 else { throw Unavailable("this version of Kiln generates in float32 only") }
+    let shape = try ModelShape(work)
+    guard let tokens = work.tokens else { throw BenchFailure("generation needs tokens") }
     let configuration = try GPT2Configuration(
-      vocabularySize: vocabulary, width: width, layers: layers, heads: heads)
+      vocabularySize: shape.vocabulary, width: shape.width, layers: shape.layers, heads: shape.heads)
     let context = try Context(threads: threads)
-    let store = ParameterStore()
     let model = ModelConfiguration.gpt2(configuration).makeModel()
-    try model.initialize(store, seed: 1, context: context)
-    generator = Generator(model, context: context, store: store)
+    let store = try Self.weights(of: model, in: work.precision, context)
+    generator = Generator(model, precision: work.precision, context: context, store: store)
     self.tokens = tokens
     parameters = configuration.parameterCount
+  }
+
+  /// Random weights as generation keeps them: matrices in its precision alone.
+  private static func weights(
+    of model: any LanguageModel, in precision: Precision, _ context: Context
+  ) throws -> ParameterStore {
+    let store = ParameterStore()
+    try model.initialize(store, seed: 1, context: context)
+    for parameter in model.parameters where precision.operand(parameter) != parameter {
+      try context.copy(try store.tensor(precision.operand(parameter)), try store.tensor(parameter))
+      store.remove(parameter)
+    }
+    return store
   }
 
   /// Each run goes on from the prompt again. A token more than asked is generated: the first comes out of the prompt.

@@ -2,6 +2,7 @@
 
 import Foundation
 import Harness
+import Kiln
 
 /// Kiln in a process of its own.
 func ownContender(_ work: Job, threads: Int) -> ProcessContender {
@@ -33,4 +34,17 @@ struct ModelShape {
   func fill(_ work: inout Job) {
     (work.layers, work.width, work.heads, work.vocabulary) = (layers, width, heads, vocabulary)
   }
+}
+
+extension ModelShape {
+  /// What a job asks for.
+  init(_ work: Job) throws {
+    guard let layers = work.layers, let width = work.width, let heads = work.heads, let vocabulary = work.vocabulary
+    else { throw BenchFailure("\(work.kind) needs layers, width, heads and vocabulary") }
+    self.init(layers: layers, width: width, heads: heads, vocabulary: vocabulary)
+  }
+}
+
+extension Job {
+  var precision: Precision { dtype == .bfloat16 ? .bf16 : .fp32 }
 }

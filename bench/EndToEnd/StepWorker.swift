@@ -10,20 +10,15 @@ struct StepWorker {
   private let vocabulary: Int
 
   init(_ work: Job, threads: Int?) throws {
-    guard let layers = work.layers, let width = work.width, let heads = work.heads, let vocabulary = work.vocabulary,
-      let batch = work.batch, let time = work.time
-    else { throw BenchFailure("a step needs layers, width, heads, vocabulary, batch and time") }
+    let shape = try ModelShape(work)
+    guard let batch = work.batch, let time = work.time else { throw BenchFailure("a step needs batch and time") }
     folder = FileManager.default.temporaryDirectory.appendingPathComponent("kiln-bench-\(getpid())")
-    self.vocabulary = vocabulary
+    vocabulary = shape.vocabulary
     var configuration = TrainingConfiguration()
-    let label = (work.dtype ?? .float32).label
-    guard let precision = TrainingConfiguration.Precision(rawValue: label) else {
-      throw Unavailable("this version of Kiln has no precision \(label)")
-    }
-    configuration.precision = precision
+    configuration.precision = work.precision
     configuration.data = [try Self.writeTokens(batch * time * 4 + 1, below: vocabulary, in: folder).path]
     configuration.arch = .gpt2
-    (configuration.layers, configuration.width, configuration.heads) = (layers, width, heads)
+    (configuration.layers, configuration.width, configuration.heads) = (shape.layers, shape.width, shape.heads)
     (configuration.context, configuration.batch, configuration.vocabSize) = (time, batch, vocabulary)
     (configuration.steps, configuration.gradClip) = (1 << 20, 0)
     trainer = try Trainer(

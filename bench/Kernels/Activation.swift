@@ -9,28 +9,13 @@ enum ActivationFamily: Family {
   static func cases(_ setup: Setup) -> [Case] {
     Job.DType.allCases.flatMap { dtype in
       [("gelu_tanh", Activation.geluTanh), ("silu", .silu)].flatMap { op, kind in
-        Caches.allCases.map { item(setup, op, kind, rows: 4096, channels: 3072, dtype, $0) }
+        Caches.allCases.map { caches in
+          rowsCase(setup, .activation, op, rows: 4096, channels: 3072, dtype, caches) { shape, copies in
+            try kernel(setup, kind, shape, dtype, copies: copies)
+          }
+        }
       }
     }
-  }
-
-  /// What must move: read x, write y; read dy and x, write dx.
-  private static func item(
-    _ setup: Setup, _ op: String, _ kind: Activation, rows: Int, channels: Int, _ dtype: Job.DType, _ caches: Caches
-  ) -> Case {
-    let bytes = rows * channels * dtype.size
-    var item = Case(
-      name, "\(op) \(rows)x\(channels) \(dtype.label) \(caches)", Cost(bytes: Double(5 * bytes)),
-      contenders: [
-        KernelContender("kiln", dtype) {
-          try kernel(setup, kind, [rows, channels], dtype, copies: setup.copies(of: 2 * bytes, caches))
-        }
-      ])
-    item.isBounded = caches == .cold
-    if caches == .warm {
-      item.work = Job(.activation, op: op, dtype: dtype) { ($0.rows, $0.channels) = (rows, channels) }
-    }
-    return item
   }
 
   private static func kernel(

@@ -26,7 +26,7 @@ enum AttentionFamily: Family {
         ($0.batch, $0.heads, $0.time, $0.width) = (batch, heads, time, width)
       },
       contenders: [
-        KernelContender("kiln", dtype) {
+        KernelContender {
           let operands = try Operands(setup, batch: batch, time: time, dtype)
           let run = { (context: Context) throws(KilnError) in
             try operands.forward(context)

@@ -33,7 +33,7 @@ enum ElementwiseFamily: Family {
     Case(
       name, "\(what) \(rows)x\(channels) \(dtype.label)", Cost(bytes: Double(bytes)),
       contenders: [
-        KernelContender("kiln", dtype) {
+        KernelContender {
           let copies = setup.copies(of: bytes, .cold)
           let sets = try (0..<copies).map { _ in try make() }
           return Kernel(copies: copies, run: { for set in sets { try set.run() } }, check: sets[0].check)

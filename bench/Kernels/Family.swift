@@ -9,6 +9,25 @@ protocol Family {
   static func cases(_ setup: Setup) -> [Case]
 }
 
+extension Family {
+  /// A case of rows, forward and backward, where what must move is: read x, write y; read dy and x, write dx.
+  /// - Parameter make: the kernel on that many copies of its operands.
+  static func rowsCase(
+    _ setup: Setup, _ kind: Job.Kind, _ op: String, rows: Int, channels: Int, _ dtype: Job.DType, _ caches: Caches,
+    make: @escaping (_ shape: Shape, _ copies: Int) throws -> Kernel
+  ) -> Case {
+    let bytes = rows * channels * dtype.size
+    var item = Case(
+      name, "\(op) \(rows)x\(channels) \(dtype.label) \(caches)", Cost(bytes: Double(5 * bytes)),
+      contenders: [
+        KernelContender { try make([rows, channels], setup.copies(of: 2 * bytes, caches)) }
+      ])
+    item.isBounded = caches == .cold
+    if caches == .warm { item.work = Job(kind, op: op, dtype: dtype) { ($0.rows, $0.channels) = (rows, channels) } }
+    return item
+  }
+}
+
 /// What a case works with.
 struct Setup {
   /// Kiln at work.
@@ -65,28 +84,22 @@ struct Kernel {
   var check: () throws -> Void
 }
 
-/// Kiln in a case of kernels. Types that its kernels do not have yet are shown as not available.
+/// Kiln in a case of kernels.
 final class KernelContender: Contender {
   let name: String
-  private let dtype: Job.DType
   private let make: () throws -> Kernel
   private var kernel: Kernel?
 
-  init(_ name: String = "kiln", _ dtype: Job.DType = .float32, make: @escaping () throws -> Kernel) {
+  init(_ name: String = "kiln", make: @escaping () throws -> Kernel) {
     self.name = name
-    self.dtype = dtype
     self.make = make
   }
 
   func prepare() throws -> String? {
-    do {
-      let kernel = try make()
-      try kernel.run()
-      try kernel.check()
-      self.kernel = kernel
-    } catch let error as KilnError where dtype != .float32 {
-      throw Unavailable(error.message)
-    }
+    let kernel = try make()
+    try kernel.run()
+    try kernel.check()
+    self.kernel = kernel
     return nil
   }
 

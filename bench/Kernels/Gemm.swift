@@ -25,7 +25,7 @@ enum GemmFamily: Family {
       name, "\(op) \(n)x\(k) M=\(m) \(dtype.label)", Cost(flops: 2 * Double(m * n * k)), unit: dtype.unit,
       work: Job(.gemm, op: op.rawValue, dtype: dtype) { ($0.m, $0.n, $0.k) = (m, n, k) },
       contenders: setup.gemmProviders.map { provider in
-        KernelContender(provider.name, dtype) {
+        KernelContender(provider.name) {
           try Product(op, m: m, n: n, k: k, dtype, setup).kernel(on: provider.context, setup)
         }
       })
@@ -43,7 +43,7 @@ enum GemmFamily: Family {
           name, "M=\(m) weights \(layout) \(n)x\(k) \(dtype.label) cold",
           Cost(flops: 2 * Double(m * n * k), bytes: Double(bytes + (n + k) * m * dtype.size)), unit: dtype.unit,
           contenders: setup.gemmProviders.map { provider in
-            KernelContender(provider.name, dtype) {
+            KernelContender(provider.name) {
               let products = try (0..<copies).map { _ in
                 try Product(.fwd, m: m, n: n, k: k, dtype, setup, weightIsKN: layout == "kn")
               }

@@ -16,8 +16,8 @@ enum LossFamily: Family {
           ($0.rows, $0.channels, $0.vocabulary) = (rows, channels, vocabulary)
         },
         contenders: [
-          KernelContender("kiln", dtype) { try Operands(setup, dtype).kernel(setup, dtype.tolerance) },
-          KernelContender("its products", dtype) { try products(setup, dtype) },
+          KernelContender { try Operands(setup, dtype).kernel(setup, dtype.tolerance) },
+          KernelContender("its products") { try products(setup, dtype) },
         ])
       item.figures = { result in
         guard let all = result["kiln"], let products = result["its products"]?.seconds, let seconds = all.seconds else {

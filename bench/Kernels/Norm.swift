@@ -9,28 +9,13 @@ enum NormFamily: Family {
   static func cases(_ setup: Setup) -> [Case] {
     Job.DType.allCases.flatMap { dtype in
       ["layer_norm", "rms_norm"].flatMap { op in
-        Caches.allCases.map { caches in item(setup, op, rows: 4096, channels: 768, dtype, caches) }
+        Caches.allCases.map { caches in
+          rowsCase(setup, .norm, op, rows: 4096, channels: 768, dtype, caches) { shape, copies in
+            try kernel(setup, op, shape, dtype, copies: copies)
+          }
+        }
       }
     }
-  }
-
-  /// One line of the table. What must move: read x, write y; read dy and x, write dx.
-  private static func item(
-    _ setup: Setup, _ op: String, rows: Int, channels: Int, _ dtype: Job.DType, _ caches: Caches
-  ) -> Case {
-    let bytes = rows * channels * dtype.size
-    var item = Case(
-      name, "\(op) \(rows)x\(channels) \(dtype.label) \(caches)", Cost(bytes: Double(5 * bytes)),
-      contenders: [
-        KernelContender("kiln", dtype) {
-          try kernel(setup, op, [rows, channels], dtype, copies: setup.copies(of: 2 * bytes, caches))
-        }
-      ])
-    item.isBounded = caches == .cold
-    if caches == .warm {
-      item.work = Job(.norm, op: op, dtype: dtype) { ($0.rows, $0.channels) = (rows, channels) }
-    }
-    return item
   }
 
   private static func kernel(_ setup: Setup, _ op: String, _ shape: Shape, _ dtype: Job.DType, copies: Int) throws
