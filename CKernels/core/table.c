@@ -57,9 +57,12 @@ void kiln__fill_kernels(kiln__kernels kernels[KILN_COLUMNS], const kiln__row *ro
   kernels[dtype].family = row->type.family ? row->type.family   \
                           : row->base      ? kernels[dtype].family \
                                            : &kiln__##family##_ref_##type
-#define FAMILY(family)                                  \
+#define WIDE(family)                                    \
   COLUMN(family, KILN_F32, f32);                        \
   kernels[KILN_F64].family = &kiln__##family##_ref_f64
+#define FAMILY(family) \
+  WIDE(family);        \
+  COLUMN(family, KILN_BF16, bf16)
   FAMILY(activation);
   FAMILY(attention);
   FAMILY(elementwise);
@@ -67,16 +70,9 @@ void kiln__fill_kernels(kiln__kernels kernels[KILN_COLUMNS], const kiln__row *ro
   FAMILY(gemm);
   FAMILY(loss);
   FAMILY(norm);
-  FAMILY(optim);
   FAMILY(rope);
-  COLUMN(activation, KILN_BF16, bf16);
-  COLUMN(attention, KILN_BF16, bf16);
-  COLUMN(elementwise, KILN_BF16, bf16);
-  COLUMN(embedding, KILN_BF16, bf16);
-  COLUMN(gemm, KILN_BF16, bf16);
-  COLUMN(loss, KILN_BF16, bf16);
-  COLUMN(norm, KILN_BF16, bf16);
-  COLUMN(rope, KILN_BF16, bf16);
+  WIDE(optim);
 #undef FAMILY
+#undef WIDE
 #undef COLUMN
 }

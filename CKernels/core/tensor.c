@@ -89,18 +89,21 @@ kiln_status kiln__check_dtype(kiln_context *ctx, const char *name, const kiln_te
   return kiln__fail(ctx, KILN_ERR_DTYPE, "%s is %s, not %s", name, kiln_dtype_name(t->dtype), kiln_dtype_name(dtype));
 }
 
-kiln_status kiln__check_real(kiln_context *ctx, const char *name, const kiln_tensor *t, kiln_dtype *dtype) {
+static kiln_status check_computed(kiln_context *ctx, const char *name, const kiln_tensor *t, bool narrow,
+                                  kiln_dtype *dtype) {
   KILN_TRY(kiln__check(ctx, name, t));
   *dtype = t->dtype;
-  if (t->dtype == KILN_F32 || t->dtype == KILN_F64 || t->dtype == KILN_BF16) return KILN_OK;
-  return kiln__fail(ctx, KILN_ERR_DTYPE, "%s is %s, not f32, f64 or bf16", name, kiln_dtype_name(t->dtype));
+  if (t->dtype == KILN_F32 || t->dtype == KILN_F64 || (narrow && t->dtype == KILN_BF16)) return KILN_OK;
+  return kiln__fail(ctx, KILN_ERR_DTYPE, "%s is %s, not %s", name, kiln_dtype_name(t->dtype),
+                    narrow ? "f32, f64 or bf16" : "f32 or f64");
+}
+
+kiln_status kiln__check_real(kiln_context *ctx, const char *name, const kiln_tensor *t, kiln_dtype *dtype) {
+  return check_computed(ctx, name, t, true, dtype);
 }
 
 kiln_status kiln__check_wide(kiln_context *ctx, const char *name, const kiln_tensor *t, kiln_dtype *dtype) {
-  KILN_TRY(kiln__check(ctx, name, t));
-  *dtype = t->dtype;
-  if (t->dtype == KILN_F32 || t->dtype == KILN_F64) return KILN_OK;
-  return kiln__fail(ctx, KILN_ERR_DTYPE, "%s is %s, not f32 or f64", name, kiln_dtype_name(t->dtype));
+  return check_computed(ctx, name, t, false, dtype);
 }
 
 kiln_status kiln__check_like(kiln_context *ctx, const char *name, const kiln_tensor *t, const char *like_name,

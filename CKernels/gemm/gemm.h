@@ -6,7 +6,7 @@
 
 #pragma GCC visibility push(hidden)
 
-// Each takes its scratch, and do nothing more in query mode.
+// Each takes its scratch, and does nothing more in query mode.
 
 // Straight from a and b: kernels->direct over all of c.
 kiln_status kiln__gemm_direct(kiln_context *ctx, const kiln__gemm_kernels *kernels, const kiln__gemm_args *g);

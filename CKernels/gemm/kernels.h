@@ -45,8 +45,7 @@ typedef void kiln__gemm_pack(void *dst, const void *x, int64_t across, int64_t a
 
 typedef struct kiln__gemm_kernels {
   // One part straight from a and b: all rows, KILN_GEMM_FEW at most, or all columns (up to that of any product), and
-  // KILN_GEMM_DIRECT_SUMS elements at most. Only where `prefers_direct` is NULL must it know
-  // bias_gradient.
+  // KILN_GEMM_DIRECT_SUMS elements at most. It must know bias_gradient only where `prefers_direct` is NULL.
   void (*direct)(const kiln__gemm_args *g, const kiln__gemm_part *p);
   // Whether `direct` does this product better than packing. NULL: it does every one, and nothing below is there.
   bool (*prefers_direct)(const kiln__gemm_args *g);

@@ -19,5 +19,5 @@ static bool available(void) {
 }
 
 const kiln__row kiln__row_avx2 = {
-    "avx2", KILN_ISA_AVX2, available, .f32 = KILN_ROW_KERNELS(f32), .bf16 = KILN_ROW_KERNELS(bf16)};
+    "avx2", KILN_ISA_AVX2, available, KILN_ROW_COLUMNS};
 #endif

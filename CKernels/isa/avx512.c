@@ -21,5 +21,5 @@ static bool available(void) {
 }
 
 const kiln__row kiln__row_avx512 = {
-    "avx512", KILN_ISA_AVX512, available, .f32 = KILN_ROW_KERNELS(f32), .bf16 = KILN_ROW_KERNELS(bf16)};
+    "avx512", KILN_ISA_AVX512, available, KILN_ROW_COLUMNS};
 #endif

@@ -27,17 +27,12 @@
 #undef ELEMENT
 #undef KER
 
-#define KILN_ROW_KERNELS(type) KILN_ROW_##type
-#define KILN_ROW_f32                                                                                      \
-  {                                                                                                       \
-    .activation = &activation_kernels_f32, .attention = &attention_kernels_f32,                           \
-    .elementwise = &elementwise_kernels_f32, .embedding = &embedding_kernels_f32,                         \
-    .gemm = &gemm_kernels_f32, .loss = &loss_kernels_f32, .norm = &norm_kernels_f32, .optim = &optim_kernels, \
-    .rope = &rope_kernels_f32                                                                             \
+// A column of the row; updates of weights have kernels for fp32 alone.
+#define KILN_ROW_KERNELS(type, optim_kernels)                                         \
+  {                                                                                   \
+    .activation = &activation_kernels_##type, .attention = &attention_kernels_##type, \
+    .elementwise = &elementwise_kernels_##type, .embedding = &embedding_kernels_##type, \
+    .gemm = &gemm_kernels_##type, .loss = &loss_kernels_##type, .norm = &norm_kernels_##type, \
+    .optim = optim_kernels, .rope = &rope_kernels_##type                              \
   }
-#define KILN_ROW_bf16                                                                                     \
-  {                                                                                                       \
-    .activation = &activation_kernels_bf16, .attention = &attention_kernels_bf16,                         \
-    .elementwise = &elementwise_kernels_bf16, .embedding = &embedding_kernels_bf16,                       \
-    .gemm = &gemm_kernels_bf16, .loss = &loss_kernels_bf16, .norm = &norm_kernels_bf16, .rope = &rope_kernels_bf16                    \
-  }
+#define KILN_ROW_COLUMNS .f32 = KILN_ROW_KERNELS(f32, &optim_kernels), .bf16 = KILN_ROW_KERNELS(bf16, NULL)

@@ -13,5 +13,5 @@
 static bool available(void) { return true; }
 
 const kiln__row kiln__row_neon = {
-    "neon", KILN_ISA_NEON, available, .f32 = KILN_ROW_KERNELS(f32), .bf16 = KILN_ROW_KERNELS(bf16)};
+    "neon", KILN_ISA_NEON, available, KILN_ROW_COLUMNS};
 #endif

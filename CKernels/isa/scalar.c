@@ -12,4 +12,4 @@
 static bool available(void) { return true; }
 
 const kiln__row kiln__row_scalar = {
-    "scalar", KILN_ISA_SCALAR, available, .f32 = KILN_ROW_KERNELS(f32), .bf16 = KILN_ROW_KERNELS(bf16)};
+    "scalar", KILN_ISA_SCALAR, available, KILN_ROW_COLUMNS};
