@@ -50,12 +50,15 @@ public final class Graph {
     return value
   }
 
+  /// A weight as it is kept between steps.
+  public func stored(_ parameter: Parameter) -> Value { self[hasMasters ? parameter : precision.operand(parameter)] }
+
   /// A weight as products take it: in the step's precision.
   public func weight(_ parameter: Parameter) throws(KilnError) -> Value {
-    let operand = precision.operand(parameter)
-    guard hasMasters, operand != parameter else { return self[operand] }
+    let stored = stored(parameter)
+    guard stored.type != precision.operand(parameter).type else { return stored }
     if let known = converted[parameter] { return known }
-    let value = try record(Convert(to: precision.dtype), [self[parameter]])[0]
+    let value = try record(Convert(to: precision.dtype), [stored])[0]
     converted[parameter] = value
     return value
   }

@@ -81,7 +81,8 @@ public struct Embedding: Layer {
   public var parameters: [Parameter] { [table] }
 
   public func callAsFunction(_ ids: Value) throws(KilnError) -> Value {
-    try ids.graph.record(Lookup(), [ids.graph.weight(table), ids])[0]
+    let graph = ids.graph
+    return try graph.record(Lookup(outputType: graph.precision.dtype), [graph.stored(table), ids])[0]
   }
 
   /// The rows added to `x`.

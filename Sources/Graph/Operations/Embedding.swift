@@ -4,8 +4,13 @@ import KilnKernels
 /// that the rows are added to.
 public struct Lookup: Operation {
   let accumulates: Bool
+  /// The type of y, where it is not that of the table: the rows that are taken are converted, not the table.
+  let outputType: DType?
 
-  public init(accumulates: Bool = false) { self.accumulates = accumulates }
+  public init(accumulates: Bool = false, outputType: DType? = nil) {
+    self.accumulates = accumulates
+    self.outputType = outputType
+  }
 
   public func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] {
     let table = inputs[0]
@@ -14,7 +19,7 @@ public struct Lookup: Operation {
       throw KilnError(.shape, "the table is \(table), the ids are \(ids)")
     }
     if accumulates { return [inputs[2]] }
-    return [TensorType(Shape(ids.shape.extents + [table.shape[1]]), table.dtype)]
+    return [TensorType(Shape(ids.shape.extents + [table.shape[1]]), outputType ?? table.dtype)]
   }
 
   public var sharing: [Sharing] { accumulates ? [.continues(0, 2)] : [] }
