@@ -48,10 +48,71 @@ struct Golden: Decodable {
       .appendingPathComponent("Golden/models/\(name)")
   }
 
-  static func load(_ name: String) throws -> Golden {
+  static func load(_ name: String) throws -> Golden { try decode("golden.json", of: name) }
+
+  /// A file of a model's folder.
+  static func decode<T: Decodable>(_ file: String, of name: String) throws -> T {
     let decoder = JSONDecoder()
     decoder.keyDecodingStrategy = .convertFromSnakeCase
-    return try decoder.decode(Golden.self, from: Data(contentsOf: folder(name).appendingPathComponent("golden.json")))
+    return try decoder.decode(T.self, from: Data(contentsOf: folder(name).appendingPathComponent(file)))
+  }
+
+  /// The loss of the first batch of `runs`, and every parameter's gradient by name.
+  func firstStep(
+    of name: String, on device: Context.Device, in precision: Precision
+  ) throws -> (loss: Double, gradients: [String: [Float]]) {
+    let (model, files) = try ModelFiles.open(Self.folder(name).path)
+    let kernels = try Context(device: device, threads: 2)
+    let store = ParameterStore()
+    try ModelFiles.load(model, from: files, into: store, access: .copied, context: kernels)
+
+    let graph = Graph(precision: precision)
+    let batch = runs[0].batch
+    let loss = try model.loss(in: graph, batch: batch, time: context, mode: .training(dropout: 0))
+    let gradients = try graph.gradients(of: [(loss, graph.unit)], for: model.parameters)
+    #expect(gradients.count == model.parameters.count)
+    #expect(gradients.values.allSatisfy { $0.type.dtype == .float32 })
+    let plan = try Planner(context: kernels).plan(graph, outputs: [loss] + gradients.values)
+    let session = try Session(plan, context: kernels, store: store)
+    session.input("positions")?.copy(from: (0..<Int32(context)).map { $0 })
+    session.input("loss_scale")?.scalar = 1 / Double(batch * context)
+    session.input("tokens")?.copy(from: Array(tokens[0..<batch * context]))
+    session.input("targets")?.copy(from: Array(tokens[1...batch * context]))
+    try session.run()
+    let values = gradients.map { ($0.key.name, session.tensor(of: $0.value).floats()) }
+    return (session.tensor(of: loss).scalar, Dictionary(uniqueKeysWithValues: values))
+  }
+
+  /// The metrics of a run of the trainer with the same settings.
+  func train(
+    _ run: Run, of name: String, on device: Context.Device = .cpu, in precision: Precision = .fp32
+  ) throws -> [StepMetrics] {
+    try withTemporaryFolder { folder in
+      var configuration = TrainingConfiguration()
+      configuration.data = [try writeShard(in: folder).path]
+      configuration.model = Self.folder(name).path
+      configuration.context = context
+      configuration.batch = run.batch
+      configuration.microBatch = run.microBatch
+      configuration.steps = run.loss.count
+      configuration.order = .sequential
+      configuration.optimizer = try #require(TrainingConfiguration.OptimizerName(rawValue: run.optimizer))
+      configuration.lr = run.lr
+      configuration.betas = run.betas
+      configuration.eps = run.eps
+      configuration.momentum = run.momentum > 0 ? run.momentum : nil
+      configuration.weightDecay = run.weightDecay
+      configuration.gradClip = run.gradClip
+      configuration.schedule = .constant
+      configuration.warmup = 0
+      configuration.precision = precision
+      let options = Trainer.Options(threads: 2, device: device)
+      let trainer = try Trainer(configuration, out: folder.appendingPathComponent("out"), options: options)
+      var metrics: [StepMetrics] = []
+      try trainer.run(onEvent: { if case .step(let step) = $0 { metrics.append(step) } })
+      #expect(metrics.count == run.loss.count)
+      return metrics
+    }
   }
 
   /// The tokens as a shard that `--data` takes.
