@@ -1,5 +1,5 @@
-// Products of bf16 by AMX: 2 x 2 of its tiles hold the 32 x 32 sums. tdpbf16ps multiplies 16 rows of 32 steps, row after
-// row, with the pairs of 16 columns.
+// Products of bf16 by AMX: 2 x 2 of its tiles hold the 32 x 32 sums. tdpbf16ps multiplies 16 rows of 32 steps, row
+// after row, with the pairs of 16 columns.
 #define GEMM_STEPS 32
 
 #include "gemm/pair_kernel.h"
@@ -57,7 +57,7 @@ static void gemm_tile(const float *a, const float *b, int64_t units, const gemm_
 }
 
 // sums [mr] = one strip of a, summed over k.
-static void gemm_sum_strip(const float *a, int64_t units, float *sums) {
+static void gemm_sum_strip_of_a(const float *a, int64_t units, float *sums) {
   for (int i = 0; i < KILN_GEMM_MR; i++) {
     vf sum = vf_set(0);
     for (int64_t x = 0; x < units; x += AMX_UNITS) {
@@ -128,5 +128,5 @@ static const kiln__gemm_kernels gemm_kernels = {
     .direct = gemm_direct, .prefers_direct = gemm_prefers_direct,
     .mr = KILN_GEMM_MR, .nr = KILN_GEMM_NR, .item = sizeof(kiln__bf16), .steps = GEMM_STEPS,
     .kc = KILN_GEMM_KC, .mc = KILN_GEMM_MC,
-    .pack_a = amx_pack_a, .pack_b = gemm_pack_b_bf16, .sum_strips = gemm_sum_strips,
+    .pack_a = amx_pack_a, .pack_b = gemm_pack_b_bf16, .sum_a = gemm_sum_a, .sum_b = gemm_sum_b,
     .packed = amx_packed};

@@ -62,11 +62,13 @@ static kiln_status check_shapes(kiln_context *ctx, const kiln_tensor *c, const k
                     b_note);
 }
 
-static kiln_status check_bias_gradient(kiln_context *ctx, const kiln_tensor *t, kiln_dtype dtype, const operand *c) {
-  KILN_TRY(kiln__check_vector(ctx, "bias_gradient", t, dtype, c->rows));
-  if (c->batches == 1 && c->cols > 0) return KILN_OK;
-  return kiln__fail(ctx, KILN_ERR_SHAPE, "bias_gradient is for one matrix with columns, c has %lld of %lld columns",
-                    (long long)c->batches, (long long)c->cols);
+static kiln_status check_bias_gradient(kiln_context *ctx, const kiln_gemm_options *o, kiln_dtype dtype,
+                                       const operand *c) {
+  int64_t count = o->bias_gradient_of_b ? c->cols : c->rows;
+  KILN_TRY(kiln__check_vector(ctx, "bias_gradient", o->bias_gradient, dtype, count));
+  if (c->batches == 1 && c->rows > 0 && c->cols > 0) return KILN_OK;
+  return kiln__fail(ctx, KILN_ERR_SHAPE, "bias_gradient is for one matrix with elements, c has %lld of %lld x %lld",
+                    (long long)c->batches, (long long)c->rows, (long long)c->cols);
 }
 
 // A dimension of extent 1 may have any stride: give it the one that suits the kernels.
@@ -100,9 +102,10 @@ static kiln_status arguments(kiln_context *ctx, const kiln_tensor *c, const kiln
   KILN_TRY(view_like_c(ctx, "preactivation", o->preactivation, c, &f->preactivation));
   if (o->preactivation) KILN_TRY(check_rows_apart(ctx, "preactivation", o->preactivation));
   KILN_TRY(view_like_c(ctx, "gradient_at", o->gradient_at, c, &f->gradient_at));
-  if (o->bias_gradient) KILN_TRY(check_bias_gradient(ctx, o->bias_gradient, kiln__wide(*dtype), &z));
+  if (o->bias_gradient) KILN_TRY(check_bias_gradient(ctx, o, kiln__wide(*dtype), &z));
   f->bias = kiln__data(o->bias);
   g->bias_gradient = kiln__data(o->bias_gradient);
+  g->bias_gradient_of_b = o->bias_gradient_of_b;
   f->alpha = o->alpha;
   f->activation = o->activation;
   f->accumulate = o->accumulate;

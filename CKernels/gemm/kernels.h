@@ -32,7 +32,8 @@ typedef struct kiln__gemm_args {
   int64_t item;  // bytes of an element of a or b
   int64_t batches, m, n, k;
   kiln__gemm_finish finish;
-  void *bias_gradient;  // [m], wide, with one batch: alpha * the sums of a over k, or += as c
+  void *bias_gradient;  // wide, with one batch: alpha * the sums over k of a, [m], or of b, [n]; or += as c
+  bool bias_gradient_of_b;
 } kiln__gemm_args;
 
 // Where something stands in c.
@@ -42,6 +43,7 @@ typedef struct kiln__gemm_part {
 
 typedef void kiln__gemm_pack(void *dst, const void *x, int64_t across, int64_t along, int64_t extent, int64_t k,
                              int64_t strips);
+typedef void kiln__gemm_sum(float *sums, const void *strips, int64_t extent, int64_t k, float alpha, bool accumulate);
 
 typedef struct kiln__gemm_kernels {
   // One part straight from a and b: all rows, KILN_GEMM_FEW at most, or all columns (up to that of any product), and
@@ -59,8 +61,8 @@ typedef struct kiln__gemm_kernels {
   // order in which `packed` wants them; beyond the matrix they are 0. `x` points at the first element, `across` and
   // `along` are the strides from row to row (or column to column) and along k; `extent` rows there are from x on.
   kiln__gemm_pack *pack_a, *pack_b;
-  // sums[i] = alpha * the sum of row i of packed strips of a over their k steps, or += that.
-  void (*sum_strips)(float *sums, const void *a, int64_t rows, int64_t k, float alpha, bool accumulate);
+  // sums[i] = alpha * the sum over their k steps of row i of packed strips of a, or of column i of those of b; or +=.
+  kiln__gemm_sum *sum_a, *sum_b;
   // One part from packed strips of k steps.
   void (*packed)(const kiln__gemm_finish *f, const kiln__gemm_part *p, const void *a, const void *b, int64_t k);
 } kiln__gemm_kernels;

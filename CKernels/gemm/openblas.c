@@ -36,10 +36,20 @@ static bool blas_view(const kiln__matrix *x, int64_t rows, int64_t cols, blas_ma
   return (by_rows || by_cols) && lies_so && ld <= INT_MAX;
 }
 
+// What bias_gradient sums, as rows of memory.
+static kiln__rows summed(const kiln__gemm_args *g) {
+  return g->bias_gradient_of_b ? (kiln__rows){g->b.data, g->k, g->n, g->b.row}
+                               : (kiln__rows){g->a.data, g->k, g->m, g->a.col};
+}
+
+static bool takes_bias_gradient(const kiln__gemm_args *g) {
+  return !g->bias_gradient || (g->finish.alpha == 1 && (g->bias_gradient_of_b ? g->b.col : g->a.row) == 1);
+}
+
 bool kiln__openblas_takes(const kiln__gemm_args *g) {
   blas_matrix a, b;
   bool fits = g->m <= INT_MAX && g->n <= INT_MAX && g->k <= INT_MAX && g->k > 0 && g->finish.c.row <= INT_MAX;
-  return fits && !g->bias_gradient && blas_view(&g->a, g->m, g->k, &a) && blas_view(&g->b, g->k, g->n, &b);
+  return fits && takes_bias_gradient(g) && blas_view(&g->a, g->m, g->k, &a) && blas_view(&g->b, g->k, g->n, &b);
 }
 
 static float *at(const kiln__matrix *x, int64_t batch, int64_t row) {
@@ -70,6 +80,8 @@ kiln_status kiln__gemm_openblas(kiln_context *ctx, const kiln__gemm_args *g) {
   KILN_TRY(kiln__scratch(ctx, (size_t)(block * g->n) * sizeof(float), (void **)&sums));
   if (ctx->query) return KILN_OK;
   if (ctx->openblas.set_threads) ctx->openblas.set_threads(ctx->threads);
+  kiln__rows rows = summed(g);
+  if (g->bias_gradient) kiln__sum_rows(ctx, KILN_F32, g->bias_gradient, &rows, f->accumulate);
   bool plain = !f->bias && !f->preactivation.data && !f->activation && !f->residual.data;
   for (int64_t batch = 0; batch < g->batches; batch++) {
     if (plain) {

@@ -67,15 +67,17 @@ static int64_t packed_bytes(const packed_task *t, int64_t rows, int64_t k) {
   return rows * kiln__round_up(k, t->kernels->steps) * t->kernels->item;
 }
 
-// Packs strips begin ..< end of the round's rows of x, in one batch, to `to`. Each strip of a is packed once in a run
-// while b is at its first columns.
+// Packs strips begin ..< end of the round's rows of x, in one batch, to `to`. Each strip of one operand is packed once
+// in a run while the other is at its first rows: then it is summed for bias_gradient.
 static void pack(const packed_task *t, const operand *x, int64_t batch, int64_t begin, int64_t end, char *to) {
   int64_t at = (t->batch + batch) * x->batch + (x->begin + begin * x->width) * x->across + t->run * t->kc * x->along;
   x->pack(to, x->data + at * x->item, x->across, x->along, x->count - begin * x->width, t->depth, end - begin);
   float *sums = t->args->bias_gradient;
-  if (!sums || x != &t->a || t->b.begin > 0) return;
-  t->kernels->sum_strips(sums + x->begin + begin * x->width, to, kiln__min(end * x->width, x->count) - begin * x->width,
-                         t->depth, t->args->finish.alpha, t->args->finish.accumulate || t->run > 0);
+  bool of_b = t->args->bias_gradient_of_b;
+  if (!sums || x != (of_b ? &t->b : &t->a) || (of_b ? &t->a : &t->b)->begin > 0) return;
+  kiln__gemm_sum *sum = of_b ? t->kernels->sum_b : t->kernels->sum_a;
+  sum(sums + x->begin + begin * x->width, to, kiln__min(end * x->width, x->count) - begin * x->width, t->depth,
+      t->args->finish.alpha, t->args->finish.accumulate || t->run > 0);
 }
 
 static int64_t strips_per_chunk(const packed_task *t) {

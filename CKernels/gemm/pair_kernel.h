@@ -3,6 +3,7 @@
 #define GEMM_UNIT 2
 #define GEMM_READ(x, along, k) gemm_pair(x, along, k)
 #define GEMM_READ4(x) gemm_pairs(x)
+#define GEMM_ADD(x, sum) gemm_add_pairs(x, sum)
 
 #define ELEMENT kiln__bf16
 #define KER(name) name##_bf16
@@ -18,6 +19,11 @@ VEC v4 gemm_pairs(const kiln__bf16 *x) {
   v4 units;
   memcpy(&units, x, sizeof units);
   return units;
+}
+
+VEC vf gemm_add_pairs(vf pairs, vf sum) {
+  vi bits = (vi)pairs;
+  return sum + ((vf)(bits << 16) + (vf)(bits & (int32_t)0xffff0000));
 }
 
 #include "gemm/finish_kernel.h"

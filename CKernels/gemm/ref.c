@@ -20,20 +20,27 @@ static void REF(write)(const kiln__gemm_finish *f, const kiln__matrix *x, int64_
   else ((REAL *)x->data)[at] = v;
 }
 
-static void REF(sum_rows)(const kiln__gemm_args *g, const kiln__gemm_part *p) {
+// Elements begin ..< end of bias_gradient: x's across * i, summed along k.
+static void REF(sum)(const kiln__gemm_args *g, const ELEMENT *x, int64_t across, int64_t along, int64_t begin,
+                     int64_t end) {
   REAL *sums = g->bias_gradient;
-  for (int64_t i = p->i; i < p->i + p->rows; i++) {
-    const ELEMENT *a = (ELEMENT *)g->a.data + REF(at)(&g->a, p->batch, i, 0);
+  for (int64_t i = begin; i < end; i++) {
     REAL sum = 0;
-    for (int64_t k = 0; k < g->k; k++) sum += GET(a[k * g->a.col]);
+    for (int64_t k = 0; k < g->k; k++) sum += GET(x[i * across + k * along]);
     sums[i] = g->finish.alpha * sum + (g->finish.accumulate ? sums[i] : 0);
   }
+}
+
+static void REF(bias_gradient)(const kiln__gemm_args *g, const kiln__gemm_part *p) {
+  if (!g->bias_gradient) return;
+  if (g->bias_gradient_of_b && p->i == 0) REF(sum)(g, g->b.data, g->b.col, g->b.row, p->j, p->j + p->cols);
+  if (!g->bias_gradient_of_b && p->j == 0) REF(sum)(g, g->a.data, g->a.row, g->a.col, p->i, p->i + p->rows);
 }
 
 static void REF(direct)(const kiln__gemm_args *g, const kiln__gemm_part *p) {
   const kiln__gemm_finish *f = &g->finish;
   const REAL *bias = f->bias;
-  if (g->bias_gradient && p->j == 0) REF(sum_rows)(g, p);
+  REF(bias_gradient)(g, p);
   for (int64_t i = p->i; i < p->i + p->rows; i++) {
     for (int64_t j = p->j; j < p->j + p->cols; j++) {
       const ELEMENT *a = (ELEMENT *)g->a.data + REF(at)(&g->a, p->batch, i, 0);

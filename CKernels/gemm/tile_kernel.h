@@ -29,7 +29,7 @@ static void gemm_tile(const float *a, const float *b, int64_t units, const gemm_
 
 // sums [mr] = one strip of a, summed over k. KILN_VL units of each row are KILN_GEMM_MR vectors, in which element e
 // belongs to row e % KILN_GEMM_MR.
-static void gemm_sum_strip(const float *a, int64_t units, float *sums) {
+static void gemm_sum_strip_of_a(const float *a, int64_t units, float *sums) {
   vf sum[KILN_GEMM_MR];
   float lanes[KILN_GEMM_MR * KILN_VL];
   GEMM_UNROLL
@@ -38,7 +38,7 @@ static void gemm_sum_strip(const float *a, int64_t units, float *sums) {
     GEMM_UNROLL
     for (int v = 0; v < KILN_GEMM_MR; v++) {
       int64_t n = left - v * KILN_VL;
-      if (n > 0) sum[v] = GEMM_MADD(vf_read(a + v * KILN_VL, n), GEMM_ONES, sum[v]);
+      if (n > 0) sum[v] = GEMM_ADD(vf_read(a + v * KILN_VL, n), sum[v]);
     }
   }
   GEMM_UNROLL

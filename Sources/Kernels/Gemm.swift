@@ -27,6 +27,7 @@ extension Context {
     public var preactivation: Tensor?
     public var gradientAt: Tensor?
     public var biasGradient: Tensor?
+    public var biasGradientOfB = false
     public init() {}
   }
 
@@ -47,6 +48,7 @@ extension Context {
       o.preactivation = p[5]
       o.gradient_at = p[6]
       o.bias_gradient = p[7]
+      o.bias_gradient_of_b = options.biasGradientOfB ? 1 : 0
       return kiln_gemm(handle, p[0], p[1], p[2], &o)
     }
   }

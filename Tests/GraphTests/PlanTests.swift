@@ -65,6 +65,35 @@ struct PlanTests {
     #expect(error?.message == "first: Activate gave a result that is not finite")
   }
 
+  /// Of a feed-forward block, in both layouts of weights: the slope of the activation and the sums for the biases come out
+  /// of the products of the backward.
+  @Test(arguments: [false, true]) func gradientsEndInTheirProducts(_ transposed: Bool) throws {
+    let graph = Graph()
+    let widths = [8, 32, 8]
+    var x = try graph.record(Activate(.silu), [graph[Parameter("x", [4, 8])]])[0]
+    var parameters: [Parameter] = []
+    for layer in 0..<2 {
+      var project = Project(transposedWeight: transposed)
+      project.hasBias = true
+      project.activation = layer == 0 ? .geluTanh : nil
+      project.keepsPreactivation = layer == 0
+      let shape = [widths[layer], widths[layer + 1]]
+      let weight = Parameter("w\(layer)", Shape(transposed ? shape.reversed() : shape))
+      let bias = Parameter("b\(layer)", [widths[layer + 1]])
+      x = try graph.record(project, [x, graph[weight], graph[bias]])[0]
+      parameters += [weight, bias]
+    }
+    let gradients = try graph.gradients(
+      of: [(x, graph.input("dx", x.type))], for: parameters + [Parameter("x", [4, 8])])
+    let plan = try Planner(context: Context(threads: 1)).plan(graph, outputs: Array(gradients.values))
+    let labels = plan.steps.compactMap { step in
+      if case .run(let node, _) = step { graph.nodes[node].operation.label } else { nil }
+    }
+    // The forward as far as anything needs it, and the two activations that the backward has again rather than keep.
+    #expect(labels.filter { $0 != "MatMul" }.sorted() == ["Activate", "Activate", "Activate", "Project"])
+    #expect(labels.filter { $0 == "MatMul" }.count == 4)
+  }
+
   /// A weight used twice: its gradient is one value, in fp32, and the backward converts the weight again rather than
   /// keeping what the forward made.
   @Test func weightsOfABF16StepAreConvertedWhereTheyAreUsed() throws {

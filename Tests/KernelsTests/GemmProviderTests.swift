@@ -56,6 +56,7 @@ struct GemmProviderTests {
       for product in Product(m, n, k).everyTranspose {
         check(product.kernelCase)
         check(product.with { ($0.alpha, $0.accumulate) = (0.75, true) }.kernelCase)
+        check(product.with { ($0.biasGradient, $0.biasGradientOfB, $0.accumulate) = (true, m < n, true) }.kernelCase)
       }
     }
     for product in Product(9, 11, 13, batch: 3).everyTranspose { check(product.kernelCase) }

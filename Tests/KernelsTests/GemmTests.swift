@@ -9,7 +9,7 @@ struct Product: Sendable {
   var transposeA = false, transposeB = false
   var alpha: Float = 1
   var accumulate = false, bias = false, residual = false, preactivation = false
-  var gradientAt = false, biasGradient = false
+  var gradientAt = false, biasGradient = false, biasGradientOfB = false
   var wide = false  // c, residual and preactivation in fp32 where a and b are bf16
   var activation = KILN_ACT_NONE
 
@@ -53,7 +53,10 @@ struct Product: Sendable {
     let initial = accumulate ? pseudoRandom(shapeC.reduce(1, *), seed: 5) : nil
     var outputs: [KernelCase.Output] = [.init(shapeC, initial: initial, wide: wide)]
     if preactivation { outputs.append(.init(shapeC, wide: wide)) }
-    if biasGradient { outputs.append(.init([m], initial: accumulate ? pseudoRandom(m, seed: 8) : nil, wide: true)) }
+    let sums = biasGradientOfB ? n : m
+    if biasGradient {
+      outputs.append(.init([sums], initial: accumulate ? pseudoRandom(sums, seed: 8) : nil, wide: true))
+    }
     return KernelCase("gemm \(self)", inputs: inputs, outputs: outputs) { [self] context, outputs, inputs in
       withPointers(outputs + inputs) { p in
         var o = options
@@ -62,6 +65,7 @@ struct Product: Sendable {
         if residual { o.residual = p[p.count - (gradientAt ? 2 : 1)] }
         if gradientAt { o.gradient_at = p[p.count - 1] }
         if biasGradient { o.bias_gradient = p[outputs.count - 1] }
+        o.bias_gradient_of_b = biasGradientOfB ? 1 : 0
         return kiln_gemm(context, p[0], p[outputs.count], p[outputs.count + 1], &o)
       }
     }
@@ -127,7 +131,9 @@ struct GemmTests {
   func gradientsOfBiases(m: Int, n: Int, k: Int) {
     for product in Product(m, n, k).everyTranspose where n < 100 || product.transposeA && !product.transposeB {
       for accumulate in k == 0 ? [true] : [false, true] {
-        product.with { ($0.biasGradient, $0.accumulate, $0.alpha) = (true, accumulate, 0.75) }.kernelCase.check()
+        let summing = product.with { ($0.biasGradient, $0.accumulate, $0.alpha) = (true, accumulate, 0.75) }
+        summing.kernelCase.check()
+        summing.with { $0.biasGradientOfB = true }.kernelCase.check()
       }
     }
   }

@@ -37,9 +37,6 @@ struct Setup {
   /// Bytes that no cache holds.
   let coldBytes: Int
 
-  /// The contexts whose products are measured: Kiln's own kernels first, then other providers inside Kiln.
-  var gemmProviders: [(name: String, context: Context)] { [("kiln", context)] }
-
   /// Fresh normal numbers, the same in every run.
   func normal(_ shape: Shape, _ dtype: Job.DType = .float32, std: Double = 1, site: UInt32) throws -> Tensor {
     let values = try Tensor(zeros: shape)

@@ -24,11 +24,7 @@ enum GemmFamily: Family {
     var item = Case(
       name, "\(op) \(n)x\(k) M=\(m) \(dtype.label)", Cost(flops: 2 * Double(m * n * k)), unit: dtype.unit,
       work: Job(.gemm, op: op.rawValue, dtype: dtype) { ($0.m, $0.n, $0.k) = (m, n, k) },
-      contenders: setup.gemmProviders.map { provider in
-        KernelContender(provider.name) {
-          try Product(op, m: m, n: n, k: k, dtype, setup).kernel(on: provider.context, setup)
-        }
-      })
+      contenders: [KernelContender { try Product(op, m: m, n: n, k: k, dtype, setup).kernel(setup) }])
     item.total = "gemm \(dtype.label) M=\(m)"
     return item
   }
@@ -42,16 +38,16 @@ enum GemmFamily: Family {
         var item = Case(
           name, "M=\(m) weights \(layout) \(n)x\(k) \(dtype.label) cold",
           Cost(flops: 2 * Double(m * n * k), bytes: Double(bytes + (n + k) * m * dtype.size)), unit: dtype.unit,
-          contenders: setup.gemmProviders.map { provider in
-            KernelContender(provider.name) {
+          contenders: [
+            KernelContender {
               let products = try (0..<copies).map { _ in
                 try Product(.fwd, m: m, n: n, k: k, dtype, setup, weightIsKN: layout == "kn")
               }
               return Kernel(
-                copies: copies, run: { for product in products { try product.run(on: provider.context) } },
+                copies: copies, run: { for product in products { try product.run(setup) } },
                 check: { try products[0].check(setup) })
             }
-          })
+          ])
         if n * k * dtype.size > setup.coldBytes {
           item.work = Job(.gemm, op: "fwd", dtype: dtype) { ($0.m, $0.n, $0.k) = (m, n, k) }
         }
@@ -97,7 +93,7 @@ struct Product {
     c = try Tensor(zeros: result, op == .dw ? .float32 : dtype.storage)
   }
 
-  func run(on context: Context) throws { try context.gemm(c, a, b, options) }
+  func run(_ setup: Setup) throws { try setup.context.gemm(c, a, b, options) }
 
   /// The first and the last two rows of the result, by the reference.
   func check(_ setup: Setup) throws {
@@ -110,9 +106,11 @@ struct Product {
     }
   }
 
-  func kernel(on context: Context, _ setup: Setup) throws -> Kernel {
+  func kernel(_ setup: Setup) throws -> Kernel {
     Kernel(
-      extraBytes: try context.measuringWorkspace { () throws(KilnError) in try context.gemm(c, a, b, options) },
-      run: { try run(on: context) }, check: { try check(setup) })
+      extraBytes: try setup.context.measuringWorkspace { () throws(KilnError) in
+        try setup.context.gemm(c, a, b, options)
+      },
+      run: { try run(setup) }, check: { try check(setup) })
   }
 }

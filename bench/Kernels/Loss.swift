@@ -38,7 +38,7 @@ enum LossFamily: Family {
       try Product($0, m: rows, n: vocabulary, k: channels, dtype, setup)
     }
     return Kernel(
-      run: { for product in all { try product.run(on: setup.context) } },
+      run: { for product in all { try product.run(setup) } },
       check: { for product in all { try product.check(setup) } })
   }
 

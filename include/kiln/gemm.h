@@ -20,19 +20,20 @@ typedef struct kiln_gemm_options {
   const kiln_tensor *preactivation;  ///< output of c's shape, default none: what the backward of the activation needs
   const kiln_tensor *gradient_at;    ///< of c's shape, default none: a saved preactivation; c gets the gradient of act
                                      ///< there in place of act itself; may be c itself when not accumulating
-  const kiln_tensor *bias_gradient;  ///< output [m], default none; fp32 for bf16; not for batches
+  const kiln_tensor *bias_gradient;  ///< output [m] or [n], default none; fp32 for bf16; not for batches
+  uint32_t bias_gradient_of_b;       ///< bias_gradient is that of b's columns, [n], in place of a's rows
 } kiln_gemm_options;
 
 static inline kiln_gemm_options kiln_gemm_defaults(void) {
   kiln_gemm_options o = {(uint32_t)sizeof(kiln_gemm_options), 0, 0, 0, KILN_ACT_NONE, 1,
-                         NULL, NULL, NULL, NULL, NULL};
+                         NULL, NULL, NULL, NULL, NULL, 0};
   return o;
 }
 
 /// p = alpha * a b + bias;  c = act(p) + residual  (or c += that);  preactivation = p.
 /// With gradient_at, c = p * act'(gradient_at) + residual: dX = dY W of a layer whose input was act(gradient_at).
-/// bias_gradient = alpha * the sums of op(a)'s rows over k (or += that, as c): what dW = dY^T X gives for the bias of
-/// its layer while it reads dY.
+/// bias_gradient = alpha * the sums over k of op(a)'s rows, or of op(b)'s columns (or += that, as c): what dW = dY^T X,
+/// or dW = X^T dY, gives for the bias of its layer while it reads dY.
 /// a [m, k], b [k, n], c [m, n]; or all with the same one leading batch dimension. k may be 0 (the product is then 0).
 /// a and b take any strides; c, residual, preactivation and gradient_at need stride 1 in n.
 /// a and b have one dtype. c has it too, or is F32 for a and b in BF16 (gradients of weights, logits); residual,

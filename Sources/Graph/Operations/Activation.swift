@@ -15,7 +15,7 @@ public struct Activate: Operation {
 
   public func pullback(_ pull: Pullback) throws(KilnError) -> [Value?] {
     guard let dy = pull.gradients[0] else { return [nil] }
-    return [try pull.graph.record(ActivateBackward(kind), [dy, pull.saved(pull.node.inputs[0])])[0]]
+    return [try pull.graph.activationBackward(kind, dy, at: pull.saved(pull.node.inputs[0]))]
   }
 
   public func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {

@@ -48,17 +48,20 @@ public struct Project: Operation {
     var d = dy
     if let activation {
       precondition(keepsPreactivation, "a projection with an activation was recorded for inference")
-      d = try graph.record(ActivateBackward(activation), [dy, pull.node.outputs[1]])[0]
+      d = try graph.activationBackward(activation, dy, at: pull.node.outputs[1])
     }
     var gradients = [Value?](repeating: nil, count: inputs.count)
     if pull.needs(1) {
       let x = try pull.saved(inputs[0])
-      let product = MatMul(
+      var product = MatMul(
         TensorType(inputs[1].shape, x.type.dtype.wide), transposeA: true, accumulates: pull.gradientExists(1))
-      let operands = transposedWeight ? [d, x] : [x, d]
-      gradients[1] = try graph.record(product, operands + [pull.absorb(1)].compactMap { $0 })[0]
+      let both = hasBias && pull.needs(2) && pull.gradientExists(1) == pull.gradientExists(2)
+      if both { product.biasOperand = transposedWeight ? 0 : 1 }
+      let existing = (both ? [1, 2] : [1]).compactMap { pull.absorb($0) }
+      let results = try graph.record(product, (transposedWeight ? [d, x] : [x, d]) + existing)
+      for (index, gradient) in results.enumerated() { gradients[index + 1] = gradient }
     }
-    if hasBias, pull.needs(2) {
+    if hasBias, pull.needs(2), gradients[2] == nil {
       let sum = BiasBackward(accumulates: pull.gradientExists(2))
       gradients[2] = try graph.record(sum, [d] + [pull.absorb(2)].compactMap { $0 })[0]
     }
@@ -90,13 +93,18 @@ public struct Project: Operation {
   }
 }
 
-/// c = a b (or c + a b) of matrices, leading dimensions folded; the output has the given type.
+/// c = a b (or c + a b) of matrices, leading dimensions folded, with the epilogues that gradients have; the output has
+/// the given type.
+/// Inputs: a, b; where it accumulates, what c and then the bias's gradient are added to; the pre-activation.
 struct MatMul: Operation {
   var type: TensorType
   var transposeA = false
   var transposeB = false
-  /// A third input is the value that the product is added to.
   var accumulates = false
+  /// The operand, a (0) or b (1), whose sums over k are the second output: the gradient of a bias.
+  var biasOperand: Int?
+  /// The product is multiplied by the slope of this function at the pre-activation.
+  var activation: Activation?
 
   init(_ type: TensorType, transposeA: Bool = false, transposeB: Bool = false, accumulates: Bool) {
     self.type = type
@@ -105,9 +113,15 @@ struct MatMul: Operation {
     self.accumulates = accumulates
   }
 
-  func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] { [type] }
+  func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] {
+    guard let biasOperand else { return [type] }
+    return [type, TensorType([type.shape[biasOperand]], inputs[biasOperand].dtype.wide)]
+  }
 
-  var sharing: [Sharing] { accumulates ? [.continues(0, 2)] : [] }
+  var sharing: [Sharing] {
+    let sums = accumulates ? [Sharing.continues(0, 2)] + (biasOperand == nil ? [] : [.continues(1, 3)]) : []
+    return activation == nil ? sums : sums + [.allowed(0, 2)]
+  }
 
   func work(for inputs: [TensorType]) -> Work {
     let k = transposeA ? inputs[0].shape.rows : inputs[0].shape.last
@@ -119,7 +133,23 @@ struct MatMul: Operation {
     options.transposeA = transposeA
     options.transposeB = transposeB
     options.accumulate = accumulates
+    options.biasGradient = biasOperand == nil ? nil : outputs[1]
+    options.biasGradientOfB = biasOperand == 1
+    options.activation = activation
+    options.gradientAt = activation == nil ? nil : inputs[2].matrix
     try step.context.gemm(outputs[0].matrix, inputs[0].matrix, inputs[1].matrix, options)
+  }
+}
+
+extension Graph {
+  /// dy * activation'(x). Where dy is a product to which nothing was added, that product is recorded once more to end with
+  /// it: nothing uses the first one then, so it is never run.
+  func activationBackward(_ activation: Activation, _ dy: Value, at x: Value) throws(KilnError) -> Value {
+    guard let node = node(of: dy), var product = node.operation as? MatMul,
+      !product.accumulates, product.activation == nil
+    else { return try record(ActivateBackward(activation), [dy, x])[0] }
+    product.activation = activation
+    return try record(product, node.inputs + [x])[0]
   }
 }
 
