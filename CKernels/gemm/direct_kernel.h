@@ -153,6 +153,7 @@ static void KER(direct_sums)(float *sums, int64_t ld, const kiln__matrix *few, c
   const bool dots = many->row == 1;
   int64_t columns_run = rows > DIRECT_GROUP ? DIRECT_COPY / ld : DIRECT_RUN(rows);
   int64_t run = dots ? DIRECT_FEW / rows / KILN_VL * KILN_VL : columns_run;
+  memset(sums, 0, (size_t)(rows * ld) * sizeof *sums);
   for (int64_t x = 0; x < k; x += run) {
     int64_t depth = kiln__min(run, k - x), pitch = kiln__round_up(depth, KILN_VL);
     KER(direct_read_few)(copy_of_few, pitch, few_data + x * few->col, few->row, few->col, rows, depth);
@@ -163,7 +164,7 @@ static void KER(direct_sums)(float *sums, int64_t ld, const kiln__matrix *few, c
 }
 
 static void KER(gemm_direct)(const kiln__gemm_args *g, const kiln__gemm_part *p) {
-  float sums[KILN_GEMM_DIRECT_SUMS] = {0}, turned[KILN_GEMM_DIRECT_SUMS];
+  float sums[KILN_GEMM_DIRECT_SUMS], turned[KILN_GEMM_DIRECT_SUMS];
   const ELEMENT *a = (const ELEMENT *)g->a.data + p->batch * g->a.batch + p->i * g->a.row;
   const ELEMENT *b = (const ELEMENT *)g->b.data + p->batch * g->b.batch + p->j * g->b.col;
   if (kiln__gemm_has_few_rows(g)) {

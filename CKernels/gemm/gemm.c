@@ -49,15 +49,16 @@ static kiln_status view_like_c(kiln_context *ctx, const char *name, const kiln_t
 
 static kiln_status check_shapes(kiln_context *ctx, const kiln_tensor *c, const kiln_tensor *a, const kiln_tensor *b,
                                 const kiln_gemm_options *o, const operand *x, const operand *y) {
-  const char *a_note = o->transpose_a ? " transposed" : "", *b_note = o->transpose_b ? " transposed" : "";
-  kiln__text as = kiln__shape_text(a), bs = kiln__shape_text(b), cs = kiln__shape_text(c);
-  if (x->cols != y->rows) {
-    return kiln__fail(ctx, KILN_ERR_SHAPE, "inner dimensions differ: a is %s%s, b is %s%s", as.s, a_note, bs.s, b_note);
-  }
-  bool fits = a->rank == c->rank && b->rank == c->rank && c->shape[c->rank - 2] == x->rows &&
+  bool meets = x->cols == y->rows;
+  bool fits = meets && a->rank == c->rank && b->rank == c->rank && c->shape[c->rank - 2] == x->rows &&
               c->shape[c->rank - 1] == y->cols;
   if (fits && c->rank == 3) fits = c->shape[0] == x->batches && c->shape[0] == y->batches;
   if (fits) return KILN_OK;
+  const char *a_note = o->transpose_a ? " transposed" : "", *b_note = o->transpose_b ? " transposed" : "";
+  kiln__text as = kiln__shape_text(a), bs = kiln__shape_text(b), cs = kiln__shape_text(c);
+  if (!meets) {
+    return kiln__fail(ctx, KILN_ERR_SHAPE, "inner dimensions differ: a is %s%s, b is %s%s", as.s, a_note, bs.s, b_note);
+  }
   return kiln__fail(ctx, KILN_ERR_SHAPE, "c is %s, which does not fit a, %s%s, times b, %s%s", cs.s, as.s, a_note, bs.s,
                     b_note);
 }

@@ -1,5 +1,6 @@
 """PyTorch on the CPU, eager (torch) or under torch.compile (torch_compile)."""
-from functools import partial
+import time
+from functools import lru_cache, partial
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,7 @@ from cases import gemm_operands
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 ADAMW = {"lr": 1e-4, "weight_decay": 0.1}
+LONGEST = 20  # seconds that one run may take
 
 
 class Peer:
@@ -24,8 +26,43 @@ class Peer:
     works = COMPILABLE if self.compiled else COMPILABLE | EAGER_ONLY
     if case["work"] not in works:
       raise NotImplementedError(f"only {', '.join(works)}")
+    check_length(case)
     make = works[case["work"]]
     return compiled(make, case) if self.compiled else make(case)
+
+
+def check_length(case):
+  """Leaves out what takes too long: torch multiplies bfloat16 very slowly where the CPU has no instruction for it."""
+  flops = product_flops(case)
+  if flops == 0 or case["dtype"] != "bfloat16":
+    return
+  ops = [case["op"]] if case["work"] == "gemm" else ["fwd", "dx", "dw"]
+  seconds = sum(flops / len(ops) / bfloat16_pace(op) for op in ops)
+  if seconds > LONGEST:
+    raise NotImplementedError(f"about {seconds:.0f} s a run: this CPU has no instruction for products of bfloat16")
+
+
+def product_flops(case):
+  """Of the products of matrices, which are nearly all of what takes long."""
+  if case["work"] == "gemm":
+    return 2 * case["m"] * case["n"] * case["k"]
+  if case["work"] == "loss":
+    return 6 * case["rows"] * case["channels"] * case["vocabulary"]
+  if case["work"] == "step":
+    weights = 12 * case["layers"] * case["width"] ** 2 + case["vocabulary"] * case["width"]
+    return 6 * case["batch"] * case["time"] * weights
+  return 0
+
+
+@lru_cache
+def bfloat16_pace(op):
+  """Floating-point operations a second of a product of bfloat16, the second time that it runs."""
+  size = 384
+  a, b = gemm_operands({"op": op, "m": size, "n": size, "k": size}, partial(torch.ones, dtype=torch.bfloat16))
+  torch.mm(a, b)
+  start = time.perf_counter()
+  torch.mm(a, b)
+  return 2 * size**3 / (time.perf_counter() - start)
 
 
 def compiled(make, case):
