@@ -6,7 +6,7 @@ BUILD := swift build -Xcc -O3
 KILN := .build/release/kiln
 BENCH := cd bench && swift run -c release -Xcc -O3 kiln-bench
 
-.PHONY: all setup build test demo bench bench-peers bench-diff install libkiln clean
+.PHONY: all setup build test demo bench bench-peers bench-diff bench-test install libkiln clean
 
 all: build
 
@@ -33,6 +33,10 @@ bench-peers: setup
 	@scripts/setup.sh libopenblas0-pthread 2> /dev/null || echo "note: no libopenblas0-pthread: that peer is left out"
 	bench/Peers/setup.sh
 	$(BENCH) run --peers $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+# That the bench builds, and the tests of its harness.
+bench-test: setup
+	cd bench && swift build -Xcc -O1 && swift test -Xcc -O1 --filter HarnessTests
 
 # make bench-diff A=bench/Results/OLD.json B=bench/Results/NEW.json
 bench-diff: setup
