@@ -60,7 +60,7 @@ struct TrainRequest {
     out = try required(resumed ?? named, "--out <dir>")
     point = try resumed.map(TrainingConfiguration.resume)
     var configuration = point?.configuration ?? TrainingConfiguration()
-    layers.reversed().forEach { $0.apply(to: &configuration) }
+    for layer in layers.reversed() { layer.apply(to: &configuration) }
     _ = try required(configuration.data.first, "--data <data>...")
     self.configuration = configuration
     self.options = Trainer.Options(

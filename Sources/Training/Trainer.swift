@@ -141,7 +141,7 @@ public final class Trainer {
   public func run(
     shouldStop: () -> Bool = { false }, onEvent: (Event) -> Void = { _ in }
   ) throws(KilnError) -> Outcome {
-    notices.forEach { onEvent(.notice($0)) }
+    for notice in notices { onEvent(.notice(notice)) }
     if point == nil { try RunState.begin(out, configuration) }
     let file = try MetricsFile(appendingTo: metricsURL, resumeAt: firstStep)
     var clock = RunClock(seconds: try Self.secondsSoFar(metricsURL), limit: configuration.maxTime)

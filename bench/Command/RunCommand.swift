@@ -36,6 +36,10 @@ struct RunCommand: ParsableCommand {
     let peers = try PeerPool(enabled: self.peers, names: peer, threads: machine.threads)
     for family in families {
       var cases = family.cases(setup)
+      // AMX does more than any ceiling that is measured here.
+      for index in cases.indices where machine.isa == "amx" && cases[index].unit == .dpbf16 {
+        cases[index].isBounded = false
+      }
       if let match { cases = cases.filter { $0.name.contains(match) } }
       run(cases, of: family.name, runner, peers, &results)
     }

@@ -9,8 +9,8 @@ enum ActivationFamily: Family {
   static func cases(_ setup: Setup) -> [Case] {
     Job.DType.allCases.flatMap { dtype in
       [("gelu_tanh", Activation.geluTanh), ("silu", .silu)].flatMap { op, kind in
-        Caches.allCases.map { caches in
-          rowsCase(setup, .activation, op, rows: 4096, channels: 3072, dtype, caches) { shape, copies in
+        [(4096, Caches.cold), (4096, .warm), (64, .warm)].map { rows, caches in
+          rowsCase(setup, .activation, op, rows: rows, channels: 3072, dtype, caches) { shape, copies in
             try kernel(setup, kind, shape, dtype, copies: copies)
           }
         }

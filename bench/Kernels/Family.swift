@@ -10,7 +10,8 @@ protocol Family {
 }
 
 extension Family {
-  /// A case of rows, forward and backward, where what must move is: read x, write y; read dy and x, write dx.
+  /// A case of rows, forward and backward, where what must move is: read x, write y; read dy and x, write dx. Few rows
+  /// stay in the caches: their rate is what the kernel could do if memory did not limit it.
   /// - Parameter make: the kernel on that many copies of its operands.
   static func rowsCase(
     _ setup: Setup, _ kind: Job.Kind, _ op: String, rows: Int, channels: Int, _ dtype: Job.DType, _ caches: Caches,
@@ -60,7 +61,7 @@ struct Setup {
 }
 
 /// Where the operands are when a kernel starts.
-enum Caches: String, CaseIterable { case cold, warm }
+enum Caches: String { case cold, warm }
 
 extension Job.DType {
   var storage: DType { self == .float32 ? .float32 : .bfloat16 }

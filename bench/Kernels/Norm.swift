@@ -9,8 +9,8 @@ enum NormFamily: Family {
   static func cases(_ setup: Setup) -> [Case] {
     Job.DType.allCases.flatMap { dtype in
       ["layer_norm", "rms_norm"].flatMap { op in
-        Caches.allCases.map { caches in
-          rowsCase(setup, .norm, op, rows: 4096, channels: 768, dtype, caches) { shape, copies in
+        [(4096, Caches.cold), (4096, .warm), (128, .warm)].map { rows, caches in
+          rowsCase(setup, .norm, op, rows: rows, channels: 768, dtype, caches) { shape, copies in
             try kernel(setup, op, shape, dtype, copies: copies)
           }
         }

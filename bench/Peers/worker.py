@@ -26,7 +26,7 @@ MODULES = {
   "deepspeed": "deepspeed_peer",
 }
 SHORT = 1.0  # seconds: a first run below this is followed by a second warm-up
-REST = 0.05  # seconds until a library's idle threads stop spinning, so that they do not disturb who is measured next
+REST = 0.25  # seconds until a library's idle threads stop spinning, so that they do not disturb who is measured next
 
 
 class Worker:
