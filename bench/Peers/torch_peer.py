@@ -10,7 +10,7 @@ from cases import gemm_operands
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 ADAMW = {"lr": 1e-4, "weight_decay": 0.1}
-LONGEST = 30  # seconds that one run may take
+LONGEST = 20  # seconds that one run may take
 
 
 class Peer:
