@@ -22,11 +22,13 @@ typedef struct kiln__activation_kernels {
   void (*dropout)(const kiln__dropout_args *a, void *y, const void *x, int64_t first, int64_t n);
 } kiln__activation_kernels;
 
-extern const kiln__activation_kernels kiln__activation_ref_f32, kiln__activation_ref_f64, kiln__activation_ref_bf16;
+extern const kiln__activation_kernels kiln__activation_ref_f32, kiln__activation_ref_f64, kiln__activation_ref_bf16,
+    kiln__activation_ref_f16;
 
 // One element in the type of arithmetic, by libm: for the references of other families.
-float kiln__act_value_f32(kiln_activation kind, float x), kiln__act_value_bf16(kiln_activation kind, float x);
-float kiln__act_slope_f32(kiln_activation kind, float x), kiln__act_slope_bf16(kiln_activation kind, float x);
+float kiln__act_value_f32(kiln_activation kind, float x), kiln__act_slope_f32(kiln_activation kind, float x);
+float kiln__act_value_bf16(kiln_activation kind, float x), kiln__act_slope_bf16(kiln_activation kind, float x);
+float kiln__act_value_f16(kiln_activation kind, float x), kiln__act_slope_f16(kiln_activation kind, float x);
 double kiln__act_value_f64(kiln_activation kind, double x);
 double kiln__act_slope_f64(kiln_activation kind, double x);
 

@@ -53,7 +53,8 @@ typedef struct kiln__attention_kernels {
   void (*merge)(const kiln__attention_args *a, int64_t b, int64_t h, const void *sums, int64_t parts, int64_t stride);
 } kiln__attention_kernels;
 
-extern const kiln__attention_kernels kiln__attention_ref_f32, kiln__attention_ref_f64, kiln__attention_ref_bf16;
+extern const kiln__attention_kernels kiln__attention_ref_f32, kiln__attention_ref_f64, kiln__attention_ref_bf16,
+    kiln__attention_ref_f16;
 
 // Address of element 0 of row (b, t, h), for a dtype of `size` bytes.
 static inline void *kiln__heads_row(const kiln__heads *x, int64_t b, int64_t t, int64_t h, size_t size) {

@@ -1,4 +1,4 @@
-// The plain loops, for fp32, fp64 and bf16.
+// The plain loops, for fp32, fp64, bf16 and f16.
 #ifndef REAL
 #define KILN_REFERENCE "attention/ref.c"
 #include "core/reference.h"

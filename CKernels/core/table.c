@@ -60,9 +60,10 @@ void kiln__fill_kernels(kiln__kernels kernels[KILN_COLUMNS], const kiln__row *ro
 #define WIDE(family)                                    \
   COLUMN(family, KILN_F32, f32);                        \
   kernels[KILN_F64].family = &kiln__##family##_ref_f64
-#define FAMILY(family) \
-  WIDE(family);        \
-  COLUMN(family, KILN_BF16, bf16)
+#define FAMILY(family)             \
+  WIDE(family);                    \
+  COLUMN(family, KILN_BF16, bf16); \
+  COLUMN(family, KILN_F16, f16)
   FAMILY(activation);
   FAMILY(attention);
   FAMILY(elementwise);

@@ -31,7 +31,7 @@ typedef struct kiln__row {
   const char *name;
   kiln_isa isa;
   bool (*available)(void);
-  kiln__kernels f32, bf16;
+  kiln__kernels f32, bf16, f16;
   const struct kiln__row *base;  // the row that it extends; NULL: none
 } kiln__row;
 
@@ -44,7 +44,7 @@ kiln_status kiln__choose_row(kiln_device device, kiln_isa isa, const kiln__row *
 // The columns of a context, by dtype.
 enum { KILN_COLUMNS = KILN_BF16 + 1 };
 
-// Fills the columns F32, F64 and BF16 of a context: the reference, then what the row's base and the row override.
+// Fills the columns F32, F64, BF16 and F16 of a context: the reference, then what the row's base and the row override.
 void kiln__fill_kernels(kiln__kernels kernels[KILN_COLUMNS], const kiln__row *row);
 
 #endif

@@ -93,9 +93,9 @@ static kiln_status check_computed(kiln_context *ctx, const char *name, const kil
                                   kiln_dtype *dtype) {
   KILN_TRY(kiln__check(ctx, name, t));
   *dtype = t->dtype;
-  if (t->dtype == KILN_F32 || t->dtype == KILN_F64 || (narrow && t->dtype == KILN_BF16)) return KILN_OK;
+  if (t->dtype == KILN_F32 || t->dtype == KILN_F64 || (narrow && kiln__is_narrow(t->dtype))) return KILN_OK;
   return kiln__fail(ctx, KILN_ERR_DTYPE, "%s is %s, not %s", name, kiln_dtype_name(t->dtype),
-                    narrow ? "f32, f64 or bf16" : "f32 or f64");
+                    narrow ? "f32, f64, bf16 or f16" : "f32 or f64");
 }
 
 kiln_status kiln__check_real(kiln_context *ctx, const char *name, const kiln_tensor *t, kiln_dtype *dtype) {

@@ -9,16 +9,15 @@ typedef struct copy_task {
   int64_t sy, sx;  // from element to element of a span
 } copy_task;
 
-static bool is_half(kiln_dtype dtype) { return dtype == KILN_F16 || dtype == KILN_BF16; }
-static bool is_floating(kiln_dtype dtype) { return dtype == KILN_F32 || dtype == KILN_F64 || is_half(dtype); }
+static bool is_floating(kiln_dtype dtype) { return dtype == KILN_F32 || dtype == KILN_F64 || kiln__is_narrow(dtype); }
 
-// n elements, one after the other. F16 has no column of its own.
+// n elements, one after the other.
 static void convert(const copy_task *t, void *y, const void *x, int64_t n) {
   if (t->to == t->from) {
     memmove(y, x, (size_t)n * kiln_dtype_size(t->to));
-  } else if (is_half(t->to) && t->from != KILN_F16) {
+  } else if (kiln__is_narrow(t->to)) {
     t->kernels[t->from].elementwise->to_half(y, x, t->to, n);
-  } else if (is_half(t->from)) {
+  } else if (kiln__is_narrow(t->from)) {
     t->kernels[t->to].elementwise->from_half(y, x, t->from, n);
   } else if (t->to == KILN_F64) {
     for (int64_t i = 0; i < n; i++) ((double *)y)[i] = ((const float *)x)[i];

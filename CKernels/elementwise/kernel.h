@@ -48,7 +48,7 @@ static void KER(elementwise_from_half)(void *y_, const uint16_t *x, kiln_dtype h
   if (half == KILN_BF16) {
     for (int64_t i = 0; i < n; i += KILN_WL) vf_write(y + i, vw_read((const kiln__bf16 *)x + i, n - i), n - i);
   } else {
-    for (int64_t i = 0; i < n; i++) put(y + i, kiln__f32_from_f16(x[i]));
+    for (int64_t i = 0; i < n; i += KILN_WL) vf_write(y + i, vw_read((const kiln__f16 *)x + i, n - i), n - i);
   }
 }
 
@@ -57,7 +57,7 @@ static void KER(elementwise_to_half)(uint16_t *y, const void *x_, kiln_dtype hal
   if (half == KILN_BF16) {
     for (int64_t i = 0; i < n; i += KILN_WL) vf_write((kiln__bf16 *)y + i, vw_read(x + i, n - i), n - i);
   } else {
-    for (int64_t i = 0; i < n; i++) y[i] = kiln__f16_from_f32(get(x + i));
+    for (int64_t i = 0; i < n; i += KILN_WL) vf_write((kiln__f16 *)y + i, vw_read(x + i, n - i), n - i);
   }
 }
 

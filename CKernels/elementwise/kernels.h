@@ -21,6 +21,7 @@ typedef struct kiln__elementwise_kernels {
   void (*stream)(void *y, const void *x, int64_t bytes);
 } kiln__elementwise_kernels;
 
-extern const kiln__elementwise_kernels kiln__elementwise_ref_f32, kiln__elementwise_ref_f64, kiln__elementwise_ref_bf16;
+extern const kiln__elementwise_kernels kiln__elementwise_ref_f32, kiln__elementwise_ref_f64, kiln__elementwise_ref_bf16,
+    kiln__elementwise_ref_f16;
 
 #endif

@@ -22,6 +22,7 @@ typedef struct kiln__embedding_kernels {
   void (*bwd)(const kiln__embedding_args *a, int64_t begin, int64_t end);
 } kiln__embedding_kernels;
 
-extern const kiln__embedding_kernels kiln__embedding_ref_f32, kiln__embedding_ref_f64, kiln__embedding_ref_bf16;
+extern const kiln__embedding_kernels kiln__embedding_ref_f32, kiln__embedding_ref_f64, kiln__embedding_ref_bf16,
+    kiln__embedding_ref_f16;
 
 #endif

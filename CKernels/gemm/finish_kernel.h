@@ -10,16 +10,19 @@ VEC int64_t gemm_at(const kiln__matrix *x, const kiln__gemm_part *p, int64_t row
 }
 
 // n elements or fewer of c, preactivation, gradient_at or residual.
-VEC vf gemm_read(bool narrow, const kiln__matrix *x, int64_t at, int64_t n) {
-  return narrow ? vf_read((const kiln__bf16 *)x->data + at, n) : vf_read((const float *)x->data + at, n);
+VEC vf gemm_read(kiln_dtype dtype, const kiln__matrix *x, int64_t at, int64_t n) {
+  if (dtype == KILN_BF16) return vf_read((const kiln__bf16 *)x->data + at, n);
+  if (dtype == KILN_F16) return vf_read((const kiln__f16 *)x->data + at, n);
+  return vf_read((const float *)x->data + at, n);
 }
 
-VEC void gemm_write(bool narrow, const kiln__matrix *x, int64_t at, vf v, int64_t n) {
-  if (narrow) vf_write((kiln__bf16 *)x->data + at, v, n);
+VEC void gemm_write(kiln_dtype dtype, const kiln__matrix *x, int64_t at, vf v, int64_t n) {
+  if (dtype == KILN_BF16) vf_write((kiln__bf16 *)x->data + at, v, n);
+  else if (dtype == KILN_F16) vf_write((kiln__f16 *)x->data + at, v, n);
   else vf_write((float *)x->data + at, v, n);
 }
 
-VEC void gemm_finish_row(bool narrow, kiln_activation kind, const kiln__gemm_finish *f, const kiln__gemm_part *p,
+VEC void gemm_finish_row(kiln_dtype dtype, kiln_activation kind, const kiln__gemm_finish *f, const kiln__gemm_part *p,
                          int64_t row, const float *sums) {
   const float *bias = f->bias ? (const float *)f->bias + p->j : NULL;
   int64_t carry = gemm_at(&f->carry, p, row), preactivation = gemm_at(&f->preactivation, p, row);
@@ -31,20 +34,28 @@ VEC void gemm_finish_row(bool narrow, kiln_activation kind, const kiln__gemm_fin
     if (f->carry.data) v = v + vf_read((const float *)f->carry.data + carry + j, n);
     v = f->alpha * v;
     if (bias) v = v + vf_read(bias + j, n);
-    if (f->preactivation.data) gemm_write(narrow, &f->preactivation, preactivation + j, v, n);
-    if (f->gradient_at.data) v = v * act_slope(kind, gemm_read(narrow, &f->gradient_at, gradient_at + j, n));
+    if (f->preactivation.data) gemm_write(dtype, &f->preactivation, preactivation + j, v, n);
+    if (f->gradient_at.data) v = v * act_slope(kind, gemm_read(dtype, &f->gradient_at, gradient_at + j, n));
     else v = act_value(kind, v);
-    if (f->residual.data) v = v + gemm_read(narrow, &f->residual, residual + j, n);
-    if (f->accumulate) v = v + gemm_read(narrow, &f->c, c + j, n);
-    gemm_write(narrow, &f->c, c + j, v, n);
+    if (f->residual.data) v = v + gemm_read(dtype, &f->residual, residual + j, n);
+    if (f->accumulate) v = v + gemm_read(dtype, &f->c, c + j, n);
+    gemm_write(dtype, &f->c, c + j, v, n);
   }
+}
+
+VEC void gemm_finish_rows(kiln_dtype dtype, kiln_activation kind, const kiln__gemm_finish *f, const kiln__gemm_part *p,
+                          const float *sums, int64_t ld) {
+  for (int64_t row = 0; row < p->rows; row++) gemm_finish_row(dtype, kind, f, p, row, sums + row * ld);
 }
 
 // Compiled once for each kind and type, so that the loops have no switch.
 VEC void gemm_finish_kind(kiln_activation kind, const kiln__gemm_finish *f, const kiln__gemm_part *p, const float *sums,
                           int64_t ld) {
-  for (int64_t row = 0; row < p->rows && f->narrow; row++) gemm_finish_row(true, kind, f, p, row, sums + row * ld);
-  for (int64_t row = 0; row < p->rows && !f->narrow; row++) gemm_finish_row(false, kind, f, p, row, sums + row * ld);
+  switch (f->dtype) {
+    case KILN_BF16: gemm_finish_rows(KILN_BF16, kind, f, p, sums, ld); break;
+    case KILN_F16: gemm_finish_rows(KILN_F16, kind, f, p, sums, ld); break;
+    default: gemm_finish_rows(KILN_F32, kind, f, p, sums, ld);
+  }
 }
 
 // sums [p->rows, p->cols], ld from row to row
@@ -60,7 +71,7 @@ static void gemm_finish(const kiln__gemm_finish *f, const kiln__gemm_part *p, co
 
 // Whether sums, carry and c in fp32 are all that there is.
 VEC bool gemm_is_plain(const kiln__gemm_finish *f) {
-  return !f->narrow && !f->bias && !f->preactivation.data && !f->activation && !f->residual.data;
+  return f->dtype == KILN_F32 && !f->bias && !f->preactivation.data && !f->activation && !f->residual.data;
 }
 
 // The plain end of a whole tile: c = alpha * (sums + carry), or c += that.

@@ -79,7 +79,7 @@ static void settle_strides(kiln__gemm_args *g) {
   if (g->k == 1) g->a.col = g->b.row = 1;
 }
 
-// Products of bf16 may be kept in fp32.
+// Products of bf16 and f16 may be kept in fp32.
 static kiln_dtype dtype_of_c(const kiln_tensor *c, kiln_dtype dtype) {
   return c && c->dtype == KILN_F32 ? kiln__wide(dtype) : dtype;
 }
@@ -110,7 +110,7 @@ static kiln_status arguments(kiln_context *ctx, const kiln_tensor *c, const kiln
   f->alpha = o->alpha;
   f->activation = o->activation;
   f->accumulate = o->accumulate;
-  f->narrow = c->dtype == KILN_BF16;
+  f->dtype = c->dtype;
   g->a = x.matrix;
   g->b = y.matrix;
   g->item = (int64_t)kiln_dtype_size(*dtype);

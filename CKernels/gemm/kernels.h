@@ -18,7 +18,7 @@ typedef struct kiln__matrix {
 // v * act'(gradient_at) where that is given; v += residual; c = v or c += v. All matrices have stride 1 in n.
 typedef struct kiln__gemm_finish {
   kiln__matrix c, preactivation, gradient_at, residual;
-  bool narrow;         // these four are bf16; everything else here is wide
+  kiln_dtype dtype;    // of these four; everything else here is wide
   kiln__matrix carry;  // the sums over the runs of k before this one
   const void *bias;    // [n]
   float alpha;
@@ -75,6 +75,6 @@ static inline bool kiln__gemm_has_few_rows(const kiln__gemm_args *g) {
   return g->m <= KILN_GEMM_FEW && (g->b.row == 1 || g->b.col == 1);
 }
 
-extern const kiln__gemm_kernels kiln__gemm_ref_f32, kiln__gemm_ref_f64, kiln__gemm_ref_bf16;
+extern const kiln__gemm_kernels kiln__gemm_ref_f32, kiln__gemm_ref_f64, kiln__gemm_ref_bf16, kiln__gemm_ref_f16;
 
 #endif

@@ -35,7 +35,7 @@ VEC void gemm_prefetch_rows(const kiln__matrix *x, const kiln__gemm_part *tile, 
 
 // Fetches, while the sums of a tile run, what its end will need.
 VEC void gemm_prefetch(const kiln__gemm_finish *f, const kiln__gemm_part *tile) {
-  int64_t item = f->narrow ? sizeof(kiln__bf16) : sizeof(float);
+  int64_t item = f->dtype == KILN_F32 ? sizeof(float) : sizeof(kiln__bf16);
   gemm_prefetch_rows(&f->c, tile, item);
   gemm_prefetch_rows(&f->carry, tile, sizeof(float));
   gemm_prefetch_rows(&f->preactivation, tile, item);

@@ -1,4 +1,4 @@
-// The plain loops, for fp32, fp64 and bf16.
+// The plain loops, for fp32, fp64, bf16 and f16.
 #ifndef REAL
 #define KILN_REFERENCE "gemm/ref.c"
 #include "core/reference.h"
@@ -11,12 +11,12 @@ static int64_t REF(at)(const kiln__matrix *x, int64_t batch, int64_t i, int64_t 
 // An element of c, preactivation, gradient_at or residual.
 static REAL REF(read)(const kiln__gemm_finish *f, const kiln__matrix *x, int64_t batch, int64_t i, int64_t j) {
   int64_t at = REF(at)(x, batch, i, j);
-  return f->narrow ? GET(((ELEMENT *)x->data)[at]) : ((REAL *)x->data)[at];
+  return kiln__is_narrow(f->dtype) ? GET(((ELEMENT *)x->data)[at]) : ((REAL *)x->data)[at];
 }
 
 static void REF(write)(const kiln__gemm_finish *f, const kiln__matrix *x, int64_t batch, int64_t i, int64_t j, REAL v) {
   int64_t at = REF(at)(x, batch, i, j);
-  if (f->narrow) ((ELEMENT *)x->data)[at] = PUT(v);
+  if (kiln__is_narrow(f->dtype)) ((ELEMENT *)x->data)[at] = PUT(v);
   else ((REAL *)x->data)[at] = v;
 }
 

@@ -7,7 +7,7 @@
 // All functions are static, so that each instruction set's file has its own.
 //
 // The families are compiled once for each type that tensors are stored in: ELEMENT, with names like KER(norm_fwd).
-// Arithmetic is in fp32 for both, and so are vectors of parameters, all gradients of parameters, statistics and losses.
+// Arithmetic is in fp32 for all, and so are vectors of parameters, all gradients of parameters, statistics and losses.
 #include "simd/vec.h"
 #include "simd/act.h"
 
@@ -27,6 +27,12 @@
 #undef ELEMENT
 #undef KER
 
+#define ELEMENT kiln__f16
+#define KER(name) name##_f16
+#include "isa/families.h"
+#undef ELEMENT
+#undef KER
+
 // A column of the row; updates of weights have kernels for fp32 alone.
 #define KILN_ROW_KERNELS(type, optim_kernels)                                         \
   {                                                                                   \
@@ -35,4 +41,6 @@
     .gemm = &gemm_kernels_##type, .loss = &loss_kernels_##type, .norm = &norm_kernels_##type, \
     .optim = optim_kernels, .rope = &rope_kernels_##type                              \
   }
-#define KILN_ROW_COLUMNS .f32 = KILN_ROW_KERNELS(f32, &optim_kernels), .bf16 = KILN_ROW_KERNELS(bf16, NULL)
+#define KILN_ROW_COLUMNS                                                                \
+  .f32 = KILN_ROW_KERNELS(f32, &optim_kernels), .bf16 = KILN_ROW_KERNELS(bf16, NULL), \
+  .f16 = KILN_ROW_KERNELS(f16, NULL)

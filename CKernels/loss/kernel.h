@@ -65,14 +65,12 @@ static void KER(loss_cross_entropy)(const kiln__loss_args *a, int64_t begin, int
   }
 }
 
-// Moves a row's shift up to `max`.
-static void KER(loss_raise)(const kiln__loss_panel *p, int64_t row, ELEMENT *exps, float max) {
-  float *shift = (float *)p->shift + row, factor = KER(loss_exp_of)(*shift - max);
-  for (int64_t i = 0; i < p->first && exps; i += KILN_WL) {
-    vf_write(exps + i, factor * vw_read(exps + i, p->first - i), p->first - i);
-  }
+// Moves a row's shift up, with its first n exponentials.
+static void KER(loss_raise)(const kiln__loss_panel *p, int64_t row, ELEMENT *exps, int64_t n, float up) {
+  float *shift = (float *)p->shift + row, factor = KER(loss_exp_of)(*shift - up);
+  for (int64_t i = 0; i < n && exps; i += KILN_WL) vf_write(exps + i, factor * vw_read(exps + i, n - i), n - i);
   ((float *)p->sum)[row] *= factor;
-  *shift = max;
+  *shift = up;
 }
 
 static void KER(loss_panel)(const kiln__loss_panel *p, int64_t begin, int64_t end) {
@@ -88,7 +86,7 @@ static void KER(loss_panel)(const kiln__loss_panel *p, int64_t begin, int64_t en
     if (target >= 0 && target < p->cols) ((float *)p->chosen)[row] = x[target];
     if (p->first == 0) shift[row] = -FLT_MAX, sum[row] = 0;
     float max = KER(loss_max)(true, x, p->cols);
-    if (max > shift[row] + KILN_LOSS_HEADROOM) KER(loss_raise)(p, row, exps, max);
+    if (max > shift[row] + p->headroom) KER(loss_raise)(p, row, exps, p->first, max);
     sum[row] += exps ? KER(loss_exp_sum)(exps + p->first, true, x, shift[row], p->cols)
                      : KER(loss_exp_sum)(NULL, true, x, shift[row], p->cols);
   }
@@ -98,10 +96,13 @@ static void KER(loss_finish)(const kiln__loss_panel *p, int64_t begin, int64_t e
   for (int64_t row = begin; row < end; row++) {
     float loss = 0, factor = 0;
     if (p->targets[row] != p->ignore) {
-      float below = ((float *)p->chosen)[row] - ((float *)p->shift)[row], sum = ((float *)p->sum)[row];
-      loss = logf(sum) - below;
-      factor = p->scale / sum;
-      if (p->exps) put((ELEMENT *)p->exps + row * p->ldexps + p->targets[row], KER(loss_exp_of)(below) - sum);
+      ELEMENT *exps = p->exps ? (ELEMENT *)p->exps + row * p->ldexps : NULL;
+      float *shift = (float *)p->shift + row, *sum = (float *)p->sum + row, over = logf(*sum) - p->headroom;
+      if (exps && over > 0) KER(loss_raise)(p, row, exps, p->first + p->cols, *shift + over);
+      float below = ((float *)p->chosen)[row] - *shift;
+      loss = logf(*sum) - below;
+      factor = KILN_LOSS_FACTOR / *sum;
+      if (exps) put(exps + p->targets[row], KER(loss_exp_of)(below) - *sum);
     }
     ((float *)p->factor)[row] = factor;
     if (p->losses) ((float *)p->losses)[row] = loss;

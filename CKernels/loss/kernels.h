@@ -17,8 +17,10 @@ typedef struct kiln__loss_args {
 } kiln__loss_args;
 
 // The same for rows whose logits come in panels of columns, from left to right. A panel's logits become e^(z - shift),
-// where the shift, about the largest logit seen so far, keeps them in range. In the end the gradient of row i is
-// factor[i] times what is left in `exps`: whoever uses it multiplies something smaller by the factor.
+// where the shift, about the largest logit seen so far, keeps them in range: neither an exponential nor, in the end,
+// the sum of a row, which the target's element holds, is much larger than e^headroom. Then the gradient of row i,
+// without the call's scale, is factor[i] / KILN_LOSS_FACTOR times what is left in `exps`: whoever uses it multiplies
+// something smaller by the factor.
 typedef struct kiln__loss_panel {
   const void *logits;                    // wide: columns first ..< first + cols at logits + row * ldlogits
   void *exps;                            // ELEMENT: all columns at exps + row * ldexps; may be NULL
@@ -27,7 +29,7 @@ typedef struct kiln__loss_panel {
   void *losses;
   double *terms;
   int64_t first, cols, ldlogits, ldexps;
-  float scale;
+  float headroom;                        // how far a logit may lie above the shift
   int32_t ignore;
 } kiln__loss_panel;
 
@@ -47,9 +49,12 @@ typedef struct kiln__loss_kernels {
   void (*scale)(const kiln__loss_scaling *s, int64_t begin, int64_t end);
 } kiln__loss_kernels;
 
-// How far a logit may lie above the shift: e^20 times a large vocabulary is far from the largest number.
-enum { KILN_LOSS_HEADROOM = 20 };
+// A row's factor is this over its sum: so x times its factor is neither too large nor too small for f16.
+enum { KILN_LOSS_FACTOR = 16 };
 
-extern const kiln__loss_kernels kiln__loss_ref_f32, kiln__loss_ref_f64, kiln__loss_ref_bf16;
+// e^20 is far from the largest number of all types but f16.
+static inline float kiln__loss_headroom(kiln_dtype dtype) { return dtype == KILN_F16 ? 10 : 20; }
+
+extern const kiln__loss_kernels kiln__loss_ref_f32, kiln__loss_ref_f64, kiln__loss_ref_bf16, kiln__loss_ref_f16;
 
 #endif

@@ -103,7 +103,7 @@ static kiln_status softmax(kiln_context *ctx, linear_task *t, int64_t first, con
       .ldexps = t->exps.strides[0], .shift = t->shift, .sum = t->sum, .chosen = t->chosen, .factor = t->factor,
       .targets = ctx->query ? NULL : call->targets + first, .terms = ctx->query ? NULL : call->terms + first,
       .losses = losses ? losses + first * (int64_t)kiln_dtype_size(kiln__wide(call->dtype)) : NULL,
-      .scale = call->options.scale, .ignore = call->options.ignore};
+      .headroom = kiln__loss_headroom(call->dtype), .ignore = call->options.ignore};
   for (int64_t j = 0; j < call->v; j += t->panel.cols) {
     t->panel.first = j;
     t->panel.cols = kiln__min(PANEL_COLS, call->v - j);
@@ -130,14 +130,15 @@ static kiln_status block(kiln_context *ctx, linear_task *t, int64_t first) {
   KILN_TRY(softmax(ctx, t, first, &x));
   kiln_tensor exps = t->exps;
   exps.shape[0] = t->rows;
+  kiln_gemm_options o = kiln_gemm_defaults();
+  o.alpha = t->call.options.scale / KILN_LOSS_FACTOR;
   if (t->dx) {
     kiln_tensor dx = part(t->dx, 0, first, t->rows), sums = part(&t->unscaled_dx, 0, 0, t->rows);
-    KILN_TRY(kiln__gemm(ctx, &sums, &exps, t->w, NULL));
+    KILN_TRY(kiln__gemm(ctx, &sums, &exps, t->w, &o));
     scale(ctx, t, &dx, &sums);
   }
   if (t->dw) {
     kiln_tensor scaled = part(&t->scaled_x, 0, 0, t->rows);
-    kiln_gemm_options o = kiln_gemm_defaults();
     o.transpose_a = 1;
     o.accumulate = first > 0 || t->call.options.accumulate_dw;
     scale(ctx, t, &scaled, &x);

@@ -1,4 +1,4 @@
-// The plain loops, for fp32, fp64 and bf16.
+// The plain loops, for fp32, fp64, bf16 and f16.
 #ifndef REAL
 #define KILN_REFERENCE "loss/ref.c"
 #include "core/reference.h"
@@ -27,6 +27,14 @@ static void REF(cross_entropy)(const kiln__loss_args *a, int64_t begin, int64_t 
   }
 }
 
+// Moves a row's shift up, with its first n exponentials.
+static void REF(raise)(const kiln__loss_panel *p, int64_t row, ELEMENT *exps, int64_t n, REAL up) {
+  REAL *shift = (REAL *)p->shift + row, factor = (REAL)exp(*shift - up);
+  for (int64_t i = 0; i < n && exps; i++) exps[i] = PUT(GET(exps[i]) * factor);
+  ((REAL *)p->sum)[row] *= factor;
+  *shift = up;
+}
+
 static void REF(panel)(const kiln__loss_panel *p, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; row++) {
     const REAL *x = (const REAL *)p->logits + row * p->ldlogits;
@@ -36,12 +44,7 @@ static void REF(panel)(const kiln__loss_panel *p, int64_t begin, int64_t end) {
     if (p->first == 0) *shift = -FLT_MAX, *sum = 0;
     if (target >= 0 && target < p->cols) ((REAL *)p->chosen)[row] = x[target];
     for (int64_t i = 1; i < p->cols; i++) max = x[i] > max ? x[i] : max;
-    if (max > *shift + KILN_LOSS_HEADROOM) {
-      REAL factor = (REAL)exp(*shift - max);
-      for (int64_t i = 0; i < p->first && e; i++) e[i] = PUT(GET(e[i]) * factor);
-      *sum *= factor;
-      *shift = max;
-    }
+    if (max > *shift + p->headroom) REF(raise)(p, row, e, p->first, max);
     for (int64_t i = 0; i < p->cols; i++) {
       REAL term = (REAL)exp(x[i] - *shift);
       *sum += term;
@@ -53,12 +56,14 @@ static void REF(panel)(const kiln__loss_panel *p, int64_t begin, int64_t end) {
 static void REF(finish)(const kiln__loss_panel *p, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; row++) {
     ELEMENT *e = p->exps ? (ELEMENT *)p->exps + row * p->ldexps : NULL;
-    REAL shift = ((REAL *)p->shift)[row], sum = ((REAL *)p->sum)[row], chosen = ((REAL *)p->chosen)[row];
+    REAL *shift = (REAL *)p->shift + row, *sum = (REAL *)p->sum + row, chosen = ((REAL *)p->chosen)[row];
     int32_t target = p->targets[row];
     bool ignored = target == p->ignore;
-    REAL loss = ignored ? 0 : (REAL)log(sum) + (shift - chosen);
-    if (e && !ignored) e[target] = PUT((REAL)exp(chosen - shift) - sum);
-    ((REAL *)p->factor)[row] = ignored ? 0 : p->scale / sum;
+    REAL over = (REAL)log(*sum) - p->headroom;
+    if (e && !ignored && over > 0) REF(raise)(p, row, e, p->first + p->cols, *shift + over);
+    REAL loss = ignored ? 0 : (REAL)log(*sum) + (*shift - chosen);
+    if (e && !ignored) e[target] = PUT((REAL)exp(chosen - *shift) - *sum);
+    ((REAL *)p->factor)[row] = ignored ? 0 : KILN_LOSS_FACTOR / *sum;
     if (p->losses) ((REAL *)p->losses)[row] = loss;
     p->terms[row] = loss;
   }

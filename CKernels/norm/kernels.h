@@ -26,6 +26,6 @@ typedef struct kiln__norm_kernels {
   void (*bwd)(const kiln__norm_args *a, void *dgain, void *dbias, int64_t begin, int64_t end);
 } kiln__norm_kernels;
 
-extern const kiln__norm_kernels kiln__norm_ref_f32, kiln__norm_ref_f64, kiln__norm_ref_bf16;
+extern const kiln__norm_kernels kiln__norm_ref_f32, kiln__norm_ref_f64, kiln__norm_ref_bf16, kiln__norm_ref_f16;
 
 #endif

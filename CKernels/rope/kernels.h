@@ -18,6 +18,6 @@ typedef struct kiln__rope_kernels {
   void (*rotate)(const kiln__rope_args *a, int64_t begin, int64_t end);
 } kiln__rope_kernels;
 
-extern const kiln__rope_kernels kiln__rope_ref_f32, kiln__rope_ref_f64, kiln__rope_ref_bf16;
+extern const kiln__rope_kernels kiln__rope_ref_f32, kiln__rope_ref_f64, kiln__rope_ref_bf16, kiln__rope_ref_f16;
 
 #endif

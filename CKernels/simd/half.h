@@ -10,8 +10,10 @@
 KILN_INLINE uint32_t kiln__bits_from_f32(float x) { uint32_t u; memcpy(&u, &x, sizeof u); return u; }
 KILN_INLINE float kiln__f32_from_bits(uint32_t u) { float x; memcpy(&x, &u, sizeof x); return x; }
 
-// A bf16 in memory: the upper half of an fp32. A struct, so that nobody takes its bits for a number.
+// In memory a bf16, the upper half of an fp32, and an f16, IEEE 754's binary16. Structs, so that nobody takes their
+// bits for numbers.
 typedef struct kiln__bf16 { uint16_t bits; } kiln__bf16;
+typedef struct kiln__f16 { uint16_t bits; } kiln__f16;
 
 // Exact. A NaN keeps its sign and payload.
 KILN_INLINE float kiln__f32_from_bf16(uint16_t h) { return kiln__f32_from_bits((uint32_t)h << 16); }
@@ -45,6 +47,9 @@ KILN_INLINE uint16_t kiln__f16_from_f32(float x) {
   uint32_t large = magnitude > 0x7f800000 ? nan : 0x7c00;
   return (uint16_t)(sign | (magnitude >= 143u << 23 ? large : finite));
 }
+
+KILN_INLINE float kiln__get_f16(kiln__f16 x) { return kiln__f32_from_f16(x.bits); }
+KILN_INLINE kiln__f16 kiln__put_f16(float x) { return (kiln__f16){kiln__f16_from_f32(x)}; }
 
 // F64 to fp32, rounded to odd: rounding the result once more, to a type narrower by 2 bits or more, gives what rounding
 // x directly would give.

@@ -2,7 +2,7 @@
 
 VEC VF GIVES(set)(float x) { return (VF)(x); }
 
-// Memory. Any alignment; of bf16 in simd/vec.h.
+// Memory. Any alignment; of bf16 and f16 in simd/vec.h.
 VEC_OF VF GIVES(load)(const float *p) { VF v; memcpy(&v, p, sizeof v); return v; }
 VEC_OF void vf_store(float *p, VF v) { memcpy(p, &v, sizeof v); }
 
@@ -32,6 +32,7 @@ VEC_OF void vf_store(float *p, VF v) { memcpy(p, &v, sizeof v); }
 #define EACH_LANE(i, n) _Pragma("clang loop unroll(disable)") for (int64_t i = 0; i < n; i++)
 PARTS(float)
 PARTS(kiln__bf16)
+PARTS(kiln__f16)
 #undef PARTS
 #undef EACH_LANE
 

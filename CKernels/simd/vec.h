@@ -17,7 +17,7 @@
 #pragma clang diagnostic ignored "-Wpsabi"
 
 #define VEC static inline __attribute__((always_inline))
-// For what exists for fp32 and bf16 in memory, or for both widths: the arguments' types pick the body.
+// For what exists for fp32, bf16 and f16 in memory, or for both widths: the arguments' types pick the body.
 #define VEC_OF VEC __attribute__((overloadable))
 
 // One element.
@@ -25,6 +25,13 @@ VEC_OF float get(const float *p) { return *p; }
 VEC_OF float get(const kiln__bf16 *p) { return kiln__get_bf16(*p); }
 VEC_OF void put(float *p, float x) { *p = x; }
 VEC_OF void put(kiln__bf16 *p, float x) { *p = kiln__put_bf16(x); }
+#if KILN_VL > 1  // each instruction set with vectors has an instruction that converts f16
+VEC_OF float get(const kiln__f16 *p) { _Float16 x; memcpy(&x, p, sizeof x); return (float)x; }
+VEC_OF void put(kiln__f16 *p, float x) { _Float16 y = (_Float16)x; memcpy(p, &y, sizeof y); }
+#else
+VEC_OF float get(const kiln__f16 *p) { return kiln__get_f16(*p); }
+VEC_OF void put(kiln__f16 *p, float x) { *p = kiln__put_f16(x); }
+#endif
 
 // Added to a number, it rounds to an integer n and leaves n + 127 in the low bits.
 #define VF_SHIFTER 12583039.0f  // 1.5 * 2^23 + 127
@@ -53,6 +60,16 @@ VEC_OF void vf_store(kiln__bf16 *p, vf v) {
   memcpy(p, &bits, sizeof bits);
 }
 
+// f16 in memory, in the same way.
+#if KILN_VL > 1
+typedef _Float16 vf16 __attribute__((ext_vector_type(KILN_VL)));
+VEC_OF vf vf_load(const kiln__f16 *p) { vf16 h; memcpy(&h, p, sizeof h); return __builtin_convertvector(h, vf); }
+VEC_OF void vf_store(kiln__f16 *p, vf v) { vf16 h = __builtin_convertvector(v, vf16); memcpy(p, &h, sizeof h); }
+#else
+VEC_OF vf vf_load(const kiln__f16 *p) { return (vf)get(p); }
+VEC_OF void vf_store(kiln__f16 *p, vf v) { put(p, v[0]); }
+#endif
+
 #define LANES KILN_VL
 #define VF vf
 #define VI vi
@@ -64,18 +81,22 @@ typedef float vw __attribute__((ext_vector_type(KILN_WL)));
 typedef int32_t vwi __attribute__((ext_vector_type(KILN_WL)));
 
 // Vector by vector: a conversion of all four at once would be put together from shuffles across registers.
-VEC_OF vw vw_load(const kiln__bf16 *p) {
-  vf part[4];
-  for (int i = 0; i < 4; i++) part[i] = vf_load(p + i * KILN_VL);
-  vw v;
-  memcpy(&v, part, sizeof v);
-  return v;
-}
-VEC_OF void vf_store(kiln__bf16 *p, vw v) {
-  vf part[4];
-  memcpy(part, &v, sizeof v);
-  for (int i = 0; i < 4; i++) vf_store(p + i * KILN_VL, part[i]);
-}
+#define PARTS(TYPE)                                                   \
+  VEC_OF vw vw_load(const TYPE *p) {                                  \
+    vf part[4];                                                       \
+    for (int i = 0; i < 4; i++) part[i] = vf_load(p + i * KILN_VL);   \
+    vw v;                                                             \
+    memcpy(&v, part, sizeof v);                                       \
+    return v;                                                         \
+  }                                                                   \
+  VEC_OF void vf_store(TYPE *p, vw v) {                               \
+    vf part[4];                                                       \
+    memcpy(part, &v, sizeof v);                                       \
+    for (int i = 0; i < 4; i++) vf_store(p + i * KILN_VL, part[i]);   \
+  }
+PARTS(kiln__bf16)
+PARTS(kiln__f16)
+#undef PARTS
 
 #define LANES KILN_WL
 #define VF vw
@@ -120,5 +141,14 @@ VEC_OF v4 v4_load(const kiln__bf16 *p) {
   uint16_t __attribute__((ext_vector_type(4))) bits;
   memcpy(&bits, p, sizeof bits);
   return (v4)(__builtin_convertvector(bits, uint32_t __attribute__((ext_vector_type(4)))) << 16);
+}
+VEC_OF v4 v4_load(const kiln__f16 *p) {
+#if KILN_VL > 1
+  _Float16 __attribute__((ext_vector_type(4))) h;
+  memcpy(&h, p, sizeof h);
+  return __builtin_convertvector(h, v4);
+#else
+  return (v4){get(p), get(p + 1), get(p + 2), get(p + 3)};
+#endif
 }
 VEC void v4_store(float *p, v4 v) { memcpy(p, &v, sizeof v); }

@@ -10,7 +10,7 @@ struct Product: Sendable {
   var alpha: Float = 1
   var accumulate = false, bias = false, residual = false, preactivation = false
   var gradientAt = false, biasGradient = false, biasGradientOfB = false
-  var wide = false  // c, residual and preactivation in fp32 where a and b are bf16
+  var wide = false  // c, residual and preactivation in fp32 where a and b are narrow
   var activation = KILN_ACT_NONE
 
   init(_ m: Int, _ n: Int, _ k: Int, batch: Int? = nil) {

@@ -61,13 +61,13 @@ struct StreamTests {
     }
   }
 
-  @Test(arguments: [KILN_F32, KILN_BF16]) func elementwise(dtype: kiln_dtype) {
+  @Test(arguments: [KILN_F32, KILN_BF16, KILN_F16]) func elementwise(dtype: kiln_dtype) {
     Self.check(dtype, outputs: 1, inputs: 2) { kiln_add($0, $1[0], $1[1], $1[2]) }
     Self.check(dtype, outputs: 1, inputs: 1) { kiln_copy($0, $1[0], $1[1]) }
     Self.check(dtype, outputs: 2, inputs: 3) { kiln_swiglu_bwd($0, $1[0], $1[1], $1[2], $1[3], $1[4]) }
   }
 
-  @Test(arguments: [KILN_F32, KILN_BF16]) func norms(dtype: kiln_dtype) {
+  @Test(arguments: [KILN_F32, KILN_BF16, KILN_F16]) func norms(dtype: kiln_dtype) {
     Self.check(dtype, outputs: 1, inputs: 1) { kiln_layer_norm_fwd($0, $1[0], $1[1], nil, nil, nil) }
     Self.check(dtype, outputs: 1, inputs: 2) { kiln_layer_norm_bwd($0, $1[0], nil, nil, $1[1], $1[2], nil, nil) }
   }

@@ -41,7 +41,7 @@ public struct KernelCase {
     public var shape: [Int]
     public var values: [Double]
     public var isInteger = false
-    public var isWide = false  // fp32 where the others are bf16
+    public var isWide = false  // fp32 where the others are narrow
     public var fixedLayout = false  // dense in every run
 
     /// Floating-point data; without values, pseudo-random numbers.
@@ -64,7 +64,7 @@ public struct KernelCase {
     public var initial: [Double]?
     public var fixedLayout: Bool
     public var isDouble: Bool
-    public var isWide: Bool  // fp32 where the others are bf16
+    public var isWide: Bool  // fp32 where the others are narrow
 
     public init(
       _ shape: [Int], initial: [Double]? = nil, dense: Bool = false, isDouble: Bool = false, wide: Bool = false
@@ -83,7 +83,7 @@ public struct KernelCase {
   public var inputs: [Operand]
   public var outputs: [Output]
   public var call: Call
-  /// Whether the operation takes bf16.
+  /// Whether the operation takes bf16 and f16.
   public var hasNarrow = true
 
   public init(_ name: String, inputs: [Operand], outputs: [Output], call: @escaping Call) {
@@ -114,12 +114,12 @@ public struct KernelCase {
   }
 
   /// Every instruction set and layout against the reference in fp64: the error is at most twice that of the plain loops
-  /// in fp32, or `ulps` roundings of the largest element; the same bits for 1, 2, 3 and 7 threads. Then the same in bf16,
-  /// whose results may differ by one rounding to bf16 more, and by `narrowUlps` roundings of the largest element where
-  /// an intermediate is kept in bf16.
+  /// in fp32, or `ulps` roundings of the largest element; the same bits for 1, 2, 3 and 7 threads. Then the same in
+  /// each narrow type, whose results may differ by one rounding to it more, and by `narrowUlps` roundings of the largest
+  /// element where an intermediate is kept in it.
   public func check(ulps: Double = 8, narrowUlps: Double = 0) {
     checkWide(ulps: ulps)
-    if hasNarrow { roundedToNarrow.checkNarrow(ulps: ulps, narrowUlps: narrowUlps) }
+    for type in hasNarrow ? Narrow.all : [] { rounded(to: type).check(in: type, ulps: ulps, narrowUlps: narrowUlps) }
   }
 
   private func checkWide(ulps: Double) {
@@ -145,45 +145,45 @@ public struct KernelCase {
     }
   }
 
-  private func checkNarrow(ulps: Double, narrowUlps: Double) {
+  private func check(in type: Narrow, ulps: Double, narrowUlps: Double) {
     let exact = run(TestContext(device: KILN_DEVICE_REF), KILN_F64).map(\.values)
     let plain = run(TestContext(device: KILN_DEVICE_REF), KILN_F32).map(\.values)
     func check(_ results: [TestTensor], _ label: String) {
       for index in outputs.indices {
         compare(
           results[index].values, plain[index], exact[index], ulps: ulps,
-          narrow: (outputs[index].isWide || outputs[index].isDouble ? 0 : 1, narrowUlps),
-          "\(name) in bf16, output \(index), \(label)")
+          in: type, roundings: (outputs[index].isWide || outputs[index].isDouble ? 0 : 1, narrowUlps),
+          "\(name) in \(type), output \(index), \(label)")
       }
     }
-    check(run(TestContext(device: KILN_DEVICE_REF), KILN_BF16), "reference")
+    check(run(TestContext(device: KILN_DEVICE_REF), type.dtype), "reference")
     for isa in TestContext.availableISAs {
       for layout in Layout.allCases {
-        let results = run(TestContext(isa: isa), KILN_BF16, layout)
+        let results = run(TestContext(isa: isa), type.dtype, layout)
         check(results, "isa \(isa.rawValue), \(layout)")
         guard layout == .dense else { continue }
-        let again = run(TestContext(isa: isa, threads: 3), KILN_BF16, layout)
-        #expect(zip(again, results).allSatisfy { $0.bits == $1.bits }, "\(name): other bits in bf16 with 3 threads")
+        let again = run(TestContext(isa: isa, threads: 3), type.dtype, layout)
+        #expect(zip(again, results).allSatisfy { $0.bits == $1.bits }, "\(name): other bits in \(type) with 3 threads")
       }
     }
   }
 
-  /// The same case on values that bf16 holds.
-  private var roundedToNarrow: KernelCase {
+  /// The same case on values that the type holds.
+  private func rounded(to type: Narrow) -> KernelCase {
     var rounded = self
     for index in inputs.indices where !inputs[index].isInteger && !inputs[index].isWide {
-      rounded.inputs[index].values = inputs[index].values.map(roundedToBF16)
+      rounded.inputs[index].values = inputs[index].values.map(type.rounded)
     }
     for index in outputs.indices where !outputs[index].isDouble && !outputs[index].isWide {
-      rounded.outputs[index].initial = outputs[index].initial?.map(roundedToBF16)
+      rounded.outputs[index].initial = outputs[index].initial?.map(type.rounded)
     }
     return rounded
   }
 
-  /// For operations without freedom in their roundings: the same bits as the plain loops in fp32 and in bf16, with
+  /// For operations without freedom in their roundings: the same bits as the plain loops in fp32 and the narrow types, with
   /// several threads. Cheaper than `check`, so for shapes that are cut into several chunks.
   public func checkExact() {
-    for dtype in hasNarrow ? [KILN_F32, KILN_BF16] : [KILN_F32] {
+    for dtype in [KILN_F32] + (hasNarrow ? Narrow.all.map(\.dtype) : []) {
       let plain = run(TestContext(device: KILN_DEVICE_REF), dtype)
       for isa in TestContext.availableISAs {
         for layout in [Layout.dense, .strided] {
@@ -196,22 +196,23 @@ public struct KernelCase {
     }
   }
 
-  /// - Parameter narrow: roundings to bf16 of the element itself, and of the largest one.
+  /// - Parameter roundings: to the narrow type, of the element itself and of the largest one.
   private func compare(
-    _ fast: [Double], _ plain: [Double], _ exact: [Double], ulps: Double, narrow: (Double, Double) = (0, 0),
-    _ label: String
+    _ fast: [Double], _ plain: [Double], _ exact: [Double], ulps: Double, in type: Narrow = Narrow(KILN_BF16),
+    roundings: (Double, Double) = (0, 0), _ label: String
   ) {
+    let spacing = type.spacing
     var scale = 0.0
     var plainError = 0.0
     for index in exact.indices where exact[index].isFinite {
       scale = max(scale, abs(exact[index]))
       plainError = max(plainError, abs(plain[index] - exact[index]))
     }
-    let base = max(2 * plainError, ulps * scale * 0x1p-24) + narrow.1 * scale * 0x1p-8
+    let base = max(2 * plainError, ulps * scale * 0x1p-24) + roundings.1 * scale * spacing.relative
     for index in exact.indices {
       let value = fast[index]
       let truth = exact[index]
-      let tolerance = base + narrow.0 * (abs(truth) + base) * 0x1p-8
+      let tolerance = base + roundings.0 * max((abs(truth) + base) * spacing.relative, spacing.absolute)
       if truth.isFinite ? abs(value - truth) <= tolerance : value == truth { continue }
       Issue.record("\(label): element \(index) is \(value), not \(truth) (tolerance \(tolerance))")
       return
@@ -261,7 +262,9 @@ public struct KernelCase {
 }
 
 /// The type of vectors of parameters, sums and statistics beside tensors of `dtype`.
-private func wide(_ dtype: kiln_dtype) -> kiln_dtype { dtype == KILN_BF16 ? KILN_F32 : dtype }
+private func wide(_ dtype: kiln_dtype) -> kiln_dtype {
+  dtype == KILN_BF16 || dtype == KILN_F16 ? KILN_F32 : dtype
+}
 
 /// Lengths around the lane counts 1, 4, 8 and 16, and long enough for every loop.
 public let laneLengths = [1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 67, 131]

@@ -64,7 +64,7 @@ public final class TestTensor {
   public var values: [Double] {
     switch dtype {
     case KILN_F32: elements(Float.self).map(Double.init)
-    case KILN_BF16: elements(UInt16.self).map(valueOfBF16)
+    case KILN_BF16, KILN_F16: elements(UInt16.self).map(Narrow(dtype).value)
     case KILN_F64: elements(Double.self)
     default: elements(Int32.self).map(Double.init)
     }
@@ -77,7 +77,7 @@ public final class TestTensor {
   public var guardsIntact: Bool {
     switch dtype {
     case KILN_F32: guardsIntact(Float(Self.guardValue))
-    case KILN_BF16: guardsIntact(Self.narrowGuard)
+    case KILN_BF16, KILN_F16: guardsIntact(Self.narrowGuard)
     case KILN_F64: guardsIntact(Self.guardValue)
     default: guardsIntact(Self.integerGuard)
     }
@@ -86,10 +86,10 @@ public final class TestTensor {
   private func fill(_ values: [Double]) {
     switch dtype {
     case KILN_F32: write(values.map { Float($0) }, guardedBy: Float(Self.guardValue))
-    case KILN_BF16: write(values.map(bitsOfBF16), guardedBy: Self.narrowGuard)
+    case KILN_BF16, KILN_F16: write(values.map(Narrow(dtype).bits), guardedBy: Self.narrowGuard)
     case KILN_F64: write(values, guardedBy: Self.guardValue)
     case KILN_I32: write(values.map { $0.isNaN ? 0 : Int32($0) }, guardedBy: Self.integerGuard)
-    default: fatalError("test tensors are F32, F64, BF16 or I32")
+    default: fatalError("test tensors are F32, F64, BF16, F16 or I32")
     }
   }
 
@@ -130,16 +130,34 @@ public final class TestTensor {
   }
 }
 
-/// The bits of the bf16 nearest to an fp32, ties to even.
-private func bitsOfBF16(_ value: Double) -> UInt16 {
-  let bits = Float(value).bitPattern
-  return value.isNaN ? 0x7fc0 : UInt16(truncatingIfNeeded: (bits &+ 0x7fff &+ (bits >> 16 & 1)) >> 16)
+/// A type of 16 bits that tensors are stored in.
+public struct Narrow: Sendable, CustomStringConvertible {
+  public let dtype: kiln_dtype
+
+  public static let all = [Narrow(KILN_BF16), Narrow(KILN_F16)]
+
+  public init(_ dtype: kiln_dtype) { self.dtype = dtype }
+
+  public var description: String { String(cString: kiln_dtype_name(dtype)) }
+
+  /// From one number to the next larger one, relative to it and at least: twice what a rounding may change.
+  public var spacing: (relative: Double, absolute: Double) {
+    dtype == KILN_BF16 ? (0x1p-8, 0x1p-133) : (0x1p-11, 0x1p-24)
+  }
+
+  /// The bits of the number nearest to an fp32, ties to even.
+  public func bits(_ value: Double) -> UInt16 {
+    guard dtype == KILN_BF16 else { return Float16(Float(value)).bitPattern }
+    let bits = Float(value).bitPattern
+    return value.isNaN ? 0x7fc0 : UInt16(truncatingIfNeeded: (bits &+ 0x7fff &+ (bits >> 16 & 1)) >> 16)
+  }
+
+  public func value(_ bits: UInt16) -> Double {
+    Double(dtype == KILN_BF16 ? Float(bitPattern: UInt32(bits) << 16) : Float(Float16(bitPattern: bits)))
+  }
+
+  public func rounded(_ value: Double) -> Double { self.value(bits(value)) }
 }
-
-private func valueOfBF16(_ bits: UInt16) -> Double { Double(Float(bitPattern: UInt32(bits) << 16)) }
-
-/// The nearest value that bf16 holds.
-public func roundedToBF16(_ value: Double) -> Double { valueOfBF16(bitsOfBF16(value)) }
 
 /// Numbers in -1 ..< 1 that a test can name: a function of the seed. Rounded to fp32, so that every dtype holds the same.
 public func pseudoRandom(_ count: Int, seed: UInt64) -> [Double] {
