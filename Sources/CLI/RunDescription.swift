@@ -8,6 +8,7 @@ enum RunDescription {
     [
       ("model", model(trainer)), ("data", data(trainer)), ("run", length(trainer)),
       ("optimizer", optimizer(trainer.configuration)), ("rate", rate(trainer)), ("update", update(trainer)),
+      ("precision", precision(trainer.configuration.precision)),
       ("device", device(trainer.context)), ("memory", memory(trainer.memory)),
     ]
   }
@@ -55,6 +56,11 @@ enum RunDescription {
   private static func update(_ trainer: Trainer) -> String {
     let clip = trainer.configuration.gradClip
     return trainer.updateMode + (clip > 0 ? ", gradients clipped to \(clip)" : "")
+  }
+
+  private static func precision(_ precision: Precision) -> String {
+    precision.rawValue + (precision == .fp32 ? "" : " over fp32 weights")
+      + (precision.scalesLoss ? ", loss scaled" : "")
   }
 
   static func device(_ context: Context) -> String {

@@ -6,14 +6,21 @@ public enum Precision: String, Sendable, Hashable, Codable, CaseIterable {
   /// Matrices, activations and their gradients in bf16. Vectors of parameters, all gradients of parameters, sums,
   /// statistics and losses stay in fp32, and so do the optimizer's states and the weights that it updates.
   case bf16
+  /// The same in fp16: 3 bits more than bf16, but numbers from 2^-24 to 65504 alone, so the loss is scaled.
+  case fp16
 
   /// The type of matrices and activations.
   public var dtype: DType {
     switch self {
     case .fp32: .float32
     case .bf16: .bfloat16
+    case .fp16: .float16
     }
   }
+
+  /// Whether gradients are too small for its type unless the loss is multiplied by a factor, which is searched for:
+  /// gradients may then overflow, and the step is skipped.
+  public var scalesLoss: Bool { self == .fp16 }
 
   /// The parameter as products take it: matrices in this precision, vectors as they are.
   public func operand(_ parameter: Parameter) -> Parameter {

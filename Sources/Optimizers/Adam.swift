@@ -47,7 +47,7 @@ private struct AdamUpdate: Operation {
   var isEager: Bool { true }
 
   func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
-    guard inputs[0].storage != nil else { return }
+    guard inputs[0].storage != nil, inputs[3].scalar != 0 else { return }
     try step.context.adam(
       inputs[0], m: inputs[4], v: inputs[5], inputs[1], step: step.step + 1, lr: inputs[2].scalar, betas: rule.betas,
       eps: rule.eps, weightDecay: weightDecay, decoupled: rule.decoupled, gradientScale: inputs[3].scalar)

@@ -13,7 +13,8 @@ public protocol Optimizer: Sendable {
   /// - Parameters:
   ///   - states: one for each slot.
   ///   - lr: the learning rate of the step (float64 scalar).
-  ///   - scale: multiplies the gradient (float64 scalar); the update waits for it.
+  ///   - scale: multiplies the gradient (float64 scalar); the update waits for it. Where it is 0 the gradient is of no
+  ///     use (it may be infinite or NaN) and the step is skipped: the update leaves weight and states as they are.
   func update(
     _ weight: Parameter, states: [Parameter], gradient: Value, lr: Value, scale: Value
   ) throws(KilnError)

@@ -43,7 +43,7 @@ private struct SGDUpdate: Operation {
   var isEager: Bool { true }
 
   func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
-    guard inputs[0].storage != nil else { return }
+    guard inputs[0].storage != nil, inputs[3].scalar != 0 else { return }
     try step.context.sgd(
       inputs[0], momentum: rule.momentum > 0 ? inputs[4] : nil, inputs[1], lr: inputs[2].scalar,
       momentum: rule.momentum,

@@ -7,8 +7,8 @@ public struct StepMetrics: Sendable, Hashable, Codable {
   public var step: Int
   /// Mean token loss of this step's batch, before the update.
   public var loss: Double
-  /// Global norm of the gradient, before clipping.
-  public var gradNorm: Double
+  /// Global norm of the gradient, before clipping; nil where it was not finite and the step was skipped (fp16).
+  public var gradNorm: Double?
   public var lr: Double
   /// Tokens trained on up to and with this step.
   public var tokens: Int
@@ -17,6 +17,8 @@ public struct StepMetrics: Sendable, Hashable, Codable {
   public var tokensPerSecond: Double
   /// The most memory the process has had, in bytes.
   public var peakBytes: Int
+  /// What the loss was multiplied by, where it is scaled (fp16).
+  public var lossScale: Double?
   /// Mean token loss on the held-out data after this step, where it was evaluated.
   public var evalLoss: Double?
   public var evalBitsPerByte: Double?
@@ -26,6 +28,7 @@ public struct StepMetrics: Sendable, Hashable, Codable {
     case gradNorm = "grad_norm"
     case tokensPerSecond = "tokens_per_second"
     case peakBytes = "peak_bytes"
+    case lossScale = "loss_scale"
     case evalLoss = "eval_loss"
     case evalBitsPerByte = "eval_bits_per_byte"
   }

@@ -94,7 +94,8 @@ extension MetricsFile {
     let fields: [(StepMetrics.CodingKeys, (any CustomStringConvertible)?)] = [
       (.step, metrics.step), (.loss, metrics.loss), (.gradNorm, metrics.gradNorm), (.lr, metrics.lr),
       (.tokens, metrics.tokens), (.seconds, metrics.seconds), (.tokensPerSecond, metrics.tokensPerSecond),
-      (.peakBytes, metrics.peakBytes), (.evalLoss, metrics.evalLoss), (.evalBitsPerByte, metrics.evalBitsPerByte),
+      (.peakBytes, metrics.peakBytes), (.lossScale, metrics.lossScale), (.evalLoss, metrics.evalLoss),
+      (.evalBitsPerByte, metrics.evalBitsPerByte),
     ]
     var members: [String] = []
     for case (let key, let value?) in fields {

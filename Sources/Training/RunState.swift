@@ -68,6 +68,22 @@ struct RunState {
     return checkpoint.folder
   }
 
+  private static let lossScaling = "loss_scaling"
+
+  /// What a checkpoint carries of the training methods.
+  static func methodState(_ scaler: LossScaler?) -> [String: String] {
+    scaler.map { [lossScaling: json(of: $0)] } ?? [:]
+  }
+
+  /// Where loss scaling goes on; a run that did not get so far begins it.
+  static func lossScaler(resuming point: ResumePoint?) throws(KilnError) -> LossScaler {
+    guard let point, let json = point.state.methodState[lossScaling] else { return LossScaler() }
+    guard let scaler = try? JSONDecoder().decode(LossScaler.self, from: Data(json.utf8)), scaler.isPlausible else {
+      throw KilnError(.format, "the checkpoint '\(point.folder?.path ?? point.out.path)' holds no usable loss scale")
+    }
+    return scaler
+  }
+
   /// Fills the optimizer's states from a checkpoint.
   func restoreStates(from folder: URL, context: Context) throws(KilnError) {
     let url = folder.appendingPathComponent(TrainingState.fileName)

@@ -59,6 +59,8 @@ public final class Trainer {
   private let evaluator: Evaluator?
   private let runState: RunState
   private let numericPlan: NumericPlan
+  /// Nil where the precision needs no scaling of the loss.
+  private var scaler: LossScaler?
   private let notices: [String]
 
   /// Prepares a run, so far that the first step can be taken; nothing is written yet.
@@ -95,6 +97,7 @@ public final class Trainer {
       try inputs.model.initialize(store, seed: configuration.seed, context: context)
     }
     if let folder = point?.folder { try runState.restoreStates(from: folder, context: context) }
+    scaler = configuration.precision.scalesLoss ? try RunState.lossScaler(resuming: point) : nil
 
     let microBatch = configuration.microBatch ?? configuration.batch
     numericPlan = NumericPlan(
@@ -148,6 +151,7 @@ public final class Trainer {
     var tokens = point?.state.tokensSeen ?? 0
     for index in firstStep..<max(steps ?? .max, firstStep) {
       var metrics = try trainOnce(index, &tokens, &clock)
+      if let text = try adaptScale(after: metrics) { onEvent(.notice(text)) }
       let done = index + 1
       let isLast = done == steps || clock.isOver
       if let evaluation = try evaluateIfDue(after: index, isLast: isLast, shouldStop: shouldStop) {
@@ -177,7 +181,7 @@ public final class Trainer {
     let result: TrainingStep.Result
     do throws(KilnError) {
       result = try clock.measure { () throws(KilnError) in
-        try step.run(batch, step: index, seed: configuration.seed, lr: rate)
+        try step.run(batch, step: index, seed: configuration.seed, lr: rate, lossScale: scaler?.scale ?? 1)
       }
     } catch {
       throw error.kind == .numerics ? explain(error, batch, index) : error
@@ -185,7 +189,23 @@ public final class Trainer {
     tokens += batch.targetCount
     return StepMetrics(
       step: index, loss: result.loss, gradNorm: result.gradNorm, lr: rate, tokens: tokens, seconds: clock.seconds,
-      tokensPerSecond: Double(batch.targetCount) / clock.last, peakBytes: ProcessMemory.peakResident)
+      tokensPerSecond: Double(batch.targetCount) / clock.last, peakBytes: ProcessMemory.peakResident,
+      lossScale: scaler?.scale)
+  }
+
+  /// The loss scale of the next step; a text if this one was skipped.
+  private func adaptScale(after metrics: StepMetrics) throws(KilnError) -> String? {
+    guard var next = scaler else { return nil }
+    next.update(isFinite: metrics.gradNorm != nil)
+    if next.hasCollapsed {
+      throw explain(
+        KilnError(.numerics, "gradients overflow at any loss scale"), source.batch(step: metrics.step), metrics.step)
+    }
+    defer { scaler = next }
+    guard metrics.gradNorm == nil else { return nil }
+    return
+      "step \(metrics.step) skipped: its gradients overflow fp16 with the loss times 2^\(next.scale.exponent + 1); "
+      + "\(next.skippedSteps) skipped so far"
   }
 
   /// The learning rate of a step. A run that time ends goes by the steps that it will have taken at this pace.
@@ -199,10 +219,14 @@ public final class Trainer {
   /// Runs a step that went wrong again, to say where.
   private func explain(_ error: KilnError, _ batch: Batch, _ index: Int) -> KilnError {
     var found = error
-    do throws(KilnError) { try step.findFault(batch, step: index, seed: configuration.seed) } catch { found = error }
+    do throws(KilnError) {
+      try step.findFault(batch, step: index, seed: configuration.seed, lossScale: scaler?.scale ?? 1)
+    } catch { found = error }
     return KilnError(
       .numerics, "step \(index): \(found.message)",
-      hint: "nothing of this step was saved; lower --lr, or set --grad-clip, and go on from the last checkpoint")
+      hint: scaler == nil
+        ? "nothing of this step was saved; lower --lr, or set --grad-clip, and go on from the last checkpoint"
+        : "fp16 holds no number above 65504, and no loss scale helps: lower --lr, or start anew with --precision bf16")
   }
 
   /// Evaluates every so many steps and after the last one.
@@ -224,7 +248,7 @@ public final class Trainer {
   private func save(step: Int, tokens: Int) throws(KilnError) -> URL {
     let state = TrainingState(
       step: step, tokensSeen: tokens, configuration: json(of: configuration.withAbsolutePaths),
-      numericPlan: json(of: numericPlan))
+      numericPlan: json(of: numericPlan), methodState: RunState.methodState(scaler))
     return try runState.save(state, keep: configuration.keep)
   }
 

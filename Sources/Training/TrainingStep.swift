@@ -19,7 +19,8 @@ final class TrainingStep {
 
   struct Result {
     var loss: Double
-    var gradNorm: Double
+    /// Nil where the loss was scaled and the gradients were not finite: no weight or state has changed.
+    var gradNorm: Double?
   }
 
   /// When weights are updated: each as soon as its gradient is complete, or all after one look at every gradient.
@@ -40,7 +41,7 @@ final class TrainingStep {
   ) throws(KilnError) {
     self.shape = shape
     let accumulates = shape.microBatch < shape.batch
-    mode = accumulates || shape.clip != nil ? .deferred : .immediate
+    mode = accumulates || shape.clip != nil || shape.precision.scalesLoss ? .deferred : .immediate
 
     let graph = Graph(precision: shape.precision)
     loss = try model.loss(in: graph, batch: shape.microBatch, time: shape.time, mode: .training(dropout: shape.dropout))
@@ -51,7 +52,7 @@ final class TrainingStep {
       let sums = try graph.gradients(of: [(loss, graph.unit)], for: model.parameters, into: buffers)
       let update = Graph()
       let gradients = model.parameters.map { ($0, update[Self.buffer(of: $0)]) }
-      norm = try Self.recordUpdates(gradients, optimizer, clip: shape.clip, mode: mode)
+      norm = try Self.recordUpdates(gradients, optimizer, shape, mode)
       let clear = Graph()
       for parameter in model.parameters { try clear.record(Clear(), [clear[Self.buffer(of: parameter)]]) }
       plans = [
@@ -64,7 +65,7 @@ final class TrainingStep {
     } else {
       let gradients = try graph.gradients(of: [(loss, graph.unit)], for: model.parameters)
       let byCompletion = gradients.sorted { $0.value.id < $1.value.id }.map { ($0.key, $0.value) }
-      norm = try Self.recordUpdates(byCompletion, optimizer, clip: shape.clip, mode: mode)
+      norm = try Self.recordUpdates(byCompletion, optimizer, shape, mode)
       plans = [try planner.plan(graph, outputs: [loss, norm])]
       updateSession = nil
       clearSession = nil
@@ -81,18 +82,20 @@ final class TrainingStep {
   /// The global norm, and every parameter's update, which waits for its own gradient's check (immediate) or for all
   /// (deferred).
   private static func recordUpdates(
-    _ gradients: [(Parameter, Value)], _ optimizer: any Optimizer, clip: Double?, mode: UpdateMode
+    _ gradients: [(Parameter, Value)], _ optimizer: any Optimizer, _ shape: Shape, _ mode: UpdateMode
   ) throws(KilnError) -> Value {
     guard let graph = gradients.first?.1.graph else { throw KilnError(.argument, "nothing is trained") }
     let lr = graph.input("lr", .scalar(.float64))
     var sum = graph.input("zero", .scalar(.float64))
     var gates: [Value] = []
     for (parameter, gradient) in gradients {
-      let results = try graph.record(SquaredNorm(of: "the gradient of \(parameter.name)"), [sum, gradient])
+      let squares = SquaredNorm(of: "the gradient of \(parameter.name)", mayOverflow: shape.precision.scalesLoss)
+      let results = try graph.record(squares, [sum, gradient])
       sum = results[0]
       gates.append(results[1])
     }
-    let clipped = try graph.record(ClipScale(limit: clip), [sum])
+    let unscale = shape.precision.scalesLoss ? [graph.input("unscale", .scalar(.float64))] : []
+    let clipped = try graph.record(ClipScale(limit: shape.clip), [sum] + unscale)
     for ((parameter, gradient), gate) in zip(gradients, gates) {
       try optimizer.update(
         parameter, states: optimizer.states(of: parameter), gradient: gradient, lr: lr,
@@ -102,30 +105,37 @@ final class TrainingStep {
   }
 
   /// Trains on a batch.
-  func run(_ batch: Batch, step: Int, seed: UInt64, lr: Double) throws(KilnError) -> Result {
-    (updateSession ?? gradientSession).input("lr")?.scalar = lr
+  /// - Parameter lossScale: what loss and gradients are multiplied by on the way; other than 1 only where the precision
+  ///   scales the loss.
+  func run(_ batch: Batch, step: Int, seed: UInt64, lr: Double, lossScale: Double) throws(KilnError) -> Result {
+    let updates = updateSession ?? gradientSession
+    updates.input("lr")?.scalar = lr
+    updates.input("unscale")?.scalar = 1 / lossScale
     try clearSession?.run()
     var total = 0.0
-    try forEachMicroBatch(batch) { () throws(KilnError) in
+    try forEachMicroBatch(batch, lossScale) { () throws(KilnError) in
       try gradientSession.run(step: step, seed: seed)
       total += gradientSession.tensor(of: loss).scalar
     }
     try updateSession?.run(step: step, seed: seed)
-    return Result(loss: total, gradNorm: (updateSession ?? gradientSession).tensor(of: norm).scalar)
+    let norm = updates.tensor(of: norm).scalar
+    return Result(loss: total / lossScale, gradNorm: norm.isFinite ? norm : nil)
   }
 
   /// Runs the same step again with a look at every result; the error names the first that is not finite.
-  func findFault(_ batch: Batch, step: Int, seed: UInt64) throws(KilnError) {
+  func findFault(_ batch: Batch, step: Int, seed: UInt64, lossScale: Double) throws(KilnError) {
     try clearSession?.run()
-    try forEachMicroBatch(batch) { () throws(KilnError) in
+    try forEachMicroBatch(batch, lossScale) { () throws(KilnError) in
       try gradientSession.run(step: step, seed: seed, checking: true)
     }
     try updateSession?.run(step: step, seed: seed, checking: true)
   }
 
-  private func forEachMicroBatch(_ batch: Batch, _ body: () throws(KilnError) -> Void) throws(KilnError) {
+  private func forEachMicroBatch(
+    _ batch: Batch, _ lossScale: Double, _ body: () throws(KilnError) -> Void
+  ) throws(KilnError) {
     let size = shape.microBatch * shape.time
-    gradientSession.input("loss_scale")?.scalar = 1 / Double(max(batch.targetCount, 1))
+    gradientSession.input("loss_scale")?.scalar = lossScale / Double(max(batch.targetCount, 1))
     for start in stride(from: 0, to: shape.batch * shape.time, by: size) {
       gradientSession.input("tokens")?.copy(from: Array(batch.inputs[start..<start + size]))
       gradientSession.input("targets")?.copy(from: Array(batch.targets[start..<start + size]))

@@ -53,8 +53,8 @@ struct LossTests {
   @Test(arguments: laneLengths.filter { $0 > 1 }) func everyInstructionSet(v: Int) {
     Self.crossEntropy(5, v).check(ulps: 16)
     Self.crossEntropy(5, v, ignoreEvery: 2, magnitude: 30).check(ulps: 16)
-    Self.linear(5, v, 9, ignoreEvery: 3).check(ulps: 16, narrowUlps: 1)
-    Self.linear(5, v, 9, accumulateInto: pseudoRandom(v * 9, seed: 8)).check(ulps: 16, narrowUlps: 1)
+    Self.linear(5, v, 9, ignoreEvery: 3).check(ulps: 16, narrowUlps: 2)
+    Self.linear(5, v, 9, accumulateInto: pseudoRandom(v * 9, seed: 8)).check(ulps: 16, narrowUlps: 2)
   }
 
   /// Three panels of logits, each with the largest ones so far: exponentials made before are scaled down, in the last
@@ -66,14 +66,14 @@ struct LossTests {
     rising.inputs[0] = .real([4, c], [0, 1, 0.5, 12, -1, 0.25, 1, 2, 3, 40, 0.5, 1])
     rising.inputs[1] = .real([v, c], zip(heights, pseudoRandom(v, seed: 4)).flatMap { [$0, $1, 1 - $1] })
     rising.inputs[2] = .integers([4], [4099, 2049, -100, 4096])
-    rising.check(ulps: 16, narrowUlps: 1)
+    rising.check(ulps: 16, narrowUlps: 2)
   }
 
   /// About equal logits, whose exponentials add up to more than f16 holds.
   @Test func largeSums() {
     var even = Self.linear(2, 70_000, 2)
     even.inputs[0] = .real([2, 2], scale: 0.1)
-    even.check(ulps: 16, narrowUlps: 1)
+    even.check(ulps: 16, narrowUlps: 2)
   }
 
   @Test func largeVocabulary() { Self.crossEntropy(1, 50257, magnitude: 10).check() }

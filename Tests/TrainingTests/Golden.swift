@@ -57,7 +57,8 @@ struct Golden: Decodable {
     return try decoder.decode(T.self, from: Data(contentsOf: folder(name).appendingPathComponent(file)))
   }
 
-  /// The loss of the first batch of `runs`, and every parameter's gradient by name.
+  /// The loss of the first batch of `runs`, and every parameter's gradient by name. Scaled on the way where the precision
+  /// wants that.
   func firstStep(
     of name: String, on device: Context.Device, in precision: Precision
   ) throws -> (loss: Double, gradients: [String: [Float]]) {
@@ -75,12 +76,13 @@ struct Golden: Decodable {
     let plan = try Planner(context: kernels).plan(graph, outputs: [loss] + gradients.values)
     let session = try Session(plan, context: kernels, store: store)
     session.input("positions")?.copy(from: (0..<Int32(context)).map { $0 })
-    session.input("loss_scale")?.scalar = 1 / Double(batch * context)
+    let scale = precision.scalesLoss ? LossScaler().scale : 1
+    session.input("loss_scale")?.scalar = scale / Double(batch * context)
     session.input("tokens")?.copy(from: Array(tokens[0..<batch * context]))
     session.input("targets")?.copy(from: Array(tokens[1...batch * context]))
     try session.run()
-    let values = gradients.map { ($0.key.name, session.tensor(of: $0.value).floats()) }
-    return (session.tensor(of: loss).scalar, Dictionary(uniqueKeysWithValues: values))
+    let values = gradients.map { ($0.key.name, session.tensor(of: $0.value).floats().map { $0 / Float(scale) }) }
+    return (session.tensor(of: loss).scalar / scale, Dictionary(uniqueKeysWithValues: values))
   }
 
   /// The metrics of a run of the trainer with the same settings.

@@ -33,7 +33,12 @@ struct TrainerTests {
   }
 
   private func bits(_ metrics: [StepMetrics]) -> [[UInt64]] {
-    metrics.map { [UInt64($0.step), $0.loss.bitPattern, $0.gradNorm.bitPattern, $0.lr.bitPattern, UInt64($0.tokens)] }
+    metrics.map {
+      [
+        UInt64($0.step), $0.loss.bitPattern, $0.gradNorm?.bitPattern ?? 0, $0.lr.bitPattern, UInt64($0.tokens),
+        $0.lossScale?.bitPattern ?? 0,
+      ]
+    }
   }
 
   private func weights(_ out: URL) throws -> Data {

@@ -1,5 +1,5 @@
-/// Activations, gated activations and dropout. The views of a call are of one dtype, F32, F64 or BF16, and need stride
-/// 1 in the last dimension and leading dimensions that fold into one stride.
+/// Activations, gated activations and dropout. The views of a call are of one dtype, F32, F64, BF16 or F16, and need
+/// stride 1 in the last dimension and leading dimensions that fold into one stride.
 #ifndef KILN_ACTIVATION_H
 #define KILN_ACTIVATION_H
 

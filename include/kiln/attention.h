@@ -28,7 +28,7 @@ static inline kiln_attention_options kiln_attention_defaults(void) {
 /// o = softmax(scale * q k^T + mask) v for each batch and head.
 /// o, q [b, tq, h, d]; k, v [b, tk, hkv, d], h a multiple of hkv, query head i reads key head i / (h / hkv);
 /// lse [b, h, tq] (output, may be NULL): log of the sum of exponentials of each row, which the backward needs.
-/// F32, F64 or BF16; for BF16 lse is F32, and so are the scores, the probabilities and all sums.
+/// F32, F64, BF16 or F16; beside a narrow type lse is F32, and so are the scores, the probabilities and all sums.
 /// q, k, v and o need stride 1 in d and take any other strides, so that they may be parts of one packed tensor.
 /// d is 1...65536. A row that sees no key gives o = 0, lse = -infinity. A NaN or infinity in a key or value shows in
 /// every row that sees it, and may show in a few rows just before those.

@@ -1,4 +1,5 @@
-/// Table look-up and its gradient. All F32, F64 or BF16; beside BF16 the gradient dtable is F32, and the table may be.
+/// Table look-up and its gradient. All F32, F64, BF16 or F16; beside a narrow type the gradient dtable is F32, and the
+/// table may be.
 #ifndef KILN_EMBEDDING_H
 #define KILN_EMBEDDING_H
 

@@ -15,12 +15,12 @@ typedef struct kiln_gemm_options {
   uint32_t accumulate;               ///< c += instead of c =
   kiln_activation activation;        ///< default: none
   float alpha;                       ///< default 1
-  const kiln_tensor *bias;           ///< [n], default none; fp32 for bf16
+  const kiln_tensor *bias;           ///< [n], default none; F32 for narrow a and b
   const kiln_tensor *residual;       ///< of c's shape, default none; may be c itself when not accumulating
   const kiln_tensor *preactivation;  ///< output of c's shape, default none: what the backward of the activation needs
   const kiln_tensor *gradient_at;    ///< of c's shape, default none: a saved preactivation; c gets the gradient of act
                                      ///< there in place of act itself; may be c itself when not accumulating
-  const kiln_tensor *bias_gradient;  ///< output [m] or [n], default none; fp32 for bf16; not for batches
+  const kiln_tensor *bias_gradient;  ///< output [m] or [n], default none; F32 for narrow a and b; not for batches
   uint32_t bias_gradient_of_b;       ///< bias_gradient is that of b's columns, [n], in place of a's rows
 } kiln_gemm_options;
 
@@ -36,8 +36,8 @@ static inline kiln_gemm_options kiln_gemm_defaults(void) {
 /// or dW = X^T dY, gives for the bias of its layer while it reads dY.
 /// a [m, k], b [k, n], c [m, n]; or all with the same one leading batch dimension. k may be 0 (the product is then 0).
 /// a and b take any strides; c, residual, preactivation and gradient_at need stride 1 in n.
-/// a and b have one dtype. c has it too, or is F32 for a and b in BF16 (gradients of weights, logits); residual,
-/// preactivation and gradient_at have c's dtype, bias has a's, or F32 for BF16.
+/// a and b have one dtype: F32, F64, BF16 or F16. c has it too, or is F32 for narrow a and b (gradients of weights,
+/// logits); residual, preactivation and gradient_at have c's dtype, bias has a's, or F32 for narrow ones.
 /// Accumulation in fp32 over all of k, in an order that depends on shapes, strides and the instruction set alone.
 /// Where an instruction adds up several products of bf16 (avx512_bf16, amx), it takes subnormal numbers as zero and
 /// rounds each of its sums to fp32.
@@ -54,7 +54,7 @@ static inline kiln_bias_options kiln_bias_defaults(void) {
   return o;
 }
 
-/// dbias = sum over rows of dy: the gradient of a bias. dbias [n], fp32 for bf16; dy [..., n].
+/// dbias = sum over rows of dy: the gradient of a bias. dbias [n], F32 for a narrow dy; dy [..., n].
 KILN_API kiln_status kiln_bias_bwd(kiln_context *ctx, const kiln_tensor *dbias, const kiln_tensor *dy,
                                    const kiln_bias_options *options);
 

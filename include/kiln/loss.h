@@ -24,7 +24,7 @@ static inline kiln_cross_entropy_options kiln_cross_entropy_defaults(void) {
 /// loss = scale * sum over rows of (log sum exp(logits) - logits[target]).
 /// loss: one element; logits [n, v], stride 1 in v; targets I32 [n], dense; dlogits [n, v] or NULL, may be logits:
 /// dlogits = scale * (softmax(logits) - onehot(target)). Row sums in fp32, their sum in fp64.
-/// logits and dlogits F32, F64 or BF16; beside BF16 loss and losses are F32.
+/// logits and dlogits F32, F64, BF16 or F16; beside a narrow type loss and losses are F32.
 /// @return KILN_ERR_INDEX for a target that is neither in 0 ..< v nor `ignore`, before anything is written.
 KILN_API kiln_status kiln_cross_entropy(kiln_context *ctx, const kiln_tensor *loss, const kiln_tensor *dlogits,
                                         const kiln_tensor *logits, const kiln_tensor *targets,
@@ -34,8 +34,9 @@ KILN_API kiln_status kiln_cross_entropy(kiln_context *ctx, const kiln_tensor *lo
 /// for a block of rows, are used up in two products, and stand in for dlogits up to a factor of each row.
 /// loss: one element; dx, x [n, c]; dw, w [v, c]; targets I32 [n]. dx = dlogits w; dw = dlogits^T x. dx and dw may
 /// each be NULL: then only the loss (or the other gradient) is computed.
-/// x, w and dx F32, F64 or BF16; beside BF16 loss, losses and dw are F32, logits are in fp32, and the exponentials and
-/// factors are rounded to bf16 for the products.
+/// x, w and dx F32, F64, BF16 or F16; beside a narrow type loss, losses and dw are F32, logits are in fp32, and the
+/// exponentials, and x times its rows' factors, are rounded to it for the products. In F16 an exponential that is 2^24
+/// times smaller than the largest of its row may become 0.
 /// Scratch: a block of rows of exponentials, at most 50 MiB or 16 rows, a panel of logits, at most 4 MiB, and the
 /// products' own; below 64 MiB for the shapes of GPT-2. Should it run out (KILN_ERR_MEMORY, KILN_ERR_WORKSPACE), dx and
 /// dw may have been written in part.

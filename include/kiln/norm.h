@@ -1,6 +1,6 @@
 /// Layer normalisation (Ba et al., arXiv 1607.06450) and RMS normalisation (Zhang & Sennrich, arXiv 1910.07467).
 /// Rows are all dimensions but the last, c; views need stride 1 in c and leading dimensions that fold into one stride.
-/// All F32, F64 or BF16; beside BF16 the vectors gain, bias, dgain and dbias are F32.
+/// All F32, F64, BF16 or F16; beside a narrow type the vectors gain, bias, dgain and dbias are F32.
 #ifndef KILN_NORM_H
 #define KILN_NORM_H
 

@@ -32,7 +32,7 @@ static inline kiln_rope_options kiln_rope_defaults(void) {
 }
 
 /// y = x rotated by the angle position * frequency_i in each plane (i, i + d/2).
-/// y, x [b, t, h, d] of one dtype (F32, F64 or BF16), d even, stride 1 in d, any other strides; positions I32 [t],
+/// y, x [b, t, h, d] of one dtype (F32, F64, BF16 or F16), d even, stride 1 in d, any other strides; positions I32 [t],
 /// dense. y may be x.
 /// Angles are computed in fp64.
 KILN_API kiln_status kiln_rope_fwd(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x,

@@ -9,6 +9,8 @@ extern "C" {
 #endif
 
 /// Element types. Numbers are fixed for good.
+/// F16 (IEEE 754 binary16) and BF16 are narrow: tensors are stored in them, arithmetic is in fp32, and results are
+/// rounded to the nearest, ties to even; beyond the largest number, 65504 in F16, to infinity.
 typedef enum kiln_dtype {
   KILN_F32 = 0,
   KILN_F64 = 1,

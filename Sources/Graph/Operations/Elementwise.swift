@@ -34,12 +34,17 @@ public struct Clear: Operation {
   }
 }
 
-/// sum' = sum + |x|^2 in fp64, and a gate of 1 that whoever applies x waits for. Not finite is an error that says so.
+/// sum' = sum + |x|^2 in fp64, and a gate of 1 that whoever applies x waits for. Not finite is an error that says so,
+/// unless x may overflow.
 public struct SquaredNorm: Operation {
   /// What x is, for the message.
   let subject: String
+  let mayOverflow: Bool
 
-  public init(of subject: String) { self.subject = subject }
+  public init(of subject: String, mayOverflow: Bool = false) {
+    self.subject = subject
+    self.mayOverflow = mayOverflow
+  }
 
   public func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] {
     [.scalar(.float64), .scalar(.float64)]
@@ -51,12 +56,14 @@ public struct SquaredNorm: Operation {
   public func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
     try step.context.sumSquares(outputs[0], inputs[1], accumulate: true)
     guard inputs[1].storage != nil else { return }
-    guard outputs[0].scalar.isFinite else { throw KilnError(.numerics, "\(subject) is not finite") }
+    guard mayOverflow || outputs[0].scalar.isFinite else { throw KilnError(.numerics, "\(subject) is not finite") }
     outputs[1].scalar = 1
   }
 }
 
-/// norm = sqrt(sum), scale = min(1, limit / (norm + 1e-6)): clipping by the global norm, as a factor for the updates.
+/// norm = unscale sqrt(sum), scale = unscale min(1, limit / (norm + 1e-6)): clipping by the global norm, as a factor for
+/// the updates of gradients that lack the factor `unscale`. Where the norm is not finite the scale is 0.
+/// Inputs: sum, and unscale, which is 1 if left out.
 public struct ClipScale: Operation {
   let limit: Double?
 
@@ -69,9 +76,10 @@ public struct ClipScale: Operation {
 
   public func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
     guard inputs[0].storage != nil else { return }
-    let norm = inputs[0].scalar.squareRoot()
+    let unscale = inputs.count > 1 ? inputs[1].scalar : 1
+    let norm = inputs[0].scalar.squareRoot() * unscale
     outputs[0].scalar = norm
-    outputs[1].scalar = limit.map { min(1, $0 / (norm + 1e-6)) } ?? 1
+    outputs[1].scalar = norm.isFinite ? unscale * (limit.map { min(1, $0 / (norm + 1e-6)) } ?? 1) : 0
   }
 }
 

@@ -13,7 +13,7 @@ import torch
 import transformers
 
 import tiny_models
-from reference import Settings, evaluate, generate_greedily, mean_loss, sequential_batch, train
+from reference import Settings, backward, evaluate, generate_greedily, mean_loss, sequential_batch, train
 
 CONTEXT, STEPS = 16, 10
 PROMPT_LENGTH, NEW_TOKENS = 5, 24
@@ -63,12 +63,12 @@ def continue_prompt(model, prompt):
   return {"prompt": prompt, "tokens": tokens}
 
 
-def first_step(model, tokens):
+def first_step(model, tokens, scale=1.0):
   """Logits of the first sequence and every gradient of the first batch, by name."""
   model = copy.deepcopy(model)
   inputs, targets = sequential_batch(tokens, CONTEXT, RUNS[0].batch, 0)
   logits = model(input_ids=inputs[:1], use_cache=False).logits[0]
-  mean_loss(model, inputs, targets).backward()
+  backward(model, mean_loss(model, inputs, targets), scale)
   return logits.detach(), {name: parameter.grad for name, parameter in model.named_parameters()}
 
 

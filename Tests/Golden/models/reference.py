@@ -66,14 +66,21 @@ def gradient_norm(model):
   return math.sqrt(sum(p.grad.double().square().sum().item() for p in model.parameters()))
 
 
-def train(model, tokens, context, steps, settings):
+def backward(model, loss, scale):
+  """Gradients of the loss, which is multiplied by a power of 2 on the way."""
+  (scale * loss).backward()
+  for parameter in model.parameters():
+    parameter.grad /= scale
+
+
+def train(model, tokens, context, steps, settings, scale=1.0):
   """Returns each step's loss before the update and gradient norm before clipping."""
   optimizer = make_optimizer(model, settings)
   losses, norms = [], []
   for step in range(steps):
     optimizer.zero_grad()
     loss = mean_loss(model, *sequential_batch(tokens, context, settings.batch, step))
-    loss.backward()
+    backward(model, loss, scale)
     losses.append(loss.item())
     norms.append(gradient_norm(model))
     if settings.grad_clip > 0:
