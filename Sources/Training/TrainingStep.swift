@@ -118,8 +118,8 @@ final class TrainingStep {
       total += gradientSession.tensor(of: loss).scalar
     }
     try updateSession?.run(step: step, seed: seed)
-    let norm = updates.tensor(of: norm).scalar
-    return Result(loss: total / lossScale, gradNorm: norm.isFinite ? norm : nil)
+    let gradNorm = updates.tensor(of: norm).scalar
+    return Result(loss: total / lossScale, gradNorm: gradNorm.isFinite ? gradNorm : nil)
   }
 
   /// Runs the same step again with a look at every result; the error names the first that is not finite.
