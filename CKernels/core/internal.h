@@ -69,9 +69,10 @@ kiln_status kiln__check(kiln_context *ctx, const char *name, const kiln_tensor *
 // As above, and the dtype must be `dtype`.
 kiln_status kiln__check_dtype(kiln_context *ctx, const char *name, const kiln_tensor *t, kiln_dtype dtype);
 
+static inline bool kiln__is_narrow(kiln_dtype dtype) { return dtype == KILN_BF16 || dtype == KILN_F16; }
+
 // The type that goes with tensors of `dtype`: of vectors of parameters (gains, biases), of all gradients of parameters,
 // of statistics, losses and partial sums.
-static inline bool kiln__is_narrow(kiln_dtype dtype) { return dtype == KILN_BF16 || dtype == KILN_F16; }
 static inline kiln_dtype kiln__wide(kiln_dtype dtype) { return kiln__is_narrow(dtype) ? KILN_F32 : dtype; }
 
 // As above, of a dtype with kernels (F32, F64, BF16, F16), which is stored in `dtype`.

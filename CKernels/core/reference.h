@@ -7,8 +7,8 @@
 //   #endif
 // ELEMENT is the type in memory of activations, their gradients and matrices: read with GET(x[i]), written as
 // x[i] = PUT(v). REAL is the type of arithmetic, and in memory that of everything else: vectors of parameters (gains,
-// biases) and all gradients of parameters, statistics, losses. They differ for bf16 and f16 alone,
-// whose REAL is float.
+// biases) and all gradients of parameters, statistics, losses. They differ for bf16 and f16 alone, whose REAL
+// is float.
 #include "core/internal.h"
 #include "simd/half.h"
 
