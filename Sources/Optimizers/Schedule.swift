@@ -30,7 +30,8 @@ public struct Schedule: Sendable, Hashable, Codable {
     self.floor = floor
   }
 
-  /// The rate of a step, counted from 0; one that loss scaling skipped counts as well. Warm-up is peak (step + 1) / warmup, so that the first step already learns.
+  /// The rate of a step, counted from 0; one that loss scaling skipped counts as well. Warm-up is
+  /// peak (step + 1) / warmup, so that the first step already learns.
   public func rate(at step: Int) -> Double {
     if step < warmup { return peak * Double(step + 1) / Double(warmup) }
     let decaySteps = shape == .wsd ? max(steps / 5, 1) : steps - warmup

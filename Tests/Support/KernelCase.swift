@@ -115,8 +115,8 @@ public struct KernelCase {
 
   /// Every instruction set and layout against the reference in fp64: the error is at most twice that of the plain loops
   /// in fp32, or `ulps` roundings of the largest element; the same bits for 1, 2, 3 and 7 threads. Then the same in
-  /// each narrow type, whose results may differ by one rounding to it more, and by `narrowUlps` roundings of the largest
-  /// element where an intermediate is kept in it.
+  /// each narrow type, whose results may differ by one rounding to it more, and by `narrowUlps` roundings of the
+  /// largest element where an intermediate is kept in it.
   public func check(ulps: Double = 8, narrowUlps: Double = 0) {
     checkWide(ulps: ulps)
     for type in hasNarrow ? Narrow.all : [] { rounded(to: type).check(in: type, ulps: ulps, narrowUlps: narrowUlps) }
@@ -180,8 +180,8 @@ public struct KernelCase {
     return rounded
   }
 
-  /// For operations without freedom in their roundings: the same bits as the plain loops in fp32 and the narrow types, with
-  /// several threads. Cheaper than `check`, so for shapes that are cut into several chunks.
+  /// For operations without freedom in their roundings: the same bits as the plain loops in fp32 and the narrow types,
+  /// with several threads. Cheaper than `check`, so for shapes that are cut into several chunks.
   public func checkExact() {
     for dtype in [KILN_F32] + (hasNarrow ? Narrow.all.map(\.dtype) : []) {
       let plain = run(TestContext(device: KILN_DEVICE_REF), dtype)

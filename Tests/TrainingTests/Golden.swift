@@ -57,8 +57,8 @@ struct Golden: Decodable {
     return try decoder.decode(T.self, from: Data(contentsOf: folder(name).appendingPathComponent(file)))
   }
 
-  /// The loss of the first batch of `runs`, and every parameter's gradient by name. Scaled on the way where the precision
-  /// wants that.
+  /// The loss of the first batch of `runs`, and every parameter's gradient by name; scaled on the way where the
+  /// precision wants that.
   func firstStep(
     of name: String, on device: Context.Device, in precision: Precision
   ) throws -> (loss: Double, gradients: [String: [Float]]) {

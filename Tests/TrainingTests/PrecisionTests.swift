@@ -7,8 +7,8 @@ import KilnLayers
 import KilnTraining
 import Testing
 
-/// Training in bf16 and fp16, measured by its distance from fp32: it may be a few times that of PyTorch's autocast, which
-/// keeps the residual stream in fp32.
+/// Training in bf16 and fp16, measured by its distance from fp32: it may be a few times that of PyTorch's autocast,
+/// which keeps the residual stream in fp32.
 struct PrecisionTests {
   static let narrow = Precision.allCases.filter { $0 != .fp32 }
 

@@ -61,8 +61,8 @@ public struct SquaredNorm: Operation {
   }
 }
 
-/// norm = unscale sqrt(sum), scale = unscale min(1, limit / (norm + 1e-6)): clipping by the global norm, as a factor for
-/// the updates of gradients that lack the factor `unscale`. Where the norm is not finite the scale is 0.
+/// norm = unscale sqrt(sum), scale = unscale min(1, limit / (norm + 1e-6)): clipping by the global norm, as a factor
+/// for the updates of gradients that lack the factor `unscale`. Where the norm is not finite the scale is 0.
 /// Inputs: sum, and unscale, which is 1 if left out.
 public struct ClipScale: Operation {
   let limit: Double?
