@@ -1,50 +1,97 @@
-// Optimizer updates in vectors. Each reads and writes memory once, which is what it costs. The arguments are copied,
-// so that the compiler knows that no store changes them and keeps the scalars in registers. Processors that fetch ahead
-// by themselves stop at the end of a page, where four streams at once would wait.
+// Optimizer updates in vectors: one loop, made for each rule, around one codec of states. Memory is read and written
+// once, which is what an update costs.
+#include "optim/rules_kernel.h"
+#include "optim/state_kernel.h"
 
+// Processors that fetch ahead by themselves stop at the end of a page, where four streams at once would wait.
 VEC void optim_fetch(const float *p) { __builtin_prefetch((const char *)p + 512, 0, 3); }
 
-VEC void sgd_update(float *w, float *m, const float *g, const kiln__sgd_args *a, int64_t n) {
-  optim_fetch(w);
-  optim_fetch(g);
-  vf momentum = vf_set((float)a->momentum), p = vf_read(w, n);
-  vf d = vf_fma(p, vf_set((float)a->weight_decay), vf_read(g, n) * (float)a->grad_scale);
-  if (m) {
-    optim_fetch(m);
-    vf moving = vf_fma(vf_read(m, n), momentum, d);
-    vf_write(m, moving, n);
-    d = a->nesterov ? vf_fma(moving, momentum, d) : moving;
+// The arguments are copied, so that the compiler knows that no store changes them and keeps the scalars in registers.
+VEC void optim_block(kiln__rule rule, const kiln__update *update, float *const state[2], int64_t at, int64_t count,
+                     double sums[2]) {
+  const kiln__update u = *update;
+  const kiln__rule_traits traits = kiln__traits(rule);
+  const float *w = (const float *)u.w + at, *g = u.g ? (const float *)u.g + at : NULL;
+  float *out = (float *)u.out + at;
+  vf sum[2] = {vf_set(0), vf_set(0)};
+  for (int64_t i = 0; i < count; i += KILN_VL) {
+    int64_t n = count - i;
+    vf s[2];
+    optim_fetch(w + i);
+    vf p = vf_read(w + i, n), d = vf_set(0);
+    if (g) {
+      optim_fetch(g + i);
+      d = vf_fma(p, vf_set((float)u.l2), vf_read(g + i, n) * (float)u.grad_scale);
+    }
+    for (int k = 0; k < traits.states; k++) {
+      optim_fetch(state[k] + i);
+      s[k] = vf_read(state[k] + i, n);
+    }
+    vf result = optim_rule(rule, &u, p, d, s, sum);
+    for (int k = 0; k < traits.states && traits.keeps; k++) vf_write(state[k] + i, s[k], n);
+    if (traits.out) vf_write(out + i, result, n);
   }
-  vf_write(w, vf_fma(d, vf_set((float)-a->lr), p), n);
+  for (int k = 0; k < 2 && traits.sums; k++) sums[k] += vf_sum(sum[k]);
 }
 
-static void optim_sgd(const kiln__sgd_args *args, int64_t begin, int64_t end) {
-  const kiln__sgd_args a = *args;
-  float *w = a.w, *m = a.m;
-  const float *g = a.g;
-  for (int64_t i = begin; i < end; i += KILN_VL) sgd_update(w + i, m ? m + i : NULL, g + i, &a, end - i);
+VEC void optim_update(kiln__rule rule, const kiln__update *u, int64_t begin, int64_t end, double sums[2]) {
+  const kiln__rule_traits traits = kiln__traits(rule);
+  float buffer[2][KILN_STATE_BLOCK], *state[2] = {NULL, NULL};
+  for (int64_t at = begin; at < end; at += KILN_STATE_BLOCK) {
+    int64_t count = kiln__min(KILN_STATE_BLOCK, end - at);
+    for (int k = 0; k < traits.states; k++) state[k] = state_open(&u->state[k], buffer[k], at, count);
+    optim_block(rule, u, state, at, count, sums);
+    for (int k = 0; k < traits.states && traits.keeps; k++) state_close(u, k, state[k], at, count);
+  }
 }
 
-VEC void adam_update(float *w, float *m, float *v, const float *g, const kiln__adam_args *a, int64_t n) {
-  optim_fetch(w);
-  optim_fetch(m);
-  optim_fetch(v);
-  optim_fetch(g);
-  vf p = vf_read(w, n);
-  vf d = vf_fma(p, vf_set((float)a->coupled_decay), vf_read(g, n) * (float)a->grad_scale);
-  vf mean = vf_fma(vf_read(m, n), vf_set((float)a->keep_m), d * (float)a->take_g);
-  vf square = vf_fma(vf_read(v, n), vf_set((float)a->keep_v), d * (float)a->take_g2 * d);
-  vf root = vf_fma(vf_sqrt(square), vf_set((float)a->root_scale), vf_set((float)a->eps));
-  vf_write(m, mean, n);
-  vf_write(v, square, n);
-  vf_write(w, vf_fma(mean / root, vf_set((float)-a->step_size), p * (float)a->decay), n);
+#define UPDATE(NAME)                                                                                         \
+  static void optim_##NAME(const kiln__update *u, int64_t begin, int64_t end, double sums[2]) {              \
+    optim_update(KILN_RULE_##NAME, u, begin, end, sums);                                                     \
+  }
+UPDATE(DESCENT) UPDATE(MOMENTUM) UPDATE(HEAVY_BALL) UPDATE(LION) UPDATE(ADAM) UPDATE(SCHEDULE_FREE) UPDATE(AVERAGE)
+UPDATE(NORMS) UPDATE(LAMB_MOMENTS) UPDATE(LAMB_APPLY) UPDATE(SECOND_MOMENT) UPDATE(NORMALIZED_SUMS)
+UPDATE(NORMALIZED_APPLY) UPDATE(MUON_DIRECTION)
+#undef UPDATE
+
+VEC double optim_row_squares(const float *x, int64_t cols) {
+  double total = 0;
+  for (int64_t from = 0; from < cols; from += 4096) {
+    vf sum = vf_set(0);
+    int64_t to = kiln__min(from + 4096, cols);
+    for (int64_t i = from; i < to; i += KILN_VL) {
+      vf v = vf_read(x + i, to - i);
+      sum = vf_fma(v, v, sum);
+    }
+    total += vf_sum(sum);
+  }
+  return total;
 }
 
-static void optim_adam(const kiln__adam_args *args, int64_t begin, int64_t end) {
-  const kiln__adam_args a = *args;
-  float *w = a.w, *m = a.m, *v = a.v;
-  const float *g = a.g;
-  for (int64_t i = begin; i < end; i += KILN_VL) adam_update(w + i, m + i, v + i, g + i, &a, end - i);
+static void optim_shrink_rows(void *w, int64_t rows, int64_t cols, double threshold) {
+  for (float *row = w, *end = row + rows * cols; row < end; row += cols) {
+    double norm = sqrt(optim_row_squares(row, cols));
+    vf keep = vf_set(norm > threshold ? (float)(1 - threshold / norm) : norm <= threshold ? 0 : (float)norm);
+    for (int64_t i = 0; i < cols; i += KILN_VL) vf_write(row + i, vf_read(row + i, cols - i) * keep, cols - i);
+  }
 }
 
-static const kiln__optim_kernels optim_kernels = {optim_sgd, optim_adam};
+static void optim_square_sums(const void *g, int64_t rows, int64_t cols, double scale, void *row_sums,
+                              void *column_sums) {
+  float *row_sum = row_sums, *column_sum = column_sums;
+  vf factor = vf_set((float)scale);
+  for (int64_t r = 0; r < rows; r++) {
+    const float *row = (const float *)g + r * cols;
+    vf sum = vf_set(0);
+    for (int64_t i = 0; i < cols; i += KILN_VL) {
+      vf d = vf_read(row + i, cols - i) * factor, square = d * d;
+      sum = sum + square;
+      vf_write(column_sum + i, vf_read(column_sum + i, cols - i) + square, cols - i);
+    }
+    row_sum[r] = vf_sum(sum);
+  }
+}
+
+#define UPDATE(NAME) optim_##NAME
+static const kiln__optim_kernels optim_kernels = {KILN_UPDATE_TABLE(UPDATE), optim_shrink_rows, optim_square_sums};
+#undef UPDATE

@@ -1,36 +1,111 @@
-// Optimizer updates: what the kernels take. All arrays are of the column's dtype, fp32 or fp64; scalars stay in fp64
-// until the kernels round them to it, since 1 - beta in fp32 would carry an error of 6e-5.
+// Optimizer updates: what the kernels take. Arrays are of the column's dtype, fp32 or fp64, but for states that are
+// kept narrower. Scalars stay in fp64 until the kernels round them, since 1 - beta in fp32 would carry an error of 6e-5.
 #ifndef KILN_OPTIM_KERNELS_H
 #define KILN_OPTIM_KERNELS_H
 
 #include <kiln.h>
 
-typedef struct kiln__sgd_args {
-  void *w, *m;  // m may be NULL
-  const void *g;
-  double grad_scale, weight_decay, momentum, lr;
-  bool nesterov;
-} kiln__sgd_args;
+#include "optim/dynamic_map.h"
 
-typedef struct kiln__adam_args {
-  void *w, *m, *v;
-  const void *g;
-  double grad_scale;
-  double coupled_decay;      // times w is added to g
-  double decay;              // multiplies w
-  double keep_m, take_g;     // beta1, 1 - beta1
-  double keep_v, take_g2;    // beta2, 1 - beta2
-  double root_scale;         // 1 / sqrt(1 - beta2^step)
+// What an update does with each element p of w, its gradient d = grad_scale g + l2 p and its states s: a formula in
+// rules_kernel.h, and again in ref.c.
+typedef enum kiln__rule {
+  KILN_RULE_DESCENT,             // w
+  KILN_RULE_MOMENTUM,            // w, m
+  KILN_RULE_HEAVY_BALL,          // w, v
+  KILN_RULE_LION,                // w, m
+  KILN_RULE_ADAM,                // w, m, v
+  KILN_RULE_SCHEDULE_FREE,       // w, v, z
+  KILN_RULE_AVERAGE,             // out, from w and z
+  KILN_RULE_NORMS,               // sums alone
+  KILN_RULE_LAMB_MOMENTS,        // m, v and sums
+  KILN_RULE_LAMB_APPLY,          // w, from m and v
+  KILN_RULE_SECOND_MOMENT,       // v
+  KILN_RULE_NORMALIZED_SUMS,     // sums alone, from v
+  KILN_RULE_NORMALIZED_APPLY,    // w, from v
+  KILN_RULE_MUON_DIRECTION,      // out, m
+  KILN_RULES
+} kiln__rule;
+
+// How many states a rule has, and what it writes: out, its states, the sums.
+typedef struct kiln__rule_traits {
+  int states;
+  bool out, keeps, sums;
+} kiln__rule_traits;
+
+static inline kiln__rule_traits kiln__traits(kiln__rule rule) {
+  switch (rule) {
+    case KILN_RULE_DESCENT: return (kiln__rule_traits){0, true, false, false};
+    case KILN_RULE_MOMENTUM:
+    case KILN_RULE_HEAVY_BALL:
+    case KILN_RULE_MUON_DIRECTION:
+    case KILN_RULE_LION: return (kiln__rule_traits){1, true, true, false};
+    case KILN_RULE_ADAM:
+    case KILN_RULE_SCHEDULE_FREE: return (kiln__rule_traits){2, true, true, false};
+    case KILN_RULE_NORMS: return (kiln__rule_traits){0, false, false, true};
+    case KILN_RULE_LAMB_MOMENTS: return (kiln__rule_traits){2, false, true, true};
+    case KILN_RULE_LAMB_APPLY: return (kiln__rule_traits){2, true, false, false};
+    case KILN_RULE_SECOND_MOMENT: return (kiln__rule_traits){1, false, true, false};
+    case KILN_RULE_NORMALIZED_SUMS: return (kiln__rule_traits){1, false, false, true};
+    case KILN_RULE_AVERAGE:
+    case KILN_RULE_NORMALIZED_APPLY: return (kiln__rule_traits){1, true, false, false};
+    case KILN_RULES: break;
+  }
+  return (kiln__rule_traits){0};
+}
+
+// How a state is kept. Narrow ones are read and written in blocks of KILN_STATE_BLOCK elements.
+typedef enum kiln__codec {
+  KILN_CODEC_PLAIN,       // the column's dtype
+  KILN_CODEC_BF16,        // rounded to the nearest
+  KILN_CODEC_STOCHASTIC,  // bf16, rounded up with the probability of what would be cut off
+  KILN_CODEC_8BIT         // codes of a dynamic map, times the largest magnitude of their block
+} kiln__codec;
+
+typedef struct kiln__state {
+  kiln__codec codec;
+  void *values;
+  float *scales;                  // 8bit
+  const kiln__dynamic_map *map;   // 8bit
+} kiln__state;
+
+typedef struct kiln__update {
+  const void *w, *g;
+  void *out;                      // w itself where a rule updates w
+  kiln__state state[2];
+  double grad_scale, l2;
+  double decay;                   // multiplies w
+  double lr;
+  double keep[2], take[2];        // beta and 1 - beta of the first and of the second average
+  double mean_scale, root_scale;  // bias corrections: 1 / (1 - beta1^step), 1 / sqrt(1 - beta2^step)
   double eps;
-  double step_size;          // lr / (1 - beta1^step)
-} kiln__adam_args;
+  double weight_decay;            // where it is part of the direction: LAMB, Schedule-Free
+  double blend;                   // of the average: out = p + blend (z - p)
+  double pull;                    // Schedule-Free: what of the direction moves w
+  double l1, low, high;           // proximal operator: soft threshold, then clamp
+  bool nesterov;
+  bool first;                     // Schedule-Free: z starts as w
+  uint32_t key[2], counter[4];    // of stochastic rounding: the half k of element i's word is that of state k
+} kiln__update;
 
 typedef struct kiln__optim_kernels {
-  // Elements begin ..< end.
-  void (*sgd)(const kiln__sgd_args *a, int64_t begin, int64_t end);
-  void (*adam)(const kiln__adam_args *a, int64_t begin, int64_t end);
+  // Elements begin ..< end; `begin` is a multiple of KILN_STATE_BLOCK unless all states are plain. Adds to sums.
+  void (*update[KILN_RULES])(const kiln__update *u, int64_t begin, int64_t end, double sums[2]);
+  // Every row of w, in place: w max(0, 1 - threshold / ||w||).
+  void (*shrink_rows)(void *w, int64_t rows, int64_t cols, double threshold);
+  // The sums of (scale g)^2: those of each row, and added to those of each column.
+  void (*square_sums)(const void *g, int64_t rows, int64_t cols, double scale, void *row_sums, void *column_sums);
 } kiln__optim_kernels;
 
 extern const kiln__optim_kernels kiln__optim_ref_f32, kiln__optim_ref_f64;
+
+// The entries of `update`, named by FUNCTION(rule).
+#define KILN_UPDATE_TABLE(FUNCTION)                                                              \
+  {                                                                                              \
+    FUNCTION(DESCENT), FUNCTION(MOMENTUM), FUNCTION(HEAVY_BALL), FUNCTION(LION), FUNCTION(ADAM), \
+    FUNCTION(SCHEDULE_FREE), FUNCTION(AVERAGE), FUNCTION(NORMS), FUNCTION(LAMB_MOMENTS),         \
+    FUNCTION(LAMB_APPLY), FUNCTION(SECOND_MOMENT), FUNCTION(NORMALIZED_SUMS),                    \
+    FUNCTION(NORMALIZED_APPLY), FUNCTION(MUON_DIRECTION)                                         \
+  }
 
 #endif

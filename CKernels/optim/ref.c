@@ -1,34 +1,186 @@
 // The plain loops, for fp32 and fp64.
 #ifndef REAL
+#include "random/philox.h"
 #define KILN_REFERENCE "optim/ref.c"
 #include "core/reference.h"
 #else
 
-static void REF(sgd)(const kiln__sgd_args *a, int64_t begin, int64_t end) {
-  REAL *w = a->w, *m = a->m;
-  const REAL *g = a->g;
-  REAL grad_scale = (REAL)a->grad_scale, weight_decay = (REAL)a->weight_decay, momentum = (REAL)a->momentum;
-  for (int64_t i = begin; i < end; i++) {
-    REAL d = grad_scale * g[i] + weight_decay * w[i];
-    if (m) {
-      m[i] = momentum * m[i] + d;
-      d = a->nesterov ? d + momentum * m[i] : m[i];
+static REAL REF(clamp)(REAL x, REAL low, REAL high) { return x < low ? low : x > high ? high : x; }
+
+// The proximal operator of l1 |p| on [low, high].
+static REAL REF(prox)(const kiln__update *u, REAL p) {
+  REAL soft = p - REF(clamp)(p, (REAL)-u->l1, (REAL)u->l1);
+  return REF(clamp)(soft, (REAL)u->low, (REAL)u->high);
+}
+
+static REAL REF(average)(const kiln__update *u, int which, REAL old, REAL x) {
+  return (REAL)u->keep[which] * old + (REAL)u->take[which] * x;
+}
+
+static REAL REF(root)(const kiln__update *u, REAL v) {
+  return (REAL)sqrt(v) * (REAL)u->root_scale + (REAL)u->eps;
+}
+
+static REAL REF(lamb_direction)(const kiln__update *u, REAL p, REAL m, REAL v) {
+  return m * (REAL)u->mean_scale / REF(root)(u, v) + (REAL)u->weight_decay * p;
+}
+
+static REAL REF(normalized)(REAL d, REAL v) {
+  REAL root = (REAL)sqrt(v);
+  return d / (root < FLT_MIN ? (REAL)FLT_MIN : root);
+}
+
+static void REF(add_squares)(double sums[2], REAL p, REAL direction) {
+  sums[0] += (double)p * p;
+  sums[1] += (double)direction * direction;
+}
+
+// What the rule gives for a weight p, its gradient d and its states s.
+static REAL REF(rule)(kiln__rule rule, const kiln__update *u, REAL p, REAL d, REAL s[2], double sums[2]) {
+  REAL lr = (REAL)u->lr, decay = (REAL)u->decay;
+  switch (rule) {
+    case KILN_RULE_DESCENT: return REF(prox)(u, decay * p - lr * d);
+    case KILN_RULE_MOMENTUM:
+      s[0] = (REAL)u->keep[0] * s[0] + d;
+      d = u->nesterov ? d + (REAL)u->keep[0] * s[0] : s[0];
+      return REF(prox)(u, p - lr * d);
+    case KILN_RULE_HEAVY_BALL:
+      s[0] = (REAL)u->keep[0] * s[0] - lr * d;
+      return REF(prox)(u, p + s[0]);
+    case KILN_RULE_LION: {
+      REAL direction = REF(average)(u, 0, s[0], d);
+      s[0] = REF(average)(u, 1, s[0], d);
+      return decay * p - lr * (direction > 0 ? 1 : direction < 0 ? -1 : direction);
     }
-    w[i] -= (REAL)a->lr * d;
+    case KILN_RULE_ADAM:
+      s[0] = REF(average)(u, 0, s[0], d);
+      s[1] = REF(average)(u, 1, s[1], d * d);
+      return decay * p - lr * (s[0] / REF(root)(u, s[1]));
+    case KILN_RULE_SCHEDULE_FREE: {
+      s[0] = REF(average)(u, 1, s[0], d * d);
+      REAL z = u->first ? p : s[1], direction = d / REF(root)(u, s[0]) + (REAL)u->weight_decay * p;
+      s[1] = z - lr * direction;
+      return p + (REAL)u->blend * (z - p) + (REAL)u->pull * direction;
+    }
+    case KILN_RULE_AVERAGE: return p + (REAL)u->blend * (s[0] - p);
+    case KILN_RULE_NORMS: REF(add_squares)(sums, p, d); return p;
+    case KILN_RULE_LAMB_MOMENTS:
+      s[0] = REF(average)(u, 0, s[0], d);
+      s[1] = REF(average)(u, 1, s[1], d * d);
+      REF(add_squares)(sums, p, REF(lamb_direction)(u, p, s[0], s[1]));
+      return p;
+    case KILN_RULE_LAMB_APPLY: return p - lr * REF(lamb_direction)(u, p, s[0], s[1]);
+    case KILN_RULE_SECOND_MOMENT: s[0] = REF(average)(u, 1, s[0], d * d + (REAL)u->eps); return p;
+    case KILN_RULE_NORMALIZED_SUMS: REF(add_squares)(sums, p, REF(normalized)(d, s[0])); return p;
+    case KILN_RULE_NORMALIZED_APPLY: return decay * p - lr * REF(normalized)(d, s[0]);
+    case KILN_RULE_MUON_DIRECTION:
+      s[0] = REF(average)(u, 0, s[0], d);
+      return u->nesterov ? REF(average)(u, 0, s[0], d) : s[0];
+    case KILN_RULES: break;
+  }
+  return p;
+}
+
+// A state's block as REAL.
+static void REF(open)(REAL *to, const kiln__state *s, int64_t begin, int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    int64_t at = begin + i;
+    switch (s->codec) {
+      case KILN_CODEC_PLAIN: to[i] = ((const REAL *)s->values)[at]; break;
+      case KILN_CODEC_BF16:
+      case KILN_CODEC_STOCHASTIC: to[i] = kiln__get_bf16(((const kiln__bf16 *)s->values)[at]); break;
+      case KILN_CODEC_8BIT:
+        to[i] = s->map->value[((const uint8_t *)s->values)[at]] * s->scales[at / KILN_STATE_BLOCK];
+    }
   }
 }
 
-static void REF(adam)(const kiln__adam_args *a, int64_t begin, int64_t end) {
-  REAL *w = a->w, *m = a->m, *v = a->v;
-  const REAL *g = a->g;
-  for (int64_t i = begin; i < end; i++) {
-    REAL d = (REAL)a->grad_scale * g[i] + (REAL)a->coupled_decay * w[i];
-    m[i] = (REAL)a->keep_m * m[i] + (REAL)a->take_g * d;
-    v[i] = (REAL)a->keep_v * v[i] + (REAL)a->take_g2 * d * d;
-    REAL root = (REAL)sqrt(v[i]) * (REAL)a->root_scale + (REAL)a->eps;
-    w[i] = w[i] * (REAL)a->decay - (REAL)a->step_size * (m[i] / root);
+static uint16_t REF(stochastic)(float x, const kiln__update *u, int state, int64_t at) {
+  if (!isfinite(x)) return kiln__bf16_from_f32(x);
+  uint32_t words[KILN_PHILOX_WORDS], counter[4] = {(uint32_t)(at / 4), u->counter[1], u->counter[2], u->counter[3]};
+  kiln__philox(words, counter, u->key);
+  return (uint16_t)((kiln__bits_from_f32(x) + (words[at % 4] >> 16 * state & 0xffff)) >> 16);
+}
+
+// The nearest code by trying all magnitudes.
+static uint8_t REF(code)(const kiln__dynamic_map *map, float x) {
+  int k = 0, most = x < 0 ? map->most : 255 - map->zero;
+  while (k < most && fabsf(x) >= map->edge[k]) k++;
+  return (uint8_t)(x < 0 ? map->zero - k : map->zero + k);
+}
+
+static void REF(close)(const kiln__update *u, int state, const REAL *from, int64_t begin, int64_t n) {
+  const kiln__state *s = &u->state[state];
+  float largest = 0;
+  for (int64_t i = 0; i < n; i++) {
+    float magnitude = fabsf((float)from[i]);
+    largest = magnitude > largest || magnitude != magnitude ? magnitude : largest;
+  }
+  if (s->codec == KILN_CODEC_8BIT) s->scales[begin / KILN_STATE_BLOCK] = largest < FLT_MIN ? 0 : largest;
+  float inverse = largest < FLT_MIN ? 0 : 1 / largest;
+  for (int64_t i = 0; i < n; i++) {
+    int64_t at = begin + i;
+    switch (s->codec) {
+      case KILN_CODEC_PLAIN: ((REAL *)s->values)[at] = from[i]; break;
+      case KILN_CODEC_BF16: ((kiln__bf16 *)s->values)[at] = kiln__put_bf16((float)from[i]); break;
+      case KILN_CODEC_STOCHASTIC:
+        ((kiln__bf16 *)s->values)[at].bits = REF(stochastic)((float)from[i], u, state, at);
+        break;
+      case KILN_CODEC_8BIT: ((uint8_t *)s->values)[at] = REF(code)(s->map, (float)from[i] * inverse);
+    }
   }
 }
 
-const kiln__optim_kernels REF(kiln__optim_ref) = {REF(sgd), REF(adam)};
+static void REF(update)(kiln__rule rule, const kiln__update *u, int64_t begin, int64_t end, double sums[2]) {
+  const kiln__rule_traits traits = kiln__traits(rule);
+  const REAL *w = u->w, *g = u->g;
+  REAL *out = u->out, state[2][KILN_STATE_BLOCK];
+  for (int64_t at = begin; at < end; at += KILN_STATE_BLOCK) {
+    int64_t count = kiln__min(KILN_STATE_BLOCK, end - at);
+    for (int k = 0; k < traits.states; k++) REF(open)(state[k], &u->state[k], at, count);
+    for (int64_t i = 0; i < count; i++) {
+      REAL p = w[at + i], d = g ? (REAL)u->grad_scale * g[at + i] + (REAL)u->l2 * p : 0;
+      REAL s[2] = {state[0][i], state[1][i]}, result = REF(rule)(rule, u, p, d, s, sums);
+      for (int k = 0; k < traits.states; k++) state[k][i] = s[k];
+      if (traits.out) out[at + i] = result;
+    }
+    for (int k = 0; k < traits.states && traits.keeps; k++) REF(close)(u, k, state[k], at, count);
+  }
+}
+
+#define UPDATE(NAME)                                                                                    \
+  static void REF(NAME)(const kiln__update *u, int64_t begin, int64_t end, double sums[2]) {            \
+    REF(update)(KILN_RULE_##NAME, u, begin, end, sums);                                                 \
+  }
+UPDATE(DESCENT) UPDATE(MOMENTUM) UPDATE(HEAVY_BALL) UPDATE(LION) UPDATE(ADAM) UPDATE(SCHEDULE_FREE) UPDATE(AVERAGE)
+UPDATE(NORMS) UPDATE(LAMB_MOMENTS) UPDATE(LAMB_APPLY) UPDATE(SECOND_MOMENT) UPDATE(NORMALIZED_SUMS)
+UPDATE(NORMALIZED_APPLY) UPDATE(MUON_DIRECTION)
+#undef UPDATE
+
+static void REF(shrink_rows)(void *w, int64_t rows, int64_t cols, double threshold) {
+  for (REAL *row = w, *end = row + rows * cols; row < end; row += cols) {
+    double norm = 0;
+    for (int64_t i = 0; i < cols; i++) norm += (double)row[i] * row[i];
+    norm = sqrt(norm);
+    double keep = norm > threshold ? 1 - threshold / norm : norm <= threshold ? 0 : norm;
+    for (int64_t i = 0; i < cols; i++) row[i] *= (REAL)keep;
+  }
+}
+
+static void REF(square_sums)(const void *g, int64_t rows, int64_t cols, double scale, void *row_sums,
+                             void *column_sums) {
+  REAL *row_sum = row_sums, *column_sum = column_sums;
+  for (int64_t r = 0; r < rows; r++) {
+    row_sum[r] = 0;
+    for (int64_t i = 0; i < cols; i++) {
+      REAL d = ((const REAL *)g)[r * cols + i] * (REAL)scale;
+      row_sum[r] += d * d;
+      column_sum[i] += d * d;
+    }
+  }
+}
+
+#define UPDATE(NAME) REF(NAME)
+const kiln__optim_kernels REF(kiln__optim_ref) = {KILN_UPDATE_TABLE(UPDATE), REF(shrink_rows), REF(square_sums)};
+#undef UPDATE
 #endif

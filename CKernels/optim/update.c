@@ -1,0 +1,124 @@
+#include "optim/update.h"
+
+kiln_status kiln__check_finite(kiln_context *ctx, const char *name, double value) {
+  if (isfinite(value)) return KILN_OK;
+  return kiln__fail(ctx, KILN_ERR_OPTION, "%s is %g, not a finite number", name, value);
+}
+
+kiln_status kiln__check_factor(kiln_context *ctx, const char *name, double value) {
+  if (value >= 0 && value < 1) return KILN_OK;
+  return kiln__fail(ctx, KILN_ERR_OPTION, "%s is %g, not in [0, 1)", name, value);
+}
+
+kiln_status kiln__check_not_negative(kiln_context *ctx, const char *name, double value) {
+  if (value >= 0 && isfinite(value)) return KILN_OK;
+  return kiln__fail(ctx, KILN_ERR_OPTION, "%s is %g, not a finite number >= 0", name, value);
+}
+
+kiln_status kiln__check_eps(kiln_context *ctx, const char *name, double value) {
+  if ((float)value > 0 && isfinite((float)value)) return KILN_OK;
+  return kiln__fail(ctx, KILN_ERR_OPTION, "%s is %g, not a positive number in fp32", name, value);
+}
+
+kiln_status kiln__check_step(kiln_context *ctx, int64_t step) {
+  if (step >= 1) return KILN_OK;
+  return kiln__fail(ctx, KILN_ERR_OPTION, "step is %lld, not 1 or more", (long long)step);
+}
+
+// Dense, and of w's number of elements.
+static kiln_status check_dense(kiln_context *ctx, const char *name, const kiln_tensor *t, const kiln__job *job) {
+  if (kiln__count(t) != job->count) {
+    return kiln__fail(ctx, KILN_ERR_SHAPE, "numbers of elements differ: %s is %s, w is %s", name,
+                      kiln__shape_text(t).s, kiln__shape_text(job->w).s);
+  }
+  if (kiln__is_dense(t)) return KILN_OK;
+  return kiln__fail(ctx, KILN_ERR_STRIDE, "%s is not dense", name);
+}
+
+kiln_status kiln__job_begin(kiln_context *ctx, kiln__job *job, const kiln_tensor *w, const kiln_tensor *g,
+                            double grad_scale) {
+  *job = (kiln__job){.w = w, .u = {.decay = 1, .grad_scale = grad_scale, .low = -INFINITY, .high = INFINITY}};
+  KILN_TRY(kiln__check_finite(ctx, "grad_scale", grad_scale));
+  KILN_TRY(kiln__check_wide(ctx, "w", w, &job->dtype));
+  job->count = kiln__count(w);
+  KILN_TRY(check_dense(ctx, "w", w, job));
+  if (g) {
+    KILN_TRY(kiln__check_dtype(ctx, "g", g, job->dtype));
+    KILN_TRY(check_dense(ctx, "g", g, job));
+  }
+  job->kernels = ctx->kernels[job->dtype].optim;
+  job->u.w = job->u.out = kiln__data(w);
+  job->u.g = kiln__data(g);
+  return KILN_OK;
+}
+
+static kiln_status codec_of(kiln_context *ctx, const kiln__job *job, const char *name, const kiln_tensor *t,
+                            const kiln_state_options *o, kiln__codecs codecs, kiln__codec *codec) {
+  bool narrow = job->dtype == KILN_F32;
+  *codec = KILN_CODEC_PLAIN;
+  if (t->dtype == job->dtype) return KILN_OK;
+  *codec = o->stochastic ? KILN_CODEC_STOCHASTIC : KILN_CODEC_BF16;
+  if (t->dtype == KILN_BF16 && narrow && codecs >= KILN_PLAIN_OR_BF16) return KILN_OK;
+  *codec = KILN_CODEC_8BIT;
+  if (t->dtype == KILN_U8 && narrow && codecs == KILN_ANY_CODEC) return KILN_OK;
+  const char *others[] = {"", " or bf16", ", bf16 or u8"};
+  return kiln__fail(ctx, KILN_ERR_DTYPE, "%s is %s, but this method keeps it as %s%s", name, kiln_dtype_name(t->dtype),
+                    kiln_dtype_name(job->dtype), narrow ? others[codecs] : "");
+}
+
+kiln_status kiln__job_state(kiln_context *ctx, kiln__job *job, int k, const char *name, const kiln_tensor *t,
+                            const kiln_state_options *o, kiln__codecs codecs, bool is_signed) {
+  KILN_TRY(kiln__check(ctx, name, t));
+  kiln__state *state = &job->u.state[k];
+  KILN_TRY(codec_of(ctx, job, name, t, o, codecs, &state->codec));
+  KILN_TRY(check_dense(ctx, name, t, job));
+  state->values = kiln__data(t);
+  if (state->codec == KILN_CODEC_STOCHASTIC) {
+    memcpy(job->u.key, (uint32_t[]){(uint32_t)o->seed, (uint32_t)(o->seed >> 32)}, sizeof job->u.key);
+    memcpy(job->u.counter, (uint32_t[]){0, o->site, (uint32_t)o->step, (uint32_t)(o->step >> 32)},
+           sizeof job->u.counter);
+  }
+  if (state->codec != KILN_CODEC_8BIT) return KILN_OK;
+  if (!o->scales[k]) return kiln__fail(ctx, KILN_ERR_NULL, "%s is u8, but the scales of its blocks are NULL", name);
+  KILN_TRY(kiln__check_vector(ctx, "scales", o->scales[k], KILN_F32, kiln__ceil_div(job->count, KILN_STATE_BLOCK)));
+  kiln__dynamic_map *map;
+  KILN_TRY(kiln__scratch(ctx, sizeof *map, (void **)&map));
+  if (ctx->query) return KILN_OK;
+  kiln__dynamic_map_make(map, is_signed);
+  state->map = map;
+  state->scales = kiln__data(o->scales[k]);
+  return KILN_OK;
+}
+
+kiln_status kiln__job_sums(kiln_context *ctx, kiln__job *job) {
+  size_t spans = (size_t)kiln__ceil_div(job->count, KILN_SPAN_ELEMENTS);
+  return kiln__scratch(ctx, spans * 2 * sizeof *job->partial, (void **)&job->partial);
+}
+
+void kiln__job_average(kiln__job *job, int k, double beta) {
+  job->u.keep[k] = beta;
+  job->u.take[k] = 1 - beta;
+}
+
+typedef struct job_task {
+  const kiln__job *job;
+  kiln__rule rule;
+} job_task;
+
+static void job_span(void *arg, int64_t chunk, int thread) {
+  (void)thread;
+  const job_task *t = arg;
+  const kiln__job *job = t->job;
+  int64_t begin = chunk * KILN_SPAN_ELEMENTS, end = kiln__min(begin + KILN_SPAN_ELEMENTS, job->count);
+  double sums[2] = {0, 0};
+  job->kernels->update[t->rule](&job->u, begin, end, sums);
+  if (kiln__traits(t->rule).sums) memcpy(job->partial + 2 * chunk, sums, sizeof sums);
+}
+
+void kiln__job_run(const kiln_context *ctx, const kiln__job *job, kiln__rule rule, double sums[2]) {
+  int64_t spans = kiln__ceil_div(job->count, KILN_SPAN_ELEMENTS);
+  kiln__parallel_for(ctx, spans, job_span, &(job_task){job, rule});
+  if (!sums) return;
+  sums[0] = sums[1] = 0;
+  for (int64_t i = 0; i < 2 * spans; i++) sums[i % 2] += job->partial[i];
+}

@@ -1,0 +1,56 @@
+// What the optimizers share: checks of their arguments, and running a rule over all elements on the context's threads.
+#ifndef KILN_UPDATE_H
+#define KILN_UPDATE_H
+
+#include "elementwise/spans.h"
+
+#pragma GCC visibility push(hidden)
+
+typedef struct kiln__job {
+  kiln__update u;
+  const kiln__optim_kernels *kernels;
+  const kiln_tensor *w;
+  kiln_dtype dtype;
+  int64_t count;
+  double *partial;  // two sums for each span of elements
+} kiln__job;
+
+// Checks w and g, dense and of one number of elements, F32 or F64, and fills a job whose out is w. g NULL is left out.
+kiln_status kiln__job_begin(kiln_context *ctx, kiln__job *job, const kiln_tensor *w, const kiln_tensor *g,
+                            double grad_scale);
+
+// The ways in which a method keeps a state.
+typedef enum kiln__codecs { KILN_PLAIN_ONLY, KILN_PLAIN_OR_BF16, KILN_ANY_CODEC } kiln__codecs;
+
+// Checks state number k of the job, `t`, and its scales, and says in the job how it is kept.
+kiln_status kiln__job_state(kiln_context *ctx, kiln__job *job, int k, const char *name, const kiln_tensor *t,
+                            const kiln_state_options *options, kiln__codecs codecs, bool is_signed);
+
+// Takes scratch for sums; before kiln__job_run of a rule that has them.
+kiln_status kiln__job_sums(kiln_context *ctx, kiln__job *job);
+
+// Runs a rule over all elements. `sums` (may be NULL) gets its two sums, added up in the order of the elements.
+void kiln__job_run(const kiln_context *ctx, const kiln__job *job, kiln__rule rule, double sums[2]);
+
+kiln_status kiln__check_finite(kiln_context *ctx, const char *name, double value);
+// In [0, 1): the factor of a moving average.
+kiln_status kiln__check_factor(kiln_context *ctx, const char *name, double value);
+kiln_status kiln__check_not_negative(kiln_context *ctx, const char *name, double value);
+// Positive in fp32 too: what is added to a divisor.
+kiln_status kiln__check_eps(kiln_context *ctx, const char *name, double value);
+kiln_status kiln__check_step(kiln_context *ctx, int64_t step);
+
+// Both factors of average k: beta and 1 - beta.
+void kiln__job_average(kiln__job *job, int k, double beta);
+
+// Element i of an array of F32 or F64: for what is too short to need a kernel.
+static inline double kiln__real(const void *p, kiln_dtype dtype, int64_t i) {
+  return dtype == KILN_F64 ? ((const double *)p)[i] : ((const float *)p)[i];
+}
+static inline void kiln__set_real(void *p, kiln_dtype dtype, int64_t i, double x) {
+  if (dtype == KILN_F64) ((double *)p)[i] = x;
+  else ((float *)p)[i] = (float)x;
+}
+
+#pragma GCC visibility pop
+#endif
