@@ -90,7 +90,7 @@ struct OptimMethodsTests {
 
   @Test(arguments: laneLengths) func everyInstructionSet(n: Int) {
     Self.sgd("heavy ball", [n]) { $0.heavy_ball = 1 }.check()
-    Self.sgd("l1", [n]) { $0.l1 = 2 }.check()
+    Self.sgd("l1", [n]) { $0.l1 = 0.5 }.check()
     Self.sgd("box", [n]) { ($0.box, $0.low, $0.high) = (1, -0.5, 0.25) }.check()
     Self.sgd("group", [3, n]) { ($0.group, $0.momentum) = (2, 0) }.check()
     Self.lion([n]).check()

@@ -28,38 +28,45 @@ struct OptimStatesTests {
       _ context: TestContext, stochastic: UInt64? = nil,
       _ update: (OpaquePointer, [UnsafePointer<kiln_tensor>], kiln_state_options) -> kiln_status
     ) -> kiln_status {
-      w.withUnsafeMutableBytes { w in
-        g.withUnsafeMutableBytes { g in
-          codes[0].withUnsafeMutableBytes { c0 in
-            codes[1].withUnsafeMutableBytes { c1 in
-              scales[0].withUnsafeMutableBytes { s0 in
-                scales[1].withUnsafeMutableBytes { s1 in
-                  halves[0].withUnsafeMutableBytes { h0 in
-                    halves[1].withUnsafeMutableBytes { h1 in
-                      let n = w.count / 4
-                      let first = kind == KILN_U8 ? c0 : h0
-                      let second = kind == KILN_U8 ? c1 : h1
-                      let views = [
-                        view(w, KILN_F32, n), view(first, kind, n), view(second, kind, n), view(g, KILN_F32, n),
-                        view(s0, KILN_F32, s0.count / 4), view(s1, KILN_F32, s1.count / 4),
-                      ]
-                      return withPointers(views) { p in
-                        var states = kiln_state_options()
-                        states.scales = (p[4], p[5])
-                        if let stochastic { (states.stochastic, states.seed, states.site) = (1, stochastic, 3) }
-                        return update(context.handle, p, states)
-                      }
-                    }
-                  }
-                }
-              }
-            }
-          }
+      let n = w.count
+      let first = kind == KILN_U8 ? Memory(codes[0]) : Memory(halves[0])
+      let second = kind == KILN_U8 ? Memory(codes[1]) : Memory(halves[1])
+      let (weights, gradient) = (Memory(w), Memory(g))
+      let scaling = scales.map { Memory($0) }
+      defer {
+        w = weights.array()
+        for (index, state) in [first, second].enumerated() {
+          if kind == KILN_U8 { codes[index] = state.array() } else { halves[index] = state.array() }
         }
+        scales = scaling.map { $0.array() }
+      }
+      let views = [
+        weights.view(KILN_F32, n), first.view(kind, n), second.view(kind, n), gradient.view(KILN_F32, n),
+        scaling[0].view(KILN_F32, scales[0].count), scaling[1].view(KILN_F32, scales[1].count),
+      ]
+      return withPointers(views) { p in
+        var states = kiln_state_options()
+        states.scales = (p[4], p[5])
+        if let stochastic { (states.stochastic, states.seed, states.site) = (1, stochastic, 3) }
+        return update(context.handle, p, states)
       }
     }
+  }
 
-    private func view(_ bytes: UnsafeMutableRawBufferPointer, _ dtype: kiln_dtype, _ count: Int) -> kiln_tensor {
+  /// A copy of an array for C to write to.
+  final class Memory {
+    private let bytes: UnsafeMutableRawBufferPointer
+
+    init<T>(_ values: [T]) {
+      bytes = .allocate(byteCount: values.count * MemoryLayout<T>.stride, alignment: 64)
+      values.withUnsafeBytes { bytes.copyMemory(from: $0) }
+    }
+
+    deinit { bytes.deallocate() }
+
+    func array<T>() -> [T] { Array(bytes.bindMemory(to: T.self)) }
+
+    func view(_ dtype: kiln_dtype, _ count: Int) -> kiln_tensor {
       [Int64(count)].withUnsafeBufferPointer { kiln_tensor_dense(bytes.baseAddress, dtype, 1, $0.baseAddress!) }
     }
   }
