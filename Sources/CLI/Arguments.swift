@@ -60,5 +60,6 @@ extension TrainingConfiguration.Architecture: ExpressibleByArgument {}
 extension TrainingConfiguration.Order: ExpressibleByArgument {}
 extension TrainingConfiguration.OptimizerName: ExpressibleByArgument {}
 extension Precision: ExpressibleByArgument {}
+extension StateFormat: ExpressibleByArgument {}
 extension Schedule.Shape: ExpressibleByArgument {}
 extension Context.Device: ExpressibleByArgument {}

@@ -37,15 +37,9 @@ enum RunDescription {
   }
 
   private static func optimizer(_ configuration: TrainingConfiguration) -> String {
-    let name = configuration.optimizer.rawValue
-    switch try? configuration.makeOptimizer() {
-    case let adam as Adam:
-      return "\(name), betas \(adam.betas.0) \(adam.betas.1), eps \(adam.eps), weight decay \(adam.weightDecay)"
-    case let sgd as SGD where sgd.momentum > 0:
-      return "\(name), momentum \(sgd.momentum), weight decay \(sgd.weightDecay)"
-    case let sgd as SGD: return "\(name), weight decay \(sgd.weightDecay)"
-    default: return name
-    }
+    let state = configuration.optimizerState
+    return ([configuration.optimizer.rawValue, (try? configuration.makeOptimizer())?.summary].compactMap { $0 }
+      + (state == .fp32 ? [] : ["state in \(state.rawValue)"])).joined(separator: ", ")
   }
 
   private static func rate(_ trainer: Trainer) -> String {

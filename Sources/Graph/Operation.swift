@@ -26,6 +26,9 @@ public protocol Operation: Sendable {
   /// That the gradient of the output is, unchanged, the first input's, whose own it then accumulates as.
   var passesGradient: Bool { get }
 
+  /// The name, for messages and plans: by default the type's.
+  var label: String { get }
+
   /// A cheap way to have an output again from values that are kept anyway; nil keeps the output for the backward.
   func recomputation(of output: Int, node: Node) -> (operation: any Operation, inputs: [Value], output: Int)?
 }
@@ -50,7 +53,6 @@ extension Operation {
     return Work(flops: 0, bytes: (inputs + outputs).reduce(0) { $0 + $1.byteCount })
   }
 
-  /// The type's name, for messages and plans.
   public var label: String { String(describing: type(of: self)) }
 }
 

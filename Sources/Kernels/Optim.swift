@@ -1,38 +1,154 @@
 import CKernels
 
+/// One state of an optimizer for one weight: its values, in fp32, bf16 or, as codes of a dynamic map, uint8; then with
+/// the scales of their blocks (see `kiln/optim.h`).
+public struct OptimizerState {
+  public var values: Tensor
+  public var scales: Tensor?
+
+  public init(_ values: Tensor, scales: Tensor? = nil) {
+    self.values = values
+    self.scales = scales
+  }
+}
+
 extension Context {
+  /// What every update has.
+  public struct UpdateOptions {
+    /// Counts from 1.
+    public var step = 1
+    public var lr = 0.0
+    public var weightDecay = 0.0
+    public var gradientScale = 1.0
+    /// States in bf16 are rounded stochastically by these random numbers; nil: to the nearest.
+    public var rounding: RandomKey?
+    public init() {}
+
+    func states(_ first: UnsafePointer<kiln_tensor>?, _ second: UnsafePointer<kiln_tensor>? = nil) -> kiln_state_options {
+      var o = kiln_state_options()
+      o.scales = (first, second)
+      o.stochastic = rounding == nil ? 0 : 1
+      o.seed = rounding?.seed ?? 0
+      o.step = rounding?.step ?? 0
+      o.site = rounding?.site ?? 0
+      return o
+    }
+  }
+
+  /// How momentum moves a weight.
+  public enum Momentum: Sendable { case plain, nesterov, heavyBall }
+
   /// See `kiln_sgd`.
   public func sgd(
-    _ w: Tensor, momentum m: Tensor?, _ g: Tensor, lr: Double, momentum: Double, nesterov: Bool, weightDecay: Double,
-    gradientScale: Double
+    _ w: Tensor, momentum m: OptimizerState?, _ g: Tensor, factor: Double, form: Momentum, _ update: UpdateOptions
   ) throws(KilnError) {
-    try call(w, m, g) { p in
+    try call(w, m?.values, g, m?.scales) { p in
       var o = kiln_sgd_defaults()
-      o.nesterov = nesterov ? 1 : 0
-      o.lr = lr
-      o.momentum = momentum
-      o.weight_decay = weightDecay
-      o.grad_scale = gradientScale
+      o.nesterov = form == .nesterov ? 1 : 0
+      o.heavy_ball = form == .heavyBall ? 1 : 0
+      o.lr = update.lr
+      o.momentum = factor
+      o.weight_decay = update.weightDecay
+      o.grad_scale = update.gradientScale
+      o.states = update.states(p[3])
       return kiln_sgd(handle, p[0], p[1], p[2], &o)
     }
   }
 
-  /// See `kiln_adam`. `step` counts from 1.
+  /// See `kiln_adam`.
   public func adam(
-    _ w: Tensor, m: Tensor, v: Tensor, _ g: Tensor, step: Int, lr: Double, betas: (Double, Double), eps: Double,
-    weightDecay: Double, decoupled: Bool, gradientScale: Double
+    _ w: Tensor, m: OptimizerState, v: OptimizerState, _ g: Tensor, betas: (Double, Double), eps: Double,
+    decoupled: Bool, _ update: UpdateOptions
   ) throws(KilnError) {
-    try call(w, m, v, g) { p in
+    try call(w, m.values, v.values, g, m.scales, v.scales) { p in
       var o = kiln_adam_defaults()
       o.decoupled = decoupled ? 1 : 0
-      o.step = Int64(step)
-      o.lr = lr
-      o.beta1 = betas.0
-      o.beta2 = betas.1
+      o.step = Int64(update.step)
+      o.lr = update.lr
+      (o.beta1, o.beta2) = betas
       o.eps = eps
-      o.weight_decay = weightDecay
-      o.grad_scale = gradientScale
+      o.weight_decay = update.weightDecay
+      o.grad_scale = update.gradientScale
+      o.states = update.states(p[4], p[5])
       return kiln_adam(handle, p[0], p[1], p[2], p[3], &o)
+    }
+  }
+
+  /// See `kiln_lion`.
+  public func lion(
+    _ w: Tensor, m: OptimizerState, _ g: Tensor, betas: (Double, Double), _ update: UpdateOptions
+  ) throws(KilnError) {
+    try call(w, m.values, g, m.scales) { p in
+      var o = kiln_lion_defaults()
+      o.lr = update.lr
+      (o.beta1, o.beta2) = betas
+      o.weight_decay = update.weightDecay
+      o.grad_scale = update.gradientScale
+      o.states = update.states(p[3])
+      return kiln_lion(handle, p[0], p[1], p[2], &o)
+    }
+  }
+
+  /// See `kiln_lars`. `trust` 0 leaves the step at the learning rate.
+  public func lars(
+    _ w: Tensor, m: OptimizerState, _ g: Tensor, momentum: Double, trust: Double, _ update: UpdateOptions
+  ) throws(KilnError) {
+    try call(w, m.values, g, m.scales) { p in
+      var o = kiln_lars_defaults()
+      o.lr = update.lr
+      o.momentum = momentum
+      o.trust = trust
+      o.weight_decay = update.weightDecay
+      o.grad_scale = update.gradientScale
+      o.states = update.states(p[3])
+      return kiln_lars(handle, p[0], p[1], p[2], &o)
+    }
+  }
+
+  /// See `kiln_lamb`.
+  public func lamb(
+    _ w: Tensor, m: OptimizerState, v: OptimizerState, _ g: Tensor, betas: (Double, Double), eps: Double, adapts: Bool,
+    _ update: UpdateOptions
+  ) throws(KilnError) {
+    try call(w, m.values, v.values, g, m.scales, v.scales) { p in
+      var o = kiln_lamb_defaults()
+      o.adapt = adapts ? 1 : 0
+      o.step = Int64(update.step)
+      o.lr = update.lr
+      (o.beta1, o.beta2) = betas
+      o.eps = eps
+      o.weight_decay = update.weightDecay
+      o.grad_scale = update.gradientScale
+      o.states = update.states(p[4], p[5])
+      return kiln_lamb(handle, p[0], p[1], p[2], p[3], &o)
+    }
+  }
+
+  /// The second moment of Adafactor: one for each element, or the averages of a matrix's rows and columns.
+  public enum SecondMoment {
+    case full(Tensor)
+    case factored(row: Tensor, column: Tensor)
+  }
+
+  /// See `kiln_adafactor`.
+  /// - Parameter relative: steps are relative to the size of the weight, and their size falls with their number.
+  public func adafactor(
+    _ w: Tensor, _ moment: SecondMoment, _ g: Tensor, relative: Bool, _ update: UpdateOptions
+  ) throws(KilnError) {
+    let (full, row, column): (Tensor?, Tensor?, Tensor?) =
+      switch moment {
+      case .full(let v): (v, nil, nil)
+      case .factored(let row, let column): (nil, row, column)
+      }
+    try call(w, full, row, column, g) { p in
+      var o = kiln_adafactor_defaults()
+      o.relative_step = relative ? 1 : 0
+      o.scale_parameter = relative ? 1 : 0
+      o.step = Int64(update.step)
+      o.lr = update.lr
+      o.weight_decay = update.weightDecay
+      o.grad_scale = update.gradientScale
+      return kiln_adafactor(handle, p[0], p[1], p[2], p[3], p[4], &o)
     }
   }
 }

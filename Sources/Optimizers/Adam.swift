@@ -3,53 +3,41 @@ import KilnKernels
 
 /// Adam (Kingma & Ba, arXiv 1412.6980), and AdamW (Loshchilov & Hutter, arXiv 1711.05101) where the decay is decoupled.
 public struct Adam: Optimizer {
-  public static let name = "adam"
-
   public var betas: (Double, Double)
   public var eps: Double
   public var weightDecay: Double
   /// AdamW: the decay shrinks the weight itself and does not go through the moments.
   public var decoupled: Bool
+  public var format: StateFormat
 
   public init(
-    betas: (Double, Double) = (0.9, 0.999), eps: Double = 1e-8, weightDecay: Double = 0, decoupled: Bool = false
+    betas: (Double, Double) = (0.9, 0.999), eps: Double = 1e-8, weightDecay: Double = 0, decoupled: Bool = false,
+    format: StateFormat = .fp32
   ) throws(KilnError) {
-    for beta in [betas.0, betas.1] where !(0..<1).contains(beta) {
-      throw KilnError(.argument, "beta \(beta) is not in 0 ..< 1")
-    }
-    guard eps > 0 else { throw KilnError(.argument, "eps \(eps) is not positive") }
+    try check(betas: betas)
+    try check(eps: eps)
     self.betas = betas
     self.eps = eps
     self.weightDecay = weightDecay
     self.decoupled = decoupled
+    self.format = format
   }
 
-  public var slots: [String] { ["exp_avg", "exp_avg_sq"] }
+  public func states(of weight: Parameter) -> [Parameter] {
+    format.tensors("exp_avg", of: weight) + format.tensors("exp_avg_sq", of: weight)
+  }
 
   public func update(
     _ weight: Parameter, states: [Parameter], gradient: Value, lr: Value, scale: Value
   ) throws(KilnError) {
-    let graph = gradient.graph
-    let operation = AdamUpdate(rule: self, weightDecay: weight.decays ? weightDecay : 0)
-    try graph.record(operation, [graph[weight], gradient, lr, scale] + states.map { graph[$0] })
+    try record(
+      decoupled ? "AdamW" : "Adam", weight, states: states, gradient: gradient, lr: lr, scale: scale,
+      weightDecay: weightDecay, format: format
+    ) { [betas, eps, decoupled] (a) throws(KilnError) in
+      try a.context.adam(
+        a.weight, m: a.state(0), v: a.state(1), a.gradient, betas: betas, eps: eps, decoupled: decoupled, a.options)
+    }
   }
-}
 
-/// Inputs: weight, gradient, learning rate, gradient scale, first and second moment.
-private struct AdamUpdate: Operation {
-  let rule: Adam
-  let weightDecay: Double
-
-  func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] { [] }
-
-  var mutated: [Int] { [0, 4, 5] }
-
-  var isEager: Bool { true }
-
-  func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
-    guard inputs[0].storage != nil, inputs[3].scalar != 0 else { return }
-    try step.context.adam(
-      inputs[0], m: inputs[4], v: inputs[5], inputs[1], step: step.step + 1, lr: inputs[2].scalar, betas: rule.betas,
-      eps: rule.eps, weightDecay: weightDecay, decoupled: rule.decoupled, gradientScale: inputs[3].scalar)
-  }
+  public var summary: String { "betas \(betas.0) \(betas.1), eps \(eps), weight decay \(weightDecay)" }
 }

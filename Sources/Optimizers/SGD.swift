@@ -1,52 +1,45 @@
 import KilnGraph
 import KilnKernels
 
-/// Stochastic gradient descent, with momentum (Polyak) or Nesterov's look-ahead, in the form of torch.optim.SGD; weight
-/// decay is coupled (added to the gradient).
+/// Stochastic gradient descent in the form of torch.optim.SGD, without or with momentum; weight decay is coupled (added
+/// to the gradient).
 public struct SGD: Optimizer {
-  public static let name = "sgd"
-
   public var momentum: Double
-  public var nesterov: Bool
+  /// `plain`: the learning rate outside the velocity, as in torch; `nesterov`: looks ahead; `heavyBall` (Polyak): the
+  /// learning rate inside.
+  public var form: Context.Momentum
   public var weightDecay: Double
+  public var format: StateFormat
 
-  public init(momentum: Double = 0, nesterov: Bool = false, weightDecay: Double = 0) throws(KilnError) {
+  public init(
+    momentum: Double = 0, form: Context.Momentum = .plain, weightDecay: Double = 0, format: StateFormat = .fp32
+  ) throws(KilnError) {
     guard (0..<1).contains(momentum) else { throw KilnError(.argument, "momentum \(momentum) is not in 0 ..< 1") }
-    guard !nesterov || momentum > 0 else {
-      throw KilnError(.argument, "nesterov without momentum", hint: "give --momentum a value such as 0.9")
+    guard form == .plain || momentum > 0 else {
+      throw KilnError(
+        .argument, "\(form == .nesterov ? "nesterov" : "heavy-ball") without momentum",
+        hint: "give --momentum a value such as 0.9")
     }
     self.momentum = momentum
-    self.nesterov = nesterov
+    self.form = form
     self.weightDecay = weightDecay
+    self.format = format
   }
 
-  public var slots: [String] { momentum > 0 ? ["momentum"] : [] }
+  public func states(of weight: Parameter) -> [Parameter] {
+    momentum > 0 ? format.tensors("momentum", of: weight) : []
+  }
 
   public func update(
     _ weight: Parameter, states: [Parameter], gradient: Value, lr: Value, scale: Value
   ) throws(KilnError) {
-    let graph = gradient.graph
-    let operation = SGDUpdate(rule: self, weightDecay: weight.decays ? weightDecay : 0)
-    try graph.record(operation, [graph[weight], gradient, lr, scale] + states.map { graph[$0] })
+    try record(
+      "SGD", weight, states: states, gradient: gradient, lr: lr, scale: scale, weightDecay: weightDecay, format: format
+    ) { [momentum, form] (a) throws(KilnError) in
+      try a.context.sgd(
+        a.weight, momentum: momentum > 0 ? a.state(0) : nil, a.gradient, factor: momentum, form: form, a.options)
+    }
   }
-}
 
-/// Inputs: weight, gradient, learning rate, gradient scale, then the momentum.
-private struct SGDUpdate: Operation {
-  let rule: SGD
-  let weightDecay: Double
-
-  func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] { [] }
-
-  var mutated: [Int] { rule.momentum > 0 ? [0, 4] : [0] }
-
-  var isEager: Bool { true }
-
-  func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
-    guard inputs[0].storage != nil, inputs[3].scalar != 0 else { return }
-    try step.context.sgd(
-      inputs[0], momentum: rule.momentum > 0 ? inputs[4] : nil, inputs[1], lr: inputs[2].scalar,
-      momentum: rule.momentum,
-      nesterov: rule.nesterov, weightDecay: weightDecay, gradientScale: inputs[3].scalar)
-  }
+  public var summary: String { (momentum > 0 ? "momentum \(momentum), " : "") + "weight decay \(weightDecay)" }
 }

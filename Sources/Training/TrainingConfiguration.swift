@@ -11,7 +11,14 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   public enum Architecture: String, Sendable, Hashable, Codable, CaseIterable { case gpt2, llama }
   public enum Order: String, Sendable, Hashable, Codable, CaseIterable { case shuffled, sequential }
   public enum OptimizerName: String, Sendable, Hashable, Codable, CaseIterable {
-    case sgd, momentum, nesterov, adam, adamw
+    case sgd, momentum, nesterov
+    case heavyBall = "heavy-ball"
+    case adam, adamw, lion, lars, lamb, adafactor
+
+    /// Which of the flags mean something to it.
+    public var hasMomentum: Bool { [.momentum, .nesterov, .heavyBall, .lars].contains(self) }
+    public var hasBetas: Bool { [.adam, .adamw, .lion, .lamb].contains(self) }
+    public var hasEps: Bool { [.adam, .adamw, .lamb].contains(self) }
   }
 
   // Data
@@ -42,8 +49,9 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   // The method
   public var optimizer = OptimizerName.adamw
   public var lr: Double?
-  public var betas: [Double] = [0.9, 0.95]
-  public var eps = 1e-8
+  public var optimizerState = StateFormat.fp32
+  public var betas: [Double]?
+  public var eps: Double?
   public var momentum: Double?
   public var weightDecay: Double?
   public var gradClip = 1.0
@@ -116,22 +124,36 @@ extension TrainingConfiguration {
   public var peakRate: Double {
     if let lr { return lr }
     switch optimizer {
-    case .adam, .adamw: return model == nil ? 1e-3 : 3e-5
+    case .adam, .adamw, .lamb: return model == nil ? 1e-3 : 3e-5
     case .sgd: return model == nil ? 0.1 : 1e-3
-    case .momentum, .nesterov: return model == nil ? 0.02 : 1e-4
+    case .momentum, .nesterov, .heavyBall: return model == nil ? 0.02 : 1e-4
+    case .lion: return model == nil ? 1e-4 : 1e-5
+    case .lars: return model == nil ? 1 : 0.1
+    case .adafactor: return 1
     }
   }
 
-  /// The optimizer with its hyperparameters; weight decay is 0.1 for AdamW and off elsewhere unless given.
+  /// The optimizer with its hyperparameters; weight decay is 0.1 for AdamW, 0.01 for LAMB and off elsewhere unless given.
   public func makeOptimizer() throws(KilnError) -> any Optimizer {
-    switch optimizer {
-    case .sgd: try SGD(momentum: 0, weightDecay: weightDecay ?? 0)
-    case .momentum: try SGD(momentum: momentum ?? 0.9, weightDecay: weightDecay ?? 0)
-    case .nesterov: try SGD(momentum: momentum ?? 0.9, nesterov: true, weightDecay: weightDecay ?? 0)
-    case .adam, .adamw:
+    let format = optimizerState
+    let (momentum, decay) = (momentum ?? 0.9, weightDecay ?? 0)
+    func betas(_ first: Double, _ second: Double) -> (Double, Double) {
+      self.betas.map { ($0[0], $0[1]) } ?? (first, second)
+    }
+    return switch optimizer {
+    case .sgd: try SGD(weightDecay: decay, format: format)
+    case .momentum: try SGD(momentum: momentum, weightDecay: decay, format: format)
+    case .nesterov: try SGD(momentum: momentum, form: .nesterov, weightDecay: decay, format: format)
+    case .heavyBall: try SGD(momentum: momentum, form: .heavyBall, weightDecay: decay, format: format)
+    case .adam: try Adam(betas: betas(0.9, 0.95), eps: eps ?? 1e-8, weightDecay: decay, format: format)
+    case .adamw:
       try Adam(
-        betas: (betas[0], betas[1]), eps: eps, weightDecay: weightDecay ?? (optimizer == .adamw ? 0.1 : 0),
-        decoupled: optimizer == .adamw)
+        betas: betas(0.9, 0.95), eps: eps ?? 1e-8, weightDecay: weightDecay ?? 0.1, decoupled: true, format: format)
+    case .lion: try Lion(betas: betas(0.9, 0.99), weightDecay: decay, format: format)
+    case .lars: try LARS(momentum: momentum, weightDecay: decay, format: format)
+    case .lamb:
+      try LAMB(betas: betas(0.9, 0.999), eps: eps ?? 1e-6, weightDecay: weightDecay ?? 0.01, format: format)
+    case .adafactor: try Adafactor(relative: lr == nil, weightDecay: decay, format: format)
     }
   }
 
@@ -159,20 +181,30 @@ extension TrainingConfiguration {
       }
     }
     guard (0..<1).contains(dropout) else { throw KilnError(.argument, "--dropout is \(dropout), not in 0 ..< 1") }
-    guard betas.count == 2 else {
+    if let betas, betas.count != 2 {
       throw KilnError(.argument, "--betas takes two numbers, not \(betas.count)", hint: "such as 0.9,0.95")
     }
     if let warmup, warmup < 0 { throw KilnError(.argument, "--warmup is \(warmup)") }
     if let microBatch, batch % microBatch != 0 {
       throw KilnError(.argument, "--batch \(batch) is not a multiple of --micro-batch \(microBatch)")
     }
-    if let momentum, optimizer != .momentum, optimizer != .nesterov {
-      throw KilnError(
-        .argument, "--momentum \(momentum) means nothing to --optimizer \(optimizer.rawValue)",
-        hint: "use --optimizer momentum or nesterov")
-    }
+    try checkOptimizerFlags()
     try checkModelFlags()
     _ = try makeOptimizer()
+  }
+
+  private func checkOptimizerFlags() throws(KilnError) {
+    let flags: [(String, String?, (OptimizerName) -> Bool)] = [
+      ("momentum", momentum.map { "\($0)" }, \.hasMomentum),
+      ("betas", betas.map { $0.map { "\($0)" }.joined(separator: ",") }, \.hasBetas),
+      ("eps", eps.map { "\($0)" }, \.hasEps),
+    ]
+    for (flag, value, knows) in flags {
+      guard let value, !knows(optimizer) else { continue }
+      throw KilnError(
+        .argument, "--\(flag) \(value) means nothing to --optimizer \(optimizer.rawValue)",
+        hint: "it is for \(OptimizerName.allCases.filter(knows).map(\.rawValue).joined(separator: ", "))")
+    }
   }
 
   private func checkModelFlags() throws(KilnError) {

@@ -43,6 +43,20 @@ import Testing
     try expectRefused(["--data", "text.txt", "--steps", "-1"], "--steps is -1")
   }
 
+  @Test func ofOptimizers() throws {
+    func expectRefused(_ arguments: String, _ message: String) throws {
+      let options = arguments.split(separator: " ").map(String.init)
+      try expectFailure(["train", "--out", "run", "--data", "text.txt", "--optimizer"] + options, message)
+    }
+    try expectRefused("adamw --momentum 0.5", "--momentum 0.5 means nothing to --optimizer adamw")
+    try expectRefused("lars --betas 0.9,0.99", "--betas 0.9,0.99 means nothing to --optimizer lars")
+    try expectRefused("lion --eps 1e-8", "--eps 1e-08 means nothing to --optimizer lion")
+    try expectRefused("lion --betas 1,0.9", "beta 1.0 is not in 0 ..< 1")
+    try expectRefused("heavy-ball --momentum 0", "heavy-ball without momentum")
+    try expectRefused("lamb --optimizer-state 8bit", "--optimizer lamb does not keep its state in 8bit")
+    try expectRefused("adafactor --optimizer-state bf16", "--optimizer adafactor does not keep its state in bf16")
+  }
+
   @Test func ofOutput() throws {
     let data = ["train", "--data", "text.txt", "--steps", "2"] + tinyModel
     try expectFailure(data + ["--out", "taken"], "taken' exists")

@@ -100,8 +100,8 @@ struct Golden: Decodable {
       configuration.order = .sequential
       configuration.optimizer = try #require(TrainingConfiguration.OptimizerName(rawValue: run.optimizer))
       configuration.lr = run.lr
-      configuration.betas = run.betas
-      configuration.eps = run.eps
+      configuration.betas = configuration.optimizer.hasBetas ? run.betas : nil
+      configuration.eps = configuration.optimizer.hasEps ? run.eps : nil
       configuration.momentum = run.momentum > 0 ? run.momentum : nil
       configuration.weightDecay = run.weightDecay
       configuration.gradClip = run.gradClip

@@ -29,6 +29,15 @@ struct GoldenTests {
     try check(try #require(golden.runs.last), of: golden, name, device: .ref)
   }
 
+  /// Optimizers that PyTorch does not have, by lion-pytorch, timm and transformers.
+  @Test(arguments: ["gpt2-tiny", "llama-tiny"]) func tenStepsOfOtherOptimizers(_ name: String) throws {
+    struct Runs: Decodable { var runs: [Golden.Run] }
+    let golden = try Golden.load(name)
+    for run in try (Golden.decode("optimizers.json", of: name) as Runs).runs {
+      try check(run, of: golden, name, device: .cpu)
+    }
+  }
+
   private func check(_ run: Golden.Run, of golden: Golden, _ name: String, device: Context.Device) throws {
     let metrics = try golden.train(run, of: name, on: device)
     for (step, loss, norm) in zip(metrics, zip(run.loss, run.gradNorm)).map({ ($0, $1.0, $1.1) }) {

@@ -2,6 +2,7 @@ import Foundation
 import KilnCheckpoints
 import KilnGraph
 import KilnKernels
+import KilnOptimizers
 import KilnTraining
 import Testing
 
@@ -66,6 +67,25 @@ struct TrainerTests {
           }
         }
       }
+    }
+  }
+
+  /// Narrow states take their share of the memory, are the same after a resume, and learn as fp32's do.
+  @Test(arguments: [TrainingConfiguration.OptimizerName.adamw, .lion], StateFormat.allCases)
+  func statesInEveryFormat(_ optimizer: TrainingConfiguration.OptimizerName, _ format: StateFormat) throws {
+    try withTemporaryFolder { folder in
+      var configuration = try configuration(in: folder)
+      configuration.optimizer = optimizer
+      let wide = try train(configuration, out: folder.appendingPathComponent("wide"))
+      configuration.optimizerState = format
+      let (whole, parts) = (folder.appendingPathComponent("whole"), folder.appendingPathComponent("parts"))
+      let expected = try train(configuration, out: whole)
+      var metrics = try train(configuration, out: parts, stopAfter: 3)
+      metrics += try train(configuration, out: parts, resuming: TrainingConfiguration.resume(parts), threads: 3)
+      #expect(bits(metrics) == bits(expected))
+      #expect(try weights(parts) == weights(whole))
+      for (narrow, wide) in zip(expected, wide) { #expect(abs(narrow.loss / wide.loss - 1) < 5e-3) }
+      #expect((bits(expected) == bits(wide)) == (format == .fp32))
     }
   }
 

@@ -10,25 +10,32 @@ struct OptimizerOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       """
-      Peak learning rate. (default: adam, adamw 1e-3; momentum, nesterov 0.02; sgd 0.1; \
-      for a pretrained model 3e-5, 1e-4, 1e-3)
+      Peak learning rate. (default: adam, adamw, lamb 1e-3; lion 1e-4; momentum, nesterov, heavy-ball 0.02; sgd 0.1; \
+      lars 1; for a pretrained model 3e-5, 1e-5, 1e-4, 1e-3, 0.1; adafactor: relative to the weights)
       """, valueName: "x"))
   var lr: Double?
 
-  private static let defaultBetas = TrainingConfiguration.defaults.betas.map { "\($0)" }.joined(separator: ",")
+  @Option(
+    help:
+      "How the optimizer keeps its state. (default: \(TrainingConfiguration.defaults.optimizerState.rawValue))"
+  )
+  var optimizerState: StateFormat?
 
-  @Option(help: ArgumentHelp("Decay of Adam's two moments. (default: \(defaultBetas))", valueName: "a,b"))
+  @Option(
+    help: ArgumentHelp(
+      "Decay of the two averages. (default: adam, adamw 0.9,0.95; lion 0.9,0.99; lamb 0.9,0.999)", valueName: "a,b"))
   var betas: Pair?
 
-  @Option(help: ArgumentHelp("Adam's guard against division by zero. (default: 1e-8)", valueName: "x"))
+  @Option(
+    help: ArgumentHelp("Guard against division by zero. (default: adam, adamw 1e-8; lamb 1e-6)", valueName: "x"))
   var eps: Double?
 
-  @Option(help: ArgumentHelp("Of momentum and nesterov. (default: 0.9)", valueName: "x"))
+  @Option(help: ArgumentHelp("Of momentum, nesterov, heavy-ball and lars. (default: 0.9)", valueName: "x"))
   var momentum: Double?
 
   @Option(
     help: ArgumentHelp(
-      "Weight decay of matrices, never of biases and gains. (default: 0.1 for adamw, else 0)", valueName: "x"))
+      "Weight decay of matrices, never of biases and gains. (default: 0.1 for adamw, 0.01 for lamb, else 0)", valueName: "x"))
   var weightDecay: Double?
 
   @Option(
@@ -59,6 +66,7 @@ struct OptimizerOptions: ParsableArguments {
 
   func apply(to configuration: inout TrainingConfiguration) {
     configuration.optimizer = optimizer ?? configuration.optimizer
+    configuration.optimizerState = optimizerState ?? configuration.optimizerState
     configuration.lr = lr ?? configuration.lr
     configuration.betas = betas?.values ?? configuration.betas
     configuration.eps = eps ?? configuration.eps

@@ -57,8 +57,43 @@ def make_optimizer(model, settings):
   if settings.optimizer in ("sgd", "momentum", "nesterov"):
     nesterov = settings.optimizer == "nesterov"
     return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=nesterov)
-  method = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
-  return method(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps)
+  if settings.optimizer in ("adam", "adamw"):
+    method = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
+    return method(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps)
+  return make_other_optimizer(groups, settings)
+
+
+def make_other_optimizer(groups, settings):
+  """The public implementations beside torch's: lion-pytorch, timm, transformers."""
+  lr = settings.lr
+  match settings.optimizer:
+    case "heavy-ball":
+      return HeavyBall(groups, {"lr": lr, "momentum": settings.momentum})
+    case "lion":
+      import lion_pytorch
+      return lion_pytorch.Lion(groups, lr=lr, betas=settings.betas)
+    case "lars":
+      import timm.optim
+      return timm.optim.Lars(groups, lr=lr, momentum=settings.momentum)
+    case "lamb":
+      import timm.optim
+      return timm.optim.Lamb(groups, lr=lr, betas=settings.betas, eps=settings.eps, max_grad_norm=None)
+    case "adafactor":
+      import transformers.optimization
+      return transformers.optimization.Adafactor(groups, lr=lr, relative_step=False, scale_parameter=False)
+  raise ValueError(settings.optimizer)
+
+
+class HeavyBall(torch.optim.Optimizer):
+  """Polyak's: v = momentum v - lr (g + weight_decay w), w += v."""
+
+  @torch.no_grad()
+  def step(self):
+    for group in self.param_groups:
+      for p in group["params"]:
+        velocity = self.state[p].setdefault("velocity", torch.zeros_like(p))
+        velocity.mul_(group["momentum"]).sub_(p.grad + group["weight_decay"] * p, alpha=group["lr"])
+        p.add_(velocity)
 
 
 def gradient_norm(model):
