@@ -27,6 +27,7 @@
 #include "kiln/loss.h"
 #include "kiln/norm.h"
 #include "kiln/optim.h"
+#include "kiln/quant.h"
 #include "kiln/random.h"
 #include "kiln/rope.h"
 

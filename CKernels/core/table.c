@@ -73,6 +73,7 @@ void kiln__fill_kernels(kiln__kernels kernels[KILN_COLUMNS], const kiln__row *ro
   FAMILY(norm);
   FAMILY(rope);
   WIDE(optim);
+  COLUMN(quant, KILN_F32, f32);
 #undef FAMILY
 #undef WIDE
 #undef COLUMN

@@ -11,6 +11,7 @@
 #include "loss/kernels.h"
 #include "norm/kernels.h"
 #include "optim/kernels.h"
+#include "quant/kernels.h"
 #include "rope/kernels.h"
 
 // One column: the kernels for one dtype. A family's file `kernels.h` says what they take; all are serial.
@@ -23,6 +24,7 @@ typedef struct kiln__kernels {
   const kiln__loss_kernels *loss;
   const kiln__norm_kernels *norm;
   const kiln__optim_kernels *optim;
+  const kiln__quant_kernels *quant;  // in the column F32 alone
   const kiln__rope_kernels *rope;
 } kiln__kernels;
 

@@ -3,12 +3,13 @@
 #include <stdio.h>
 
 size_t kiln_dtype_size(kiln_dtype dtype) {
-  static const uint8_t size[] = {4, 8, 2, 2, 4, 8, 1, 1};
+  static const uint8_t size[] = {4, 8, 2, 2, 4, 8, 1, 1, 1, 1};
   return (unsigned)dtype < sizeof size ? size[dtype] : 0;
 }
 
 const char *kiln_dtype_name(kiln_dtype dtype) {
-  static const char *const name[] = {"f32", "f64", "f16", "bf16", "i32", "i64", "u8", "i8"};
+  static const char *const name[] = {"f32", "f64", "f16", "bf16", "i32", "i64", "u8", "i8",
+                                     "f8_e4m3", "f8_e5m2"};
   return (unsigned)dtype < sizeof name / sizeof *name ? name[dtype] : "unknown";
 }
 

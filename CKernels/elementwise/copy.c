@@ -1,28 +1,46 @@
 // Copies, conversions and fills.
 #include "elementwise/spans.h"
+#include "quant/block.h"
 
 enum { BLOCK = 256 };
 
 typedef struct copy_task {
-  const kiln__kernels *kernels;
+  const kiln__quant_kernels *kernels;
   kiln_dtype to, from;
   int64_t sy, sx;  // from element to element of a span
 } copy_task;
 
-static bool is_floating(kiln_dtype dtype) { return dtype == KILN_F32 || dtype == KILN_F64 || kiln__is_narrow(dtype); }
+// From F64 to a narrow type by way of fp32 rounded to odd, so that it is rounded once.
+static void narrow_doubles(const copy_task *t, void *y, const double *x, int64_t n) {
+  float odd[KILN_QUANT_BLOCK];
+  for (int64_t i = 0; i < n; i++) odd[i] = kiln__f32_odd_from_f64(x[i]);
+  t->kernels->narrow(y, odd, 1, t->to, NULL, n);
+}
+
+// n <= KILN_QUANT_BLOCK elements, one after the other.
+static void convert_small(const copy_task *t, void *y, const void *x, int64_t n) {
+  float in[KILN_QUANT_BLOCK];
+  if (t->from == KILN_F64 && kiln__is_short(t->to)) {
+    narrow_doubles(t, y, x, n);
+  } else {
+    const float *values = kiln__read_block(t->kernels, in, x, t->from, n);
+    if (t->to == KILN_F32) memcpy(y, values, (size_t)n * sizeof(float));
+    else kiln__write_block(t->kernels, y, values, t->to, n);
+  }
+}
 
 // n elements, one after the other.
 static void convert(const copy_task *t, void *y, const void *x, int64_t n) {
   if (t->to == t->from) {
     memmove(y, x, (size_t)n * kiln_dtype_size(t->to));
-  } else if (kiln__is_narrow(t->to)) {
-    t->kernels[t->from].elementwise->to_half(y, x, t->to, n);
-  } else if (kiln__is_narrow(t->from)) {
-    t->kernels[t->to].elementwise->from_half(y, x, t->from, n);
-  } else if (t->to == KILN_F64) {
-    for (int64_t i = 0; i < n; i++) ((double *)y)[i] = ((const float *)x)[i];
+  } else if (t->from == KILN_F32 && kiln__is_short(t->to)) {
+    t->kernels->narrow(y, x, 1, t->to, NULL, n);
+  } else if (t->to == KILN_F32 && kiln__is_short(t->from)) {
+    t->kernels->widen(y, x, 1, t->from, n);
   } else {
-    for (int64_t i = 0; i < n; i++) ((float *)y)[i] = (float)((const double *)x)[i];
+    for (int64_t i = 0; i < n; i += KILN_QUANT_BLOCK) {
+      convert_small(t, kiln__at(y, t->to, i), kiln__at(x, t->from, i), kiln__min(KILN_QUANT_BLOCK, n - i));
+    }
   }
 }
 
@@ -67,7 +85,7 @@ static void run(const kiln_context *ctx, const kiln_tensor *y, const kiln_tensor
   kiln__spans spans = kiln__spans_strided((const kiln_tensor *[]){y, x}, 2);
   kiln__spans_stream(&spans, 1);
   int last = spans.rank - 1;
-  copy_task t = {ctx->kernels, y->dtype, x->dtype, spans.strides[0][last], spans.strides[1][last]};
+  copy_task t = {ctx->kernels[KILN_F32].quant, y->dtype, x->dtype, spans.strides[0][last], spans.strides[1][last]};
   kiln__for_spans(ctx, &spans, copy_span, &t);
 }
 
@@ -79,7 +97,7 @@ kiln_status kiln_copy(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor
     return kiln__fail(ctx, KILN_ERR_SHAPE, "shapes differ: y is %s, x is %s", kiln__shape_text(y).s,
                       kiln__shape_text(x).s);
   }
-  if (y->dtype != x->dtype && !(is_floating(y->dtype) && is_floating(x->dtype))) {
+  if (y->dtype != x->dtype && !(kiln__is_floating(y->dtype) && kiln__is_floating(x->dtype))) {
     return kiln__fail(ctx, KILN_ERR_DTYPE, "no conversion from %s to %s", kiln_dtype_name(x->dtype),
                       kiln_dtype_name(y->dtype));
   }
@@ -99,8 +117,8 @@ kiln_status kiln_fill(kiln_context *ctx, const kiln_tensor *y, double value) {
   KILN_TRY(kiln__begin(ctx, "fill"));
   KILN_TRY(kiln__check(ctx, "y", y));
   uint64_t element = 0;
-  if (is_floating(y->dtype)) {
-    convert(&(copy_task){ctx->kernels, y->dtype, KILN_F64, 1, 1}, &element, &value, 1);
+  if (kiln__is_floating(y->dtype)) {
+    convert(&(copy_task){ctx->kernels[KILN_F32].quant, y->dtype, KILN_F64, 1, 1}, &element, &value, 1);
   } else {
     double low, end;
     integer_range(y->dtype, &low, &end);

@@ -1,4 +1,4 @@
-// Sums and conversions in vectors.
+// Sums in vectors.
 
 static void KER(elementwise_add)(void *y_, const void *a_, const void *b_, int64_t n) {
   ELEMENT *y = y_;
@@ -43,24 +43,6 @@ static double KER(elementwise_sum_squares)(const void *x_, int64_t n) {
   return sum;
 }
 
-static void KER(elementwise_from_half)(void *y_, const uint16_t *x, kiln_dtype half, int64_t n) {
-  ELEMENT *y = y_;
-  if (half == KILN_BF16) {
-    for (int64_t i = 0; i < n; i += KILN_WL) vf_write(y + i, vw_read((const kiln__bf16 *)x + i, n - i), n - i);
-  } else {
-    for (int64_t i = 0; i < n; i += KILN_WL) vf_write(y + i, vw_read((const kiln__f16 *)x + i, n - i), n - i);
-  }
-}
-
-static void KER(elementwise_to_half)(uint16_t *y, const void *x_, kiln_dtype half, int64_t n) {
-  const ELEMENT *x = x_;
-  if (half == KILN_BF16) {
-    for (int64_t i = 0; i < n; i += KILN_WL) vf_write((kiln__bf16 *)y + i, vw_read(x + i, n - i), n - i);
-  } else {
-    for (int64_t i = 0; i < n; i += KILN_WL) vf_write((kiln__f16 *)y + i, vw_read(x + i, n - i), n - i);
-  }
-}
-
 static void KER(elementwise_stream)(void *y_, const void *x_, int64_t bytes) {
   char *y = y_;
   const char *x = x_;
@@ -73,5 +55,4 @@ static void KER(elementwise_stream)(void *y_, const void *x_, int64_t bytes) {
 }
 
 static const kiln__elementwise_kernels KER(elementwise_kernels) = {
-    KER(elementwise_add), KER(elementwise_sum_rows), KER(elementwise_sum_squares), KER(elementwise_from_half),
-    KER(elementwise_to_half), KER(elementwise_stream)};
+    KER(elementwise_add), KER(elementwise_sum_rows), KER(elementwise_sum_squares), KER(elementwise_stream)};

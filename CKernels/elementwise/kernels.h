@@ -1,4 +1,4 @@
-// Sums, copies and conversions: what the kernels take. Serial; elements of the column's dtype, one after the other.
+// Sums and copies: what the kernels take. Serial; elements of the column's dtype, one after the other.
 #ifndef KILN_ELEMENTWISE_KERNELS_H
 #define KILN_ELEMENTWISE_KERNELS_H
 
@@ -14,9 +14,6 @@ typedef struct kiln__elementwise_kernels {
   void (*sum_rows)(void *out, const void *x, int64_t rows, int64_t cols, int64_t ldx, bool accumulate);
   // sum of x^2, in fp64
   double (*sum_squares)(const void *x, int64_t n);
-  // From and to F16 or BF16 (`half` says which, not the column's own), to the nearest, ties to even.
-  void (*from_half)(void *y, const uint16_t *x, kiln_dtype half, int64_t n);
-  void (*to_half)(uint16_t *y, const void *x, kiln_dtype half, int64_t n);
   // Copies bytes past the cache, where stores without order are to be had: a fence must follow.
   void (*stream)(void *y, const void *x, int64_t bytes);
 } kiln__elementwise_kernels;

@@ -27,21 +27,7 @@ static double REF(sum_squares)(const void *x_, int64_t n) {
   return sum;
 }
 
-static void REF(from_half)(void *y_, const uint16_t *x, kiln_dtype half, int64_t n) {
-  ELEMENT *y = y_;
-  for (int64_t i = 0; i < n; i++) y[i] = PUT(half == KILN_BF16 ? kiln__f32_from_bf16(x[i]) : kiln__f32_from_f16(x[i]));
-}
-
-static void REF(to_half)(uint16_t *y, const void *x_, kiln_dtype half, int64_t n) {
-  const ELEMENT *x = x_;
-  for (int64_t i = 0; i < n; i++) {
-    float narrow = kiln__f32_odd_from_f64(GET(x[i]));
-    y[i] = half == KILN_BF16 ? kiln__bf16_from_f32(narrow) : kiln__f16_from_f32(narrow);
-  }
-}
-
 static void REF(stream)(void *y, const void *x, int64_t bytes) { memcpy(y, x, (size_t)bytes); }
 
-const kiln__elementwise_kernels REF(kiln__elementwise_ref) = {REF(add), REF(sum_rows), REF(sum_squares),
-                                                             REF(from_half), REF(to_half), REF(stream)};
+const kiln__elementwise_kernels REF(kiln__elementwise_ref) = {REF(add), REF(sum_rows), REF(sum_squares), REF(stream)};
 #endif

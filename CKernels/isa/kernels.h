@@ -18,6 +18,7 @@
 #define KER(name) name##_f32
 #include "isa/families.h"
 #include "optim/kernel.h"
+#include "quant/kernel.h"
 #undef ELEMENT
 #undef KER
 
@@ -33,14 +34,14 @@
 #undef ELEMENT
 #undef KER
 
-// A column of the row; updates of weights have kernels for fp32 alone.
-#define KILN_ROW_KERNELS(type, optim_kernels)                                         \
+// A column of the row; updates of weights and conversions of narrow numbers have kernels for fp32 alone.
+#define KILN_ROW_KERNELS(type, optim_kernels, quant_kernels)                          \
   {                                                                                   \
     .activation = &activation_kernels_##type, .attention = &attention_kernels_##type, \
     .elementwise = &elementwise_kernels_##type, .embedding = &embedding_kernels_##type, \
     .gemm = &gemm_kernels_##type, .loss = &loss_kernels_##type, .norm = &norm_kernels_##type, \
-    .optim = optim_kernels, .rope = &rope_kernels_##type                              \
+    .optim = optim_kernels, .quant = quant_kernels, .rope = &rope_kernels_##type      \
   }
-#define KILN_ROW_COLUMNS                                                                \
-  .f32 = KILN_ROW_KERNELS(f32, &optim_kernels), .bf16 = KILN_ROW_KERNELS(bf16, NULL), \
-  .f16 = KILN_ROW_KERNELS(f16, NULL)
+#define KILN_ROW_COLUMNS                                                                                   \
+  .f32 = KILN_ROW_KERNELS(f32, &optim_kernels, &quant_kernels), .bf16 = KILN_ROW_KERNELS(bf16, NULL, NULL), \
+  .f16 = KILN_ROW_KERNELS(f16, NULL, NULL)

@@ -36,4 +36,24 @@ static inline __attribute__((always_inline)) void kiln__philox(uint32_t out[KILN
   }
 }
 
+// A set of random numbers: key and counter as random.h has them, counter[0] left open.
+typedef struct kiln__random { uint32_t key[2], counter[4]; } kiln__random;
+
+// What a buffer for the words of n elements holds: whole runs of the generator, begun at a multiple of 4.
+#define KILN_RANDOM_BUFFER(n) ((n) + KILN_PHILOX_WORDS + 4)
+
+// The words of the elements first ..< first + n, somewhere in the buffer.
+static inline __attribute__((always_inline)) const uint32_t *kiln__random_words(uint32_t *buffer,
+                                                                                const kiln__random *random,
+                                                                                int64_t first, int64_t n) {
+  uint32_t counter[4];
+  memcpy(counter, random->counter, sizeof counter);
+  int64_t before = first % 4;
+  for (int64_t i = 0; i < before + n; i += KILN_PHILOX_WORDS) {
+    counter[0] = (uint32_t)((first + i) / 4);
+    kiln__philox(buffer + i, counter, random->key);
+  }
+  return buffer + before;
+}
+
 #endif

@@ -51,6 +51,8 @@ public enum StorageType: String, Sendable, CaseIterable {
     case .int64: .int64
     case .uint8: .uint8
     case .int8: .int8
+    case .float8E4M3: .float8E4M3
+    case .float8E5M2: .float8E5M2
     default: nil
     }
   }
@@ -66,6 +68,8 @@ public enum StorageType: String, Sendable, CaseIterable {
       case .int64: .int64
       case .uint8: .uint8
       case .int8: .int8
+      case .float8E4M3: .float8E4M3
+      case .float8E5M2: .float8E5M2
       }
   }
 

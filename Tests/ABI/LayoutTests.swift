@@ -127,7 +127,8 @@ struct LayoutTests {
     }
     let dtypes: [(kiln_dtype, String, Int)] = [
       (KILN_F32, "f32", 4), (KILN_F64, "f64", 8), (KILN_F16, "f16", 2), (KILN_BF16, "bf16", 2), (KILN_I32, "i32", 4),
-      (KILN_I64, "i64", 8), (KILN_U8, "u8", 1), (KILN_I8, "i8", 1),
+      (KILN_I64, "i64", 8), (KILN_U8, "u8", 1), (KILN_I8, "i8", 1), (KILN_F8_E4M3, "f8_e4m3", 1),
+      (KILN_F8_E5M2, "f8_e5m2", 1),
     ]
     for (number, (dtype, name, size)) in dtypes.enumerated() {
       #expect(dtype.rawValue == number)

@@ -15,8 +15,8 @@ KILN_API kiln_status kiln_add(kiln_context *ctx, const kiln_tensor *y, const kil
 /// Every element of y = value. Any strides.
 KILN_API kiln_status kiln_fill(kiln_context *ctx, const kiln_tensor *y, double value);
 
-/// y = x, of one shape, any strides, converted between F32, F64, F16 and BF16 (to the nearest, ties to even); integer
-/// types only to themselves.
+/// y = x, of one shape, any strides, converted between F32, F64, F16, BF16, F8_E4M3 and F8_E5M2: to the nearest, ties to
+/// even, the types of 8 bits with the rules of kiln_cast in quant.h; integer types only to themselves.
 KILN_API kiln_status kiln_copy(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x);
 
 /// out = sum of x^2 over all elements; with `accumulate` out += it. out F64, one element; x dense, F32, F64,

@@ -19,7 +19,9 @@ typedef enum kiln_dtype {
   KILN_I32 = 4,
   KILN_I64 = 5,
   KILN_U8 = 6,
-  KILN_I8 = 7
+  KILN_I8 = 7,
+  KILN_F8_E4M3 = 8, ///< up to 448, without infinities
+  KILN_F8_E5M2 = 9  ///< up to 57344
 } kiln_dtype;
 
 enum { KILN_MAX_RANK = 6 };

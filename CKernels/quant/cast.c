@@ -1,0 +1,168 @@
+// Casts, with a scale and both ways of rounding, and the scales of 8-bit floats.
+#include "elementwise/spans.h"
+#include "quant/block.h"
+
+kiln_status kiln__check_dense(kiln_context *ctx, const char *name, const kiln_tensor *t) {
+  return kiln__is_dense(t) ? KILN_OK : kiln__fail(ctx, KILN_ERR_STRIDE, "%s is not dense", name);
+}
+
+kiln_status kiln__check_count(kiln_context *ctx, const char *name, const kiln_tensor *t, kiln_dtype dtype,
+                              int64_t count) {
+  KILN_TRY(kiln__check_dtype(ctx, name, t, dtype));
+  if (kiln__count(t) != count) {
+    return kiln__fail(ctx, KILN_ERR_SHAPE, "%s is %s, not of %lld elements", name, kiln__shape_text(t).s,
+                      (long long)count);
+  }
+  return kiln__check_dense(ctx, name, t);
+}
+
+kiln_status kiln__rounding(kiln_context *ctx, const kiln_rounding_options *options, kiln_rounding *rounding,
+                           kiln__random *random) {
+  kiln_rounding_options o = kiln_rounding_defaults();
+  KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
+  if (o.rounding != KILN_ROUND_NEAREST && o.rounding != KILN_ROUND_STOCHASTIC) {
+    return kiln__fail(ctx, KILN_ERR_OPTION, "rounding is %d, not 0 (nearest) or 1 (stochastic)", (int)o.rounding);
+  }
+  *rounding = o.rounding;
+  *random = (kiln__random){{(uint32_t)o.seed, (uint32_t)(o.seed >> 32)},
+                           {0, o.site, (uint32_t)o.step, (uint32_t)(o.step >> 32)}};
+  return KILN_OK;
+}
+
+typedef struct cast_task {
+  const kiln__quant_kernels *kernels;
+  kiln_dtype to, from;
+  float scale;
+  bool stochastic;
+  kiln__random random;
+} cast_task;
+
+static void cast_block(const cast_task *t, void *y, const void *x, int64_t first, int64_t n) {
+  float in[KILN_QUANT_BLOCK], out[KILN_QUANT_BLOCK];
+  uint32_t buffer[KILN_RANDOM_BUFFER(KILN_QUANT_BLOCK)];
+  const uint32_t *words = t->stochastic ? t->kernels->words(buffer, &t->random, first, n) : NULL;
+  if (kiln__is_short(t->to)) {
+    t->kernels->narrow(y, kiln__read_block(t->kernels, in, x, t->from, n), t->scale, t->to, words, n);
+  } else {
+    float *values = kiln__open_block(out, y, t->to);
+    if (kiln__is_short(t->from)) {
+      t->kernels->widen(values, x, t->scale, t->from, n);
+    } else {
+      const float *source = kiln__read_block(t->kernels, in, x, t->from, n);
+      for (int64_t i = 0; i < n; i++) values[i] = source[i] * t->scale;
+    }
+    kiln__write_block(t->kernels, y, values, t->to, n);
+  }
+}
+
+static void cast_span(void *arg, void *const *p, int64_t first, int64_t n) {
+  const cast_task *t = arg;
+  if (t->from == KILN_F32 && kiln__is_short(t->to) && !t->stochastic) {
+    t->kernels->narrow(p[0], p[1], t->scale, t->to, NULL, n);
+  } else if (t->to == KILN_F32 && kiln__is_short(t->from)) {
+    t->kernels->widen(p[0], p[1], t->scale, t->from, n);
+  } else {
+    for (int64_t i = 0; i < n; i += KILN_QUANT_BLOCK) {
+      cast_block(t, kiln__at(p[0], t->to, i), kiln__at(p[1], t->from, i), first + i,
+                 kiln__min(KILN_QUANT_BLOCK, n - i));
+    }
+  }
+}
+
+static bool is_computed(kiln_dtype dtype) { return dtype == KILN_F32 || dtype == KILN_F64 || dtype == KILN_BF16; }
+
+kiln_status kiln_cast(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x, const kiln_tensor *scale,
+                      const kiln_rounding_options *options) {
+  KILN_TRY(kiln__begin(ctx, "cast"));
+  cast_task t = {.kernels = ctx->kernels[KILN_F32].quant, .scale = 1};
+  kiln_rounding rounding;
+  KILN_TRY(kiln__rounding(ctx, options, &rounding, &t.random));
+  KILN_TRY(kiln__check(ctx, "x", x));
+  KILN_TRY(kiln__check(ctx, "y", y));
+  if (scale) KILN_TRY(kiln__check_count(ctx, "scale", scale, KILN_F32, 1));
+  t.to = y->dtype;
+  t.from = x->dtype;
+  t.stochastic = rounding == KILN_ROUND_STOCHASTIC;
+  bool takes = kiln__is_floating(t.to) && kiln__is_floating(t.from) && (is_computed(t.to) || is_computed(t.from));
+  if (!takes) {
+    return kiln__fail(ctx, KILN_ERR_DTYPE, "no cast from %s to %s", kiln_dtype_name(t.from), kiln_dtype_name(t.to));
+  }
+  if (t.stochastic && !kiln__is_short(t.to)) {
+    return kiln__fail(ctx, KILN_ERR_DTYPE, "y is %s, to which nothing is rounded stochastically; take a type of 8 or "
+                      "16 bits", kiln_dtype_name(t.to));
+  }
+  if (!kiln__same_shape(y, x)) {
+    return kiln__fail(ctx, KILN_ERR_SHAPE, "shapes differ: y is %s, x is %s", kiln__shape_text(y).s,
+                      kiln__shape_text(x).s);
+  }
+  kiln__spans spans;
+  KILN_TRY(kiln__spans_rows(ctx, (const char *[]){"y", "x"}, (const kiln_tensor *[]){y, x}, 2, &spans));
+  if (ctx->query) return KILN_OK;
+  if (scale) t.scale = *(const float *)kiln__data(scale);
+  kiln__spans_stream(&spans, 1);
+  kiln__for_spans(ctx, &spans, cast_span, &t);
+  return KILN_OK;
+}
+
+typedef struct absmax_task {
+  const kiln__quant_kernels *kernels;
+  const void *x;
+  kiln_dtype dtype;
+  int64_t count;
+  float *partial;
+} absmax_task;
+
+static void absmax_chunk(void *arg, int64_t chunk, int thread) {
+  (void)thread;
+  const absmax_task *t = arg;
+  int64_t begin = chunk * KILN_QUANT_CHUNK, end = kiln__min(begin + KILN_QUANT_CHUNK, t->count);
+  float buffer[KILN_QUANT_BLOCK], block[KILN_QUANT_CHUNK / KILN_QUANT_BLOCK];
+  int64_t step = t->dtype == KILN_F32 ? KILN_QUANT_CHUNK : KILN_QUANT_BLOCK, blocks = 0;
+  for (int64_t i = begin; i < end; i += step) {
+    int64_t n = kiln__min(step, end - i);
+    const float *x = kiln__read_block(t->kernels, buffer, kiln__at(t->x, t->dtype, i), t->dtype, n);
+    block[blocks++] = t->kernels->absmax(x, n);
+  }
+  t->partial[chunk] = t->kernels->absmax(block, blocks);
+}
+
+kiln_status kiln__absmax(kiln_context *ctx, float *out, const kiln_tensor *x) {
+  absmax_task t = {.kernels = ctx->kernels[KILN_F32].quant, .x = kiln__data(x), .dtype = x->dtype,
+                   .count = kiln__count(x)};
+  int64_t chunks = kiln__ceil_div(t.count, KILN_QUANT_CHUNK);
+  KILN_TRY(kiln__scratch(ctx, (size_t)chunks * sizeof(float), (void **)&t.partial));
+  if (ctx->query) return KILN_OK;
+  kiln__parallel_for(ctx, chunks, absmax_chunk, &t);
+  *out = t.kernels->absmax(t.partial, chunks);
+  return KILN_OK;
+}
+
+kiln_status kiln_absmax(kiln_context *ctx, const kiln_tensor *out, const kiln_tensor *x) {
+  KILN_TRY(kiln__begin(ctx, "absmax"));
+  kiln_dtype dtype;
+  KILN_TRY(kiln__check_real(ctx, "x", x, &dtype));
+  KILN_TRY(kiln__check_dense(ctx, "x", x));
+  KILN_TRY(kiln__check_count(ctx, "out", out, KILN_F32, 1));
+  return kiln__absmax(ctx, kiln__data(out), x);
+}
+
+kiln_status kiln_float8_scale(kiln_context *ctx, const kiln_tensor *scale, const kiln_tensor *inverse,
+                              const kiln_tensor *amax, kiln_dtype dtype, int32_t margin) {
+  KILN_TRY(kiln__begin(ctx, "float8_scale"));
+  KILN_TRY(kiln__check_count(ctx, "scale", scale, KILN_F32, 1));
+  KILN_TRY(kiln__check_count(ctx, "inverse", inverse, KILN_F32, 1));
+  KILN_TRY(kiln__check_dtype(ctx, "amax", amax, KILN_F32));
+  KILN_TRY(kiln__check_dense(ctx, "amax", amax));
+  if (dtype != KILN_F8_E4M3 && dtype != KILN_F8_E5M2) {
+    return kiln__fail(ctx, KILN_ERR_DTYPE, "dtype is %s, not f8_e4m3 or f8_e5m2", kiln_dtype_name(dtype));
+  }
+  if (margin < 0 || margin > 64) return kiln__fail(ctx, KILN_ERR_OPTION, "margin is %d, not in 0...64", (int)margin);
+  if (ctx->query) return KILN_OK;
+  float most = ctx->kernels[KILN_F32].quant->absmax(kiln__data(amax), kiln__count(amax));
+  float s = ldexpf((dtype == KILN_F8_E4M3 ? 448 : 57344) / most, -margin), i = 1 / s;
+  if (most > 0 && isfinite(most) && s > 0 && isfinite(s) && isfinite(i)) {
+    *(float *)kiln__data(scale) = s;
+    *(float *)kiln__data(inverse) = i;
+  }
+  return KILN_OK;
+}

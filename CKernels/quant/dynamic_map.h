@@ -1,0 +1,29 @@
+// The dynamic map of 8-bit states (Dettmers et al., arXiv 2110.02861): 256 numbers of [-1, 1] or [0, 1] whose spacing
+// grows with their size. Numbers of band i = 0 ... 6 are the midpoints of 2^i (signed) or 2^(i+1) (unsigned) equal parts
+// of [0.1, 1], times 10^(i-6), signed ones with their negatives; then 0 and 1. So there is no -1.
+#ifndef KILN_DYNAMIC_MAP_H
+#define KILN_DYNAMIC_MAP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+  KILN_STATE_BLOCK = 256,   // elements that share a scale
+  KILN_MAP_LOW = (127 - 23) << 7,   // the leading bits of 2^-23: smaller numbers are 0 in either map
+  KILN_MAP_BUCKETS = (23 << 7) + 1  // up to those of 1
+};
+
+typedef struct kiln__dynamic_map {
+  float value[256];  // by code, ascending
+  int32_t zero;      // the code of 0; that of the k-th magnitude is zero + k, or zero - k for its negative
+  int32_t most;      // the largest k of a negative number
+  float edge[257];   // numbers from edge[k] on are at least as near to magnitude k + 1 as to magnitude k
+  // By the 8 bits of the exponent and the first 7 of the fraction of a number, less KILN_MAP_LOW: the nearest magnitude
+  // of the smallest such number. The largest one is at most one further.
+  uint8_t first[KILN_MAP_BUCKETS];
+} kiln__dynamic_map;
+
+// Bit for bit the map of bitsandbytes and torchao.
+void kiln__dynamic_map_make(kiln__dynamic_map *map, bool is_signed);
+
+#endif

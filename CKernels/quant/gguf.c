@@ -1,0 +1,151 @@
+// The block formats of GGUF. Weights are quantised once, so by plain C, which gives the same bits on every CPU.
+#include "quant/block.h"
+
+#pragma STDC FP_CONTRACT OFF
+
+static void put_f16(uint8_t *p, float x) {
+  uint16_t h = kiln__f16_from_f32(x);
+  memcpy(p, &h, sizeof h);
+}
+
+static float inverse(float d) { return fabsf(d) >= FLT_MIN ? 1 / d : 0; }
+
+// Of what a product leaves, which is not finite where a number of the block is not.
+static uint8_t nibble(float v) { return v >= 0 ? (uint8_t)fminf(v, 15) : 0; }
+
+static void pack(uint8_t *out, const uint8_t q[KILN_GGUF_BLOCK]) {
+  for (int j = 0; j < 16; j++) out[j] = (uint8_t)(q[j] | q[j + 16] << 4);
+}
+
+static void to_q4_0(uint8_t *out, const float *x) {
+  float most = 0;
+  for (int j = 0; j < KILN_GGUF_BLOCK; j++) {
+    if (fabsf(x[j]) > fabsf(most)) most = x[j];
+  }
+  float d = most / -8, factor = inverse(d);
+  uint8_t q[KILN_GGUF_BLOCK];
+  for (int j = 0; j < KILN_GGUF_BLOCK; j++) q[j] = nibble(x[j] * factor + 8.5f);
+  put_f16(out, d);
+  pack(out + 2, q);
+}
+
+static void to_q4_1(uint8_t *out, const float *x) {
+  float low = x[0], high = x[0];
+  for (int j = 1; j < KILN_GGUF_BLOCK; j++) {
+    low = fminf(low, x[j]);
+    high = fmaxf(high, x[j]);
+  }
+  float d = (high - low) / 15, factor = inverse(d);
+  uint8_t q[KILN_GGUF_BLOCK];
+  for (int j = 0; j < KILN_GGUF_BLOCK; j++) q[j] = nibble((x[j] - low) * factor + 0.5f);
+  put_f16(out, d);
+  put_f16(out + 2, low);
+  pack(out + 4, q);
+}
+
+static void to_q8_0(uint8_t *out, const float *x) {
+  float amax = 0;
+  for (int j = 0; j < KILN_GGUF_BLOCK; j++) amax = fmaxf(amax, fabsf(x[j]));
+  float d = amax / 127, factor = inverse(d);
+  put_f16(out, d);
+  for (int j = 0; j < KILN_GGUF_BLOCK; j++) {
+    float v = roundf(x[j] * factor);
+    out[2 + j] = (uint8_t)(int8_t)(v == v ? fminf(fmaxf(v, -127), 127) : 0);
+  }
+}
+
+// A block with an element that is not finite: the scale NaN and the codes of zero.
+static void to_fault(uint8_t *out, kiln_block_format format) {
+  memset(out, 0, kiln_block_bytes(format));
+  put_f16(out, NAN);
+  if (format == KILN_Q4_0) memset(out + 2, 0x88, 16);
+}
+
+size_t kiln_block_bytes(kiln_block_format format) {
+  switch (format) {
+    case KILN_Q4_0: return 18;
+    case KILN_Q4_1: return 20;
+    case KILN_Q8_0: return 34;
+  }
+  return 0;
+}
+
+typedef struct gguf_task {
+  const kiln__quant_kernels *kernels;
+  kiln_dtype dtype;       // of x or y
+  kiln__rows x, blocks;
+  int64_t bytes, across;  // of a block; blocks in a row
+  kiln_block_format format;
+} gguf_task;
+
+enum { BLOCKS_PER_CHUNK = KILN_QUANT_CHUNK / KILN_GGUF_BLOCK };
+
+static void quantize_block(const gguf_task *t, int64_t block) {
+  int64_t row = block / t->across, at = block % t->across;
+  float buffer[KILN_GGUF_BLOCK];
+  const void *data = kiln__at(t->x.data, t->dtype, row * t->x.stride + at * KILN_GGUF_BLOCK);
+  const float *x = kiln__read_block(t->kernels, buffer, data, t->dtype, KILN_GGUF_BLOCK);
+  uint8_t *out = (uint8_t *)t->blocks.data + row * t->blocks.stride + at * t->bytes;
+  if (!(t->kernels->absmax(x, KILN_GGUF_BLOCK) <= FLT_MAX)) to_fault(out, t->format);
+  else if (t->format == KILN_Q4_0) to_q4_0(out, x);
+  else if (t->format == KILN_Q4_1) to_q4_1(out, x);
+  else to_q8_0(out, x);
+}
+
+static void dequantize_block(const gguf_task *t, int64_t block) {
+  int64_t row = block / t->across, at = block % t->across;
+  float buffer[KILN_GGUF_BLOCK];
+  void *y = kiln__at(t->x.data, t->dtype, row * t->x.stride + at * KILN_GGUF_BLOCK);
+  float *values = kiln__open_block(buffer, y, t->dtype);
+  t->kernels->from_gguf(values, (const uint8_t *)t->blocks.data + row * t->blocks.stride + at * t->bytes, t->format);
+  kiln__write_block(t->kernels, y, values, t->dtype, KILN_GGUF_BLOCK);
+}
+
+static void quantize_chunk(void *arg, int64_t chunk, int thread) {
+  (void)thread;
+  const gguf_task *t = arg;
+  int64_t end = kiln__min((chunk + 1) * BLOCKS_PER_CHUNK, t->x.rows * t->across);
+  for (int64_t block = chunk * BLOCKS_PER_CHUNK; block < end; block++) quantize_block(t, block);
+}
+
+static void dequantize_chunk(void *arg, int64_t chunk, int thread) {
+  (void)thread;
+  const gguf_task *t = arg;
+  int64_t end = kiln__min((chunk + 1) * BLOCKS_PER_CHUNK, t->x.rows * t->across);
+  for (int64_t block = chunk * BLOCKS_PER_CHUNK; block < end; block++) dequantize_block(t, block);
+}
+
+static kiln_status run(kiln_context *ctx, const char *name, const kiln_tensor *x, const kiln_tensor *blocks,
+                       kiln_block_format format, kiln__body body) {
+  gguf_task t = {.kernels = ctx->kernels[KILN_F32].quant, .format = format, .bytes = (int64_t)kiln_block_bytes(format)};
+  if (t.bytes == 0) {
+    return kiln__fail(ctx, KILN_ERR_OPTION, "format is %d, not 2 (Q4_0), 3 (Q4_1) or 8 (Q8_0)", (int)format);
+  }
+  KILN_TRY(kiln__check_real(ctx, name, x, &t.dtype));
+  KILN_TRY(kiln__check_dtype(ctx, "blocks", blocks, KILN_U8));
+  KILN_TRY(kiln__fold(ctx, name, x, &t.x));
+  KILN_TRY(kiln__fold(ctx, "blocks", blocks, &t.blocks));
+  if (t.x.cols % KILN_GGUF_BLOCK != 0) {
+    return kiln__fail(ctx, KILN_ERR_SHAPE, "%s is %s; the last extent must be a multiple of 32", name,
+                      kiln__shape_text(x).s);
+  }
+  t.across = t.x.cols / KILN_GGUF_BLOCK;
+  if (t.blocks.rows != t.x.rows || t.blocks.cols != t.across * t.bytes) {
+    return kiln__fail(ctx, KILN_ERR_SHAPE, "blocks is %s, not the %lld rows of %lld bytes that %s has",
+                      kiln__shape_text(blocks).s, (long long)t.x.rows, (long long)(t.across * t.bytes), name);
+  }
+  if (!ctx->query) kiln__parallel_for(ctx, kiln__ceil_div(t.x.rows * t.across, BLOCKS_PER_CHUNK), body, &t);
+  return KILN_OK;
+}
+
+kiln_status kiln_quantize_blocks(kiln_context *ctx, const kiln_tensor *blocks, const kiln_tensor *x,
+                                 kiln_block_format format) {
+  KILN_TRY(kiln__begin(ctx, "quantize_blocks"));
+  return run(ctx, "x", x, blocks, format, quantize_chunk);
+}
+
+kiln_status kiln_dequantize_blocks(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *blocks,
+                                   kiln_block_format format) {
+  KILN_TRY(kiln__begin(ctx, "dequantize_blocks"));
+  return run(ctx, "y", y, blocks, format, dequantize_chunk);
+}

@@ -1,0 +1,130 @@
+// NF4. Weights are quantised once, so by plain C, which gives the same bits on every CPU.
+#include "quant/block.h"
+
+#pragma STDC FP_CONTRACT OFF
+
+const float kiln__nf4[16] = {
+    -1.0f, -0.6961928009986877f, -0.5250730514526367f, -0.39491748809814453f, -0.28444138169288635f,
+    -0.18477343022823334f, -0.09105003625154495f, 0.0f, 0.07958029955625534f, 0.16093020141124725f,
+    0.24611230194568634f, 0.33791524171829224f, 0.44070982933044434f, 0.5626170039176941f, 0.7229568362236023f, 1.0f};
+
+enum { ZERO = 7, SCALES_BLOCK = KILN_QUANT_BLOCK, BLOCKS_PER_CHUNK = KILN_QUANT_CHUNK / KILN_NF4_BLOCK };
+
+typedef struct nf4_task {
+  const kiln__quant_kernels *kernels;
+  kiln_dtype dtype;   // of x or y
+  char *x;
+  uint8_t *codes;
+  float *absmax;      // of the blocks of x
+  int64_t count, blocks;
+} nf4_task;
+
+// The nearest number's code, ties to the lower one.
+static int code_of(float v) {
+  int code = 0;
+  for (int i = 0; i < 15; i++) code += v > (kiln__nf4[i] + kiln__nf4[i + 1]) / 2;
+  return code;
+}
+
+static void quantize_block(const nf4_task *t, int64_t block) {
+  int64_t begin = block * KILN_NF4_BLOCK, n = kiln__min(KILN_NF4_BLOCK, t->count - begin);
+  float buffer[KILN_NF4_BLOCK];
+  const float *x = kiln__read_block(t->kernels, buffer, kiln__at(t->x, t->dtype, begin), t->dtype, n);
+  float amax = t->kernels->absmax(x, n), inverse = 1 / fmaxf(amax, 1e-38f);
+  bool finite = amax <= FLT_MAX;
+  t->absmax[block] = finite ? amax : NAN;
+  for (int64_t i = 0; i < n; i += 2) {
+    int high = finite ? code_of(x[i] * inverse) : ZERO;
+    int low = finite && i + 1 < n ? code_of(x[i + 1] * inverse) : ZERO;
+    t->codes[(begin + i) / 2] = (uint8_t)(high << 4 | low);
+  }
+}
+
+static void quantize_chunk(void *arg, int64_t chunk, int thread) {
+  (void)thread;
+  const nf4_task *t = arg;
+  int64_t end = kiln__min((chunk + 1) * BLOCKS_PER_CHUNK, t->blocks);
+  for (int64_t block = chunk * BLOCKS_PER_CHUNK; block < end; block++) quantize_block(t, block);
+}
+
+static void dequantize_chunk(void *arg, int64_t chunk, int thread) {
+  (void)thread;
+  const nf4_task *t = arg;
+  int64_t last = kiln__min((chunk + 1) * BLOCKS_PER_CHUNK, t->blocks);
+  float buffer[KILN_NF4_BLOCK];
+  for (int64_t block = chunk * BLOCKS_PER_CHUNK; block < last; block++) {
+    int64_t begin = block * KILN_NF4_BLOCK, n = kiln__min(KILN_NF4_BLOCK, t->count - begin);
+    void *y = kiln__at(t->x, t->dtype, begin);
+    float *values = kiln__open_block(buffer, y, t->dtype);
+    t->kernels->from_nf4(values, t->codes + begin / 2, t->absmax[block], n);
+    kiln__write_block(t->kernels, y, values, t->dtype, n);
+  }
+}
+
+static kiln_status check(kiln_context *ctx, const char *name, const kiln_tensor *x, const kiln_tensor *codes,
+                         const kiln_tensor *absmax, const kiln_tensor *scales, const kiln_tensor *offset,
+                         nf4_task *t) {
+  KILN_TRY(kiln__check_real(ctx, name, x, &t->dtype));
+  KILN_TRY(kiln__check_dense(ctx, name, x));
+  t->kernels = ctx->kernels[KILN_F32].quant;
+  t->count = kiln__count(x);
+  t->blocks = kiln__ceil_div(t->count, KILN_NF4_BLOCK);
+  t->x = kiln__data(x);
+  KILN_TRY(kiln__check_count(ctx, "codes", codes, KILN_U8, kiln__ceil_div(t->count, 2)));
+  t->codes = kiln__data(codes);
+  if (!scales != !offset) return kiln__fail(ctx, KILN_ERR_NULL, "%s is NULL", scales ? "offset" : "scales");
+  KILN_TRY(kiln__check_count(ctx, "absmax", absmax, scales ? KILN_U8 : KILN_F32, t->blocks));
+  if (!scales) {
+    t->absmax = kiln__data(absmax);
+    return KILN_OK;
+  }
+  KILN_TRY(kiln__check_count(ctx, "scales", scales, KILN_F32, kiln__ceil_div(t->blocks, SCALES_BLOCK)));
+  KILN_TRY(kiln__check_count(ctx, "offset", offset, KILN_F32, 1));
+  return kiln__scratch(ctx, (size_t)t->blocks * sizeof(float), (void **)&t->absmax);
+}
+
+// The second quantisation: what is left of each absmax without their mean.
+static void quantize_absmax(const nf4_task *t, uint8_t *codes, float *scales, float *offset) {
+  kiln__dynamic_map map;
+  kiln__dynamic_map_make(&map, true);
+  double sum = 0;
+  for (int64_t i = 0; i < t->blocks; i++) sum += t->absmax[i];
+  *offset = t->blocks > 0 ? (float)(sum / (double)t->blocks) : 0;
+  for (int64_t i = 0; i < t->blocks; i++) t->absmax[i] -= *offset;
+  for (int64_t i = 0; i < t->blocks; i += SCALES_BLOCK) {
+    int64_t n = kiln__min(SCALES_BLOCK, t->blocks - i);
+    t->kernels->to_dynamic(codes + i, scales + i / SCALES_BLOCK, t->absmax + i, &map, n);
+  }
+}
+
+static void dequantize_absmax(const nf4_task *t, const uint8_t *codes, const float *scales, float offset) {
+  kiln__dynamic_map map;
+  kiln__dynamic_map_make(&map, true);
+  for (int64_t i = 0; i < t->blocks; i += SCALES_BLOCK) {
+    int64_t n = kiln__min(SCALES_BLOCK, t->blocks - i);
+    t->kernels->from_dynamic(t->absmax + i, codes + i, scales[i / SCALES_BLOCK], &map, n);
+  }
+  for (int64_t i = 0; i < t->blocks; i++) t->absmax[i] += offset;
+}
+
+kiln_status kiln_quantize_nf4(kiln_context *ctx, const kiln_tensor *codes, const kiln_tensor *absmax,
+                              const kiln_tensor *scales, const kiln_tensor *offset, const kiln_tensor *x) {
+  KILN_TRY(kiln__begin(ctx, "quantize_nf4"));
+  nf4_task t;
+  KILN_TRY(check(ctx, "x", x, codes, absmax, scales, offset, &t));
+  if (ctx->query) return KILN_OK;
+  kiln__parallel_for(ctx, kiln__ceil_div(t.blocks, BLOCKS_PER_CHUNK), quantize_chunk, &t);
+  if (scales) quantize_absmax(&t, kiln__data(absmax), kiln__data(scales), kiln__data(offset));
+  return KILN_OK;
+}
+
+kiln_status kiln_dequantize_nf4(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *codes,
+                                const kiln_tensor *absmax, const kiln_tensor *scales, const kiln_tensor *offset) {
+  KILN_TRY(kiln__begin(ctx, "dequantize_nf4"));
+  nf4_task t;
+  KILN_TRY(check(ctx, "y", y, codes, absmax, scales, offset, &t));
+  if (ctx->query) return KILN_OK;
+  if (scales) dequantize_absmax(&t, kiln__data(absmax), kiln__data(scales), *(const float *)kiln__data(offset));
+  kiln__parallel_for(ctx, kiln__ceil_div(t.blocks, BLOCKS_PER_CHUNK), dequantize_chunk, &t);
+  return KILN_OK;
+}
