@@ -53,8 +53,5 @@ kiln_status kiln__check_count(kiln_context *ctx, const char *name, const kiln_te
 kiln_status kiln__rounding(kiln_context *ctx, const kiln_rounding_options *options, kiln_rounding *rounding,
                            kiln__random *random);
 
-// *out = the largest |x| of a dense tensor; in query mode only its scratch is noted.
-kiln_status kiln__absmax(kiln_context *ctx, float *out, const kiln_tensor *x);
-
 #pragma GCC visibility pop
 #endif

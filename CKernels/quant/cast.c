@@ -126,24 +126,20 @@ static void absmax_chunk(void *arg, int64_t chunk, int thread) {
   t->partial[chunk] = t->kernels->absmax(block, blocks);
 }
 
-kiln_status kiln__absmax(kiln_context *ctx, float *out, const kiln_tensor *x) {
-  absmax_task t = {.kernels = ctx->kernels[KILN_F32].quant, .x = kiln__data(x), .dtype = x->dtype,
-                   .count = kiln__count(x)};
+kiln_status kiln_absmax(kiln_context *ctx, const kiln_tensor *out, const kiln_tensor *x) {
+  KILN_TRY(kiln__begin(ctx, "absmax"));
+  absmax_task t = {.kernels = ctx->kernels[KILN_F32].quant};
+  KILN_TRY(kiln__check_real(ctx, "x", x, &t.dtype));
+  KILN_TRY(kiln__check_dense(ctx, "x", x));
+  KILN_TRY(kiln__check_count(ctx, "out", out, KILN_F32, 1));
+  t.x = kiln__data(x);
+  t.count = kiln__count(x);
   int64_t chunks = kiln__ceil_div(t.count, KILN_QUANT_CHUNK);
   KILN_TRY(kiln__scratch(ctx, (size_t)chunks * sizeof(float), (void **)&t.partial));
   if (ctx->query) return KILN_OK;
   kiln__parallel_for(ctx, chunks, absmax_chunk, &t);
-  *out = t.kernels->absmax(t.partial, chunks);
+  *(float *)kiln__data(out) = t.kernels->absmax(t.partial, chunks);
   return KILN_OK;
-}
-
-kiln_status kiln_absmax(kiln_context *ctx, const kiln_tensor *out, const kiln_tensor *x) {
-  KILN_TRY(kiln__begin(ctx, "absmax"));
-  kiln_dtype dtype;
-  KILN_TRY(kiln__check_real(ctx, "x", x, &dtype));
-  KILN_TRY(kiln__check_dense(ctx, "x", x));
-  KILN_TRY(kiln__check_count(ctx, "out", out, KILN_F32, 1));
-  return kiln__absmax(ctx, kiln__data(out), x);
 }
 
 kiln_status kiln_float8_scale(kiln_context *ctx, const kiln_tensor *scale, const kiln_tensor *inverse,

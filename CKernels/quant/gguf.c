@@ -10,8 +10,7 @@ static void put_f16(uint8_t *p, float x) {
 
 static float inverse(float d) { return fabsf(d) >= FLT_MIN ? 1 / d : 0; }
 
-// Of what a product leaves, which is not finite where a number of the block is not.
-static uint8_t nibble(float v) { return v >= 0 ? (uint8_t)fminf(v, 15) : 0; }
+static uint8_t nibble(float v) { return (uint8_t)(v < 15 ? v : 15); }
 
 static void pack(uint8_t *out, const uint8_t q[KILN_GGUF_BLOCK]) {
   for (int j = 0; j < 16; j++) out[j] = (uint8_t)(q[j] | q[j + 16] << 4);
@@ -32,8 +31,8 @@ static void to_q4_0(uint8_t *out, const float *x) {
 static void to_q4_1(uint8_t *out, const float *x) {
   float low = x[0], high = x[0];
   for (int j = 1; j < KILN_GGUF_BLOCK; j++) {
-    low = fminf(low, x[j]);
-    high = fmaxf(high, x[j]);
+    low = x[j] < low ? x[j] : low;
+    high = x[j] > high ? x[j] : high;
   }
   float d = (high - low) / 15, factor = inverse(d);
   uint8_t q[KILN_GGUF_BLOCK];
@@ -45,12 +44,13 @@ static void to_q4_1(uint8_t *out, const float *x) {
 
 static void to_q8_0(uint8_t *out, const float *x) {
   float amax = 0;
-  for (int j = 0; j < KILN_GGUF_BLOCK; j++) amax = fmaxf(amax, fabsf(x[j]));
+  for (int j = 0; j < KILN_GGUF_BLOCK; j++) amax = fabsf(x[j]) > amax ? fabsf(x[j]) : amax;
   float d = amax / 127, factor = inverse(d);
   put_f16(out, d);
   for (int j = 0; j < KILN_GGUF_BLOCK; j++) {
-    float v = roundf(x[j] * factor);
-    out[2 + j] = (uint8_t)(int8_t)(v == v ? fminf(fmaxf(v, -127), 127) : 0);
+    // To the nearest, ties away from zero.
+    float v = x[j] * factor, whole = (float)(int32_t)v;
+    out[2 + j] = (uint8_t)(int8_t)(whole + (v - whole >= 0.5f) - (v - whole <= -0.5f));
   }
 }
 

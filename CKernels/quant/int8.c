@@ -1,18 +1,23 @@
 // Signed bytes with a scale for each tile of a matrix.
 #include "quant/block.h"
 
-// A tile is read and written in stretches of a row, of at most KILN_QUANT_BLOCK columns where it passes a buffer.
+// Rows are read and written in stretches: of at most KILN_QUANT_BLOCK columns where they pass a buffer. Narrow tiles
+// share stretches, of at most STRIP columns; there the maxima and the scales are kept by column.
+enum { STRIP = 1024, BAND = 64 };
+
 typedef struct int8_task {
   const kiln__quant_kernels *kernels;
-  kiln_dtype dtype;             // of x or y
+  kiln_dtype dtype;                      // of x or y
   kiln__rows x, q;
   float *scales;
   int64_t tile_rows, tile_cols, across;  // across: tiles beside each other
-  int64_t strip, strips;        // columns of one chunk, whole tiles, and how many chunks lie beside each other
-  int64_t bands;                // tiles of one chunk, one below the other
   bool stochastic;
   kiln__random random;
+  int64_t bands_per_tile;                // of at most BAND rows, where a tile is cut
+  float *partial;                        // the largest magnitudes of each band by tile
 } int8_task;
+
+static bool is_narrow(const int8_task *t) { return t->tile_cols < KILN_QUANT_BLOCK; }
 
 static const float *read_x(const int8_task *t, float *buffer, int64_t row, int64_t col, int64_t n) {
   return kiln__read_block(t->kernels, buffer, kiln__at(t->x.data, t->dtype, row * t->x.stride + col), t->dtype, n);
@@ -22,93 +27,159 @@ static int64_t stretch(const int8_task *t, int64_t col, int64_t end) {
   return t->dtype == KILN_F32 && !t->stochastic ? end - col : kiln__min(KILN_QUANT_BLOCK, end - col);
 }
 
-// Columns col ..< end of a row, whose scales lie at `scale` with the stride 0 or 1.
-static void quantize_row(const int8_task *t, int64_t row, int64_t col, int64_t end, const float *scale,
-                         int64_t stride) {
+// Columns of whole tiles that are treated together: of narrow tiles or of one.
+static int64_t strip(const int8_task *t, int64_t col) {
+  int64_t cols = is_narrow(t) ? STRIP / t->tile_cols * t->tile_cols : t->tile_cols;
+  return kiln__min(cols, t->x.cols - col);
+}
+
+// Of magnitudes and NaN, which is the larger one.
+static float larger(float a, float b) { return kiln__bits_from_f32(a) > kiln__bits_from_f32(b) ? a : b; }
+
+static void narrow_absmax(const int8_task *t, int64_t row, int64_t end, int64_t col, int64_t cols, float *amax) {
+  float column[STRIP] = {0}, values[KILN_QUANT_BLOCK];
+  for (; row < end; row++) {
+    for (int64_t c = 0, n; c < cols; c += n) {
+      n = stretch(t, c, cols);
+      t->kernels->absmax_columns(column + c, read_x(t, values, row, col + c, n), n);
+    }
+  }
+  for (int64_t c = 0; c < cols; c += t->tile_cols) amax[c / t->tile_cols] = t->kernels->absmax(column + c, t->tile_cols);
+}
+
+static float wide_absmax(const int8_task *t, int64_t row, int64_t end, int64_t col, int64_t cols) {
+  float amax = 0, values[KILN_QUANT_BLOCK];
+  for (; row < end; row++) {
+    for (int64_t c = 0, n; c < cols; c += n) {
+      n = stretch(t, c, cols);
+      amax = larger(amax, t->kernels->absmax(read_x(t, values, row, col + c, n), n));
+    }
+  }
+  return amax;
+}
+
+// The largest magnitudes of the rows row ..< end, by tile.
+static void band_absmax(const int8_task *t, int64_t row, int64_t end, float *amax) {
+  for (int64_t col = 0, cols; col < t->x.cols; col += cols) {
+    cols = strip(t, col);
+    if (is_narrow(t)) narrow_absmax(t, row, end, col, cols, amax + col / t->tile_cols);
+    else amax[col / t->tile_cols] = wide_absmax(t, row, end, col, cols);
+  }
+}
+
+// The scales of a strip as the kernels take them, with their stride: by column for narrow tiles.
+static const float *strip_scales(const int8_task *t, float *column, const float *scales, int64_t col, int64_t cols) {
+  scales += col / t->tile_cols;
+  if (!is_narrow(t) || t->tile_cols == 1) return scales;
+  for (int64_t c = 0; c < cols; c++) column[c] = scales[c / t->tile_cols];
+  return column;
+}
+
+static void quantize_stretches(const int8_task *t, int64_t row, int64_t col, int64_t cols, const float *scale) {
   float values[KILN_QUANT_BLOCK];
   uint32_t buffer[KILN_RANDOM_BUFFER(KILN_QUANT_BLOCK)];
-  int8_t *q = (int8_t *)t->q.data + row * t->q.stride;
-  for (int64_t n; col < end; col += n, scale += n * stride) {
-    n = stretch(t, col, end);
-    const uint32_t *words = t->stochastic ? t->kernels->words(buffer, &t->random, row * t->x.cols + col, n) : NULL;
-    t->kernels->to_int8(q + col, read_x(t, values, row, col, n), scale, stride, words, n);
+  int64_t stride = is_narrow(t);
+  int8_t *q = (int8_t *)t->q.data + row * t->q.stride + col;
+  for (int64_t c = 0, n; c < cols; c += n) {
+    n = stretch(t, c, cols);
+    int64_t first = row * t->x.cols + col + c;
+    const uint32_t *words = t->stochastic ? t->kernels->words(buffer, &t->random, first, n) : NULL;
+    t->kernels->to_int8(q + c, read_x(t, values, row, col + c, n), scale + c * stride, stride, words, n);
   }
 }
 
-static float row_absmax(const int8_task *t, int64_t row, int64_t col, int64_t end) {
-  float values[KILN_QUANT_BLOCK], amax[2] = {0, 0};
-  for (int64_t n; col < end; col += n) {
-    n = stretch(t, col, end);
-    amax[1] = t->kernels->absmax(read_x(t, values, row, col, n), n);
-    amax[0] = t->kernels->absmax(amax, 2);
+static void dequantize_stretches(const int8_task *t, int64_t row, int64_t col, int64_t cols, const float *scale) {
+  float values[KILN_QUANT_BLOCK];
+  int64_t stride = is_narrow(t);
+  const int8_t *q = (const int8_t *)t->q.data + row * t->q.stride + col;
+  for (int64_t c = 0, n; c < cols; c += n) {
+    n = stretch(t, c, cols);
+    void *y = kiln__at(t->x.data, t->dtype, row * t->x.stride + col + c);
+    float *open = kiln__open_block(values, y, t->dtype);
+    t->kernels->from_int8(open, q + c, scale + c * stride, stride, n);
+    kiln__write_block(t->kernels, y, open, t->dtype, n);
   }
-  return amax[0];
 }
 
-static float scale_of(float amax) { return amax <= FLT_MAX ? amax / 127 : NAN; }
+typedef void (*stretches)(const int8_task *t, int64_t row, int64_t col, int64_t cols, const float *scale);
 
-static void quantize_tile(const int8_task *t, int64_t down, int64_t along) {
-  int64_t row = down * t->tile_rows, rows = row + t->tile_rows, col = along * t->tile_cols, end = col + t->tile_cols;
-  float amax[2] = {0, 0}, *scale = t->scales + down * t->across + along;
-  for (int64_t r = row; r < rows; r++) {
-    amax[1] = row_absmax(t, r, col, end);
-    amax[0] = t->kernels->absmax(amax, 2);
+// Rows of one row of tiles.
+static void for_stretches(const int8_task *t, int64_t row, int64_t end, stretches body) {
+  float column[STRIP];
+  for (int64_t col = 0, cols; col < t->x.cols; col += cols) {
+    cols = strip(t, col);
+    const float *scale = strip_scales(t, column, t->scales + row / t->tile_rows * t->across, col, cols);
+    for (int64_t r = row; r < end; r++) body(t, r, col, cols, scale);
   }
-  *scale = scale_of(amax[0]);
-  for (int64_t r = row; r < rows; r++) quantize_row(t, r, col, end, scale, 0);
 }
 
-// Tiles one column wide, side by side: the scales of the strip are found and used row by row.
-static void quantize_columns(const int8_task *t, int64_t down, int64_t col, int64_t end) {
-  int64_t row = down * t->tile_rows, rows = row + t->tile_rows;
-  float values[KILN_QUANT_BLOCK], *scale = t->scales + down * t->across;
-  memset(scale + col, 0, (size_t)(end - col) * sizeof *scale);
-  for (int64_t r = row; r < rows; r++) {
-    for (int64_t c = col, n; c < end; c += n) {
-      n = stretch(t, c, end);
-      t->kernels->absmax_columns(scale + c, read_x(t, values, r, c, n), n);
-    }
-  }
-  for (int64_t c = col; c < end; c++) scale[c] = scale_of(scale[c]);
-  for (int64_t r = row; r < rows; r++) quantize_row(t, r, col, end, scale + col, 1);
+// From the largest magnitudes, where they stand.
+static void make_scales(float *amax, int64_t n) {
+  for (int64_t i = 0; i < n; i++) amax[i] = amax[i] <= FLT_MAX ? amax[i] / 127 : NAN;
 }
 
-static void quantize_chunk(void *arg, int64_t chunk, int thread) {
+static int64_t tiles_per_chunk(const int8_task *t) {
+  return kiln__ceil_div(KILN_QUANT_CHUNK, t->tile_rows * t->x.cols);
+}
+
+// Whole rows of tiles, which are quantised while they are in the cache.
+static void quantize_tiles(void *arg, int64_t chunk, int thread) {
   (void)thread;
   const int8_task *t = arg;
-  int64_t first = chunk / t->strips * t->bands, last = kiln__min(first + t->bands, t->x.rows / t->tile_rows);
-  int64_t col = chunk % t->strips * t->strip, end = kiln__min(col + t->strip, t->x.cols);
-  for (int64_t down = first; down < last; down++) {
-    if (t->tile_cols == 1) quantize_columns(t, down, col, end);
-    else for (int64_t along = col / t->tile_cols; along < end / t->tile_cols; along++) quantize_tile(t, down, along);
+  int64_t first = chunk * tiles_per_chunk(t), last = kiln__min(first + tiles_per_chunk(t), t->x.rows / t->tile_rows);
+  for (int64_t tile = first; tile < last; tile++) {
+    int64_t row = tile * t->tile_rows, end = row + t->tile_rows;
+    float *scales = t->scales + tile * t->across;
+    band_absmax(t, row, end, scales);
+    make_scales(scales, t->across);
+    for_stretches(t, row, end, quantize_stretches);
   }
 }
 
-// Rows of a matrix whose one scale is known.
-static void quantize_rows(void *arg, int64_t chunk, int thread) {
-  (void)thread;
-  const int8_task *t = arg;
-  int64_t per_chunk = kiln__rows_per_chunk(t->x.cols), end = kiln__min((chunk + 1) * per_chunk, t->x.rows);
-  for (int64_t row = chunk * per_chunk; row < end; row++) quantize_row(t, row, 0, t->x.cols, t->scales, 0);
+static void band_rows(const int8_task *t, int64_t band, int64_t *row, int64_t *end) {
+  int64_t tile = band / t->bands_per_tile, first = tile * t->tile_rows;
+  *row = first + band % t->bands_per_tile * BAND;
+  *end = kiln__min(*row + BAND, first + t->tile_rows);
 }
 
-static void dequantize_chunk(void *arg, int64_t chunk, int thread) {
+static void absmax_chunk(void *arg, int64_t band, int thread) {
   (void)thread;
   const int8_task *t = arg;
-  float buffer[KILN_QUANT_BLOCK];
-  int64_t per_chunk = kiln__rows_per_chunk(t->x.cols), end = kiln__min((chunk + 1) * per_chunk, t->x.rows);
-  for (int64_t row = chunk * per_chunk; row < end; row++) {
-    const float *scale = t->scales + row / t->tile_rows * t->across;
-    const int8_t *q = (const int8_t *)t->q.data + row * t->q.stride;
-    for (int64_t col = 0, n; col < t->x.cols; col += n) {
-      int64_t tile_end = t->tile_cols == 1 ? t->x.cols : (col / t->tile_cols + 1) * t->tile_cols;
-      n = stretch(t, col, tile_end);
-      void *y = kiln__at(t->x.data, t->dtype, row * t->x.stride + col);
-      float *values = kiln__open_block(buffer, y, t->dtype);
-      t->kernels->from_int8(values, q + col, scale + col / t->tile_cols, t->tile_cols == 1, n);
-      kiln__write_block(t->kernels, y, values, t->dtype, n);
-    }
+  int64_t row, end;
+  band_rows(t, band, &row, &end);
+  band_absmax(t, row, end, t->partial + band * t->across);
+}
+
+static void quantize_chunk(void *arg, int64_t band, int thread) {
+  (void)thread;
+  const int8_task *t = arg;
+  int64_t row, end;
+  band_rows(t, band, &row, &end);
+  for_stretches(t, row, end, quantize_stretches);
+}
+
+static void dequantize_chunk(void *arg, int64_t band, int thread) {
+  (void)thread;
+  const int8_task *t = arg;
+  int64_t row, end;
+  band_rows(t, band, &row, &end);
+  for_stretches(t, row, end, dequantize_stretches);
+}
+
+// Tiles of many rows, cut into bands: first the scales, then everything once more.
+static kiln_status quantize_tall(kiln_context *ctx, int8_task *t) {
+  int64_t down = t->x.rows / t->tile_rows, bands = down * t->bands_per_tile;
+  KILN_TRY(kiln__scratch(ctx, (size_t)(bands * t->across) * sizeof(float), (void **)&t->partial));
+  if (ctx->query) return KILN_OK;
+  kiln__parallel_for(ctx, bands, absmax_chunk, t);
+  memset(t->scales, 0, (size_t)(down * t->across) * sizeof(float));
+  for (int64_t band = 0; band < bands; band++) {
+    float *scales = t->scales + band / t->bands_per_tile * t->across;
+    t->kernels->absmax_columns(scales, t->partial + band * t->across, t->across);
   }
+  make_scales(t->scales, down * t->across);
+  kiln__parallel_for(ctx, bands, quantize_chunk, t);
+  return KILN_OK;
 }
 
 static kiln_status check(kiln_context *ctx, const char *name, const kiln_tensor *x, const kiln_tensor *q,
@@ -134,6 +205,7 @@ static kiln_status check(kiln_context *ctx, const char *name, const kiln_tensor 
   t->across = scales->shape[1];
   t->tile_rows = t->x.rows / scales->shape[0];
   t->tile_cols = t->x.cols / t->across;
+  t->bands_per_tile = kiln__ceil_div(t->tile_rows, BAND);
   return KILN_OK;
 }
 
@@ -145,20 +217,11 @@ kiln_status kiln_quantize_int8(kiln_context *ctx, const kiln_tensor *q, const ki
   KILN_TRY(kiln__rounding(ctx, options, &rounding, &t.random));
   KILN_TRY(check(ctx, "x", x, q, scales, &t));
   t.stochastic = rounding == KILN_ROUND_STOCHASTIC;
-  if (kiln__count(scales) == 1 && kiln__is_dense(x)) {
-    KILN_TRY(kiln__absmax(ctx, t.scales, x));
-    if (ctx->query) return KILN_OK;
-    *t.scales = scale_of(*t.scales);
-    kiln__parallel_for(ctx, kiln__ceil_div(t.x.rows, kiln__rows_per_chunk(t.x.cols)), quantize_rows, &t);
-    return KILN_OK;
+  if (t.x.rows == 0 || t.x.cols == 0) return KILN_OK;
+  if (t.tile_rows > BAND) return quantize_tall(ctx, &t);
+  if (!ctx->query) {
+    kiln__parallel_for(ctx, kiln__ceil_div(t.x.rows / t.tile_rows, tiles_per_chunk(&t)), quantize_tiles, &t);
   }
-  if (ctx->query || t.x.rows * t.x.cols == 0) return KILN_OK;
-  // A chunk has at least 16 Ki elements where there are so many.
-  t.strip = kiln__ceil_div(KILN_QUANT_CHUNK, t.tile_rows);
-  t.strip = t.tile_cols == 1 ? kiln__max(128, kiln__round_up(t.strip, 32)) : kiln__round_up(t.strip, t.tile_cols);
-  t.strips = kiln__ceil_div(t.x.cols, t.strip);
-  t.bands = kiln__ceil_div(KILN_QUANT_CHUNK, t.tile_rows * kiln__min(t.strip, t.x.cols));
-  kiln__parallel_for(ctx, kiln__ceil_div(t.x.rows / t.tile_rows, t.bands) * t.strips, quantize_chunk, &t);
   return KILN_OK;
 }
 
@@ -167,7 +230,7 @@ kiln_status kiln_dequantize_int8(kiln_context *ctx, const kiln_tensor *y, const 
   KILN_TRY(kiln__begin(ctx, "dequantize_int8"));
   int8_task t = {0};
   KILN_TRY(check(ctx, "y", y, q, scales, &t));
-  if (ctx->query || t.x.rows * t.x.cols == 0) return KILN_OK;
-  kiln__parallel_for(ctx, kiln__ceil_div(t.x.rows, kiln__rows_per_chunk(t.x.cols)), dequantize_chunk, &t);
+  if (ctx->query || t.x.rows == 0 || t.x.cols == 0) return KILN_OK;
+  kiln__parallel_for(ctx, t.x.rows / t.tile_rows * t.bands_per_tile, dequantize_chunk, &t);
   return KILN_OK;
 }

@@ -8,7 +8,7 @@ const float kiln__nf4[16] = {
     -0.18477343022823334f, -0.09105003625154495f, 0.0f, 0.07958029955625534f, 0.16093020141124725f,
     0.24611230194568634f, 0.33791524171829224f, 0.44070982933044434f, 0.5626170039176941f, 0.7229568362236023f, 1.0f};
 
-enum { ZERO = 7, SCALES_BLOCK = KILN_QUANT_BLOCK, BLOCKS_PER_CHUNK = KILN_QUANT_CHUNK / KILN_NF4_BLOCK };
+enum { SCALES_BLOCK = KILN_QUANT_BLOCK, BLOCKS_PER_CHUNK = KILN_QUANT_CHUNK / KILN_NF4_BLOCK };
 
 typedef struct nf4_task {
   const kiln__quant_kernels *kernels;
@@ -19,25 +19,27 @@ typedef struct nf4_task {
   int64_t count, blocks;
 } nf4_task;
 
-// The nearest number's code, ties to the lower one.
-static int code_of(float v) {
-  int code = 0;
-  for (int i = 0; i < 15; i++) code += v > (kiln__nf4[i] + kiln__nf4[i + 1]) / 2;
-  return code;
+// The nearest numbers' codes, ties to the lower ones: how many midpoints are less. Whole blocks make vectors of it.
+static void nearest(int32_t code[KILN_NF4_BLOCK], const float v[KILN_NF4_BLOCK]) {
+  memset(code, 0, KILN_NF4_BLOCK * sizeof *code);
+  for (int k = 0; k < 15; k++) {
+    float midpoint = (kiln__nf4[k] + kiln__nf4[k + 1]) / 2;
+    for (int i = 0; i < KILN_NF4_BLOCK; i++) code[i] += v[i] > midpoint;
+  }
 }
 
 static void quantize_block(const nf4_task *t, int64_t block) {
   int64_t begin = block * KILN_NF4_BLOCK, n = kiln__min(KILN_NF4_BLOCK, t->count - begin);
   float buffer[KILN_NF4_BLOCK];
   const float *x = kiln__read_block(t->kernels, buffer, kiln__at(t->x, t->dtype, begin), t->dtype, n);
-  float amax = t->kernels->absmax(x, n), inverse = 1 / fmaxf(amax, 1e-38f);
+  float amax = t->kernels->absmax(x, n), scaled[KILN_NF4_BLOCK] = {0};
   bool finite = amax <= FLT_MAX;
+  float inverse = 1 / fmaxf(amax, 1e-38f);
+  for (int64_t i = 0; i < n && finite; i++) scaled[i] = x[i] * inverse;
+  int32_t code[KILN_NF4_BLOCK];
+  nearest(code, scaled);
   t->absmax[block] = finite ? amax : NAN;
-  for (int64_t i = 0; i < n; i += 2) {
-    int high = finite ? code_of(x[i] * inverse) : ZERO;
-    int low = finite && i + 1 < n ? code_of(x[i + 1] * inverse) : ZERO;
-    t->codes[(begin + i) / 2] = (uint8_t)(high << 4 | low);
-  }
+  for (int64_t i = 0; i < n; i += 2) t->codes[(begin + i) / 2] = (uint8_t)(code[i] << 4 | code[i + 1]);
 }
 
 static void quantize_chunk(void *arg, int64_t chunk, int thread) {

@@ -28,12 +28,16 @@ static inline __attribute__((always_inline)) void kiln__philox(uint32_t out[KILN
     k0 += 0x9E3779B9u;
     k1 += 0xBB67AE85u;
   }
-  for (int lane = 0; lane < KILN_PHILOX_LANES; lane++) {
-    out[4 * lane] = c0[lane];
-    out[4 * lane + 1] = c1[lane];
-    out[4 * lane + 2] = c2[lane];
-    out[4 * lane + 3] = c3[lane];
-  }
+  // Word j of counter i goes to out[4 i + j]: a transposition, of single words and then of pairs.
+  kiln__u64s low01 = (kiln__u64s)__builtin_shufflevector(c0, c1, 0, 8, 1, 9, 4, 12, 5, 13);
+  kiln__u64s high01 = (kiln__u64s)__builtin_shufflevector(c0, c1, 2, 10, 3, 11, 6, 14, 7, 15);
+  kiln__u64s low23 = (kiln__u64s)__builtin_shufflevector(c2, c3, 0, 8, 1, 9, 4, 12, 5, 13);
+  kiln__u64s high23 = (kiln__u64s)__builtin_shufflevector(c2, c3, 2, 10, 3, 11, 6, 14, 7, 15);
+  kiln__u64s words[4] = {__builtin_shufflevector(low01, low23, 0, 4, 1, 5),
+                         __builtin_shufflevector(high01, high23, 0, 4, 1, 5),
+                         __builtin_shufflevector(low01, low23, 2, 6, 3, 7),
+                         __builtin_shufflevector(high01, high23, 2, 6, 3, 7)};
+  memcpy(out, words, sizeof words);
 }
 
 // A set of random numbers: key and counter as random.h has them, counter[0] left open.

@@ -139,6 +139,8 @@ struct LayoutTests {
     #expect(activations.map(\.rawValue) == [0, 1, 2, 3, 4])
     let scalings = [KILN_ROPE_DEFAULT, KILN_ROPE_LINEAR, KILN_ROPE_LLAMA3]
     #expect(scalings.map(\.rawValue) == [0, 1, 2])
+    #expect([KILN_ROUND_NEAREST, KILN_ROUND_STOCHASTIC].map(\.rawValue) == [0, 1])
+    #expect([KILN_Q4_0, KILN_Q4_1, KILN_Q8_0].map(\.rawValue) == [2, 3, 8])
     #expect([KILN_DEVICE_CPU, KILN_DEVICE_REF].map(\.rawValue) == [0, 1])
     let isas = [
       KILN_ISA_BEST, KILN_ISA_SCALAR, KILN_ISA_AVX2, KILN_ISA_AVX512, KILN_ISA_AVX512_BF16, KILN_ISA_AMX, KILN_ISA_NEON,
@@ -159,6 +161,7 @@ struct LayoutTests {
     #expect(kiln_cross_entropy_defaults().size == 24)
     #expect(kiln_norm_defaults().size == 16)
     #expect(kiln_random_defaults().size == 24)
+    #expect(kiln_rounding_defaults().size == 32)
     #expect(kiln_rope_defaults().size == 48)
     #expect(kiln_sgd_defaults().size == 120)
     #expect(kiln_adam_defaults().size == 104)
