@@ -5,7 +5,7 @@
 
 #include <kiln.h>
 
-#include "optim/dynamic_map.h"
+#include "quant/dynamic_map.h"
 
 // What an update does with each element p of w, its gradient d = grad_scale g + l2 p and its states s: a formula in
 // rules_kernel.h, and again in ref.c.

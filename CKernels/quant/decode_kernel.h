@@ -37,8 +37,8 @@ WRITES(uint16_t)
 #undef READS
 #undef WRITES
 
-// A narrow floating-point type but BF16; `t` is a constant where it is inlined. Subnormal numbers are integers times a power of
-// 2, the others are fp32 with another bias.
+// A narrow floating-point type but BF16; `t` is a constant where it is inlined. Subnormal numbers are integers times a
+// power of 2, the others are fp32 with another bias.
 VEC vf quant_decode_narrow(vi code, kiln__narrow_type t) {
   const int drop = 23 - t.mantissa;
   vi magnitude = code & ((1 << (t.bits - 1)) - 1), sign = (code >> (t.bits - 1)) << 31;

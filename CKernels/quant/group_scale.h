@@ -19,9 +19,9 @@ KILN_INLINE uint16_t kiln__bf16_above(float x) {
 KILN_INLINE kiln__group_scale kiln__group_scale_of(float low, float high, float levels, float amax) {
   const kiln__group_scale fault = {0x7fc0, 0x7fc0};
   if (!(amax <= 0x1.fep127f)) return fault;  // that is the largest bf16
-  // The sum has no negative zero.
+  // Sums with 0 have no negative zero.
   kiln__group_scale s = {0, kiln__bf16_below(low + 0.0f)};
-  s.scale = kiln__bf16_above((high - kiln__f32_from_bf16(s.low)) / levels);
+  s.scale = kiln__bf16_above((high - kiln__f32_from_bf16(s.low)) / levels + 0.0f);
   return s.scale < 0x7f80 ? s : fault;
 }
 

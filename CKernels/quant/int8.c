@@ -44,7 +44,7 @@ static void narrow_absmax(const int8_task *t, int64_t row, int64_t end, int64_t 
       t->kernels->absmax_columns(column + c, read_x(t, values, row, col + c, n), n);
     }
   }
-  for (int64_t c = 0; c < cols; c += t->tile_cols) amax[c / t->tile_cols] = t->kernels->absmax(column + c, t->tile_cols);
+  for (int64_t c = 0; c < cols; c += t->tile_cols) *amax++ = t->kernels->absmax(column + c, t->tile_cols);
 }
 
 static float wide_absmax(const int8_task *t, int64_t row, int64_t end, int64_t col, int64_t cols) {

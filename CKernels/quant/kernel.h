@@ -6,8 +6,8 @@ static const uint32_t *quant_words(uint32_t *buffer, const kiln__random *random,
   return kiln__random_words(buffer, random, first, n);
 }
 
-// The code of x; `t` is a constant where it is inlined. To the nearest: half of the last place is added to the bits, less
-// one where the tie goes down; a subnormal is rounded by the addition of a number whose last place it shall have.
+// The code of x; `t` is a constant where it is inlined. To the nearest: half of the last place is added to the bits,
+// less one where the tie goes down; a subnormal is rounded by the addition of a number whose last place it shall have.
 // With random numbers: they are added below the last place; a subnormal becomes a fixed-point number for that.
 VEC vi quant_encode_narrow(vf x, kiln__narrow_type t, const vi *random) {
   const int drop = 23 - t.mantissa;
@@ -70,7 +70,9 @@ static void quant_widen(float *y, const void *x, float scale, kiln_dtype dtype, 
     case KILN_F8_E5M2: quant_widen_as(kiln__narrow_type_of(KILN_F8_E5M2), y, x, scale, n); break;
     case KILN_F16: quant_widen_as(kiln__narrow_type_of(KILN_F16), y, x, scale, n); break;
     default:
-      for (int64_t i = 0; i < n; i += KILN_WL) vf_write(y + i, vw_read((const kiln__bf16 *)x + i, n - i) * scale, n - i);
+      for (int64_t i = 0; i < n; i += KILN_WL) {
+        vf_write(y + i, vw_read((const kiln__bf16 *)x + i, n - i) * scale, n - i);
+      }
   }
 }
 

@@ -38,7 +38,8 @@ enum RunDescription {
 
   private static func optimizer(_ configuration: TrainingConfiguration) -> String {
     let state = configuration.optimizerState
-    return ([configuration.optimizer.rawValue, (try? configuration.makeOptimizer())?.summary].compactMap { $0 }
+    return
+      ([configuration.optimizer.rawValue, (try? configuration.makeOptimizer())?.summary].compactMap { $0 }
       + (state == .fp32 ? [] : ["state in \(state.rawValue)"])).joined(separator: ", ")
   }
 

@@ -24,7 +24,8 @@ extension Context {
     public var rounding: RandomKey?
     public init() {}
 
-    func states(_ first: UnsafePointer<kiln_tensor>?, _ second: UnsafePointer<kiln_tensor>? = nil) -> kiln_state_options {
+    func states(_ first: UnsafePointer<kiln_tensor>?, _ second: UnsafePointer<kiln_tensor>? = nil) -> kiln_state_options
+    {
       var o = kiln_state_options()
       o.scales = (first, second)
       o.stochastic = rounding == nil ? 0 : 1

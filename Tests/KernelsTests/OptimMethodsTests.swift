@@ -79,7 +79,8 @@ struct OptimMethodsTests {
     }
   }
 
-  static func muon(_ shape: [Int], parts: UInt32 = 1, splitColumns: Bool = false, matchRMS: Bool = false) -> KernelCase {
+  static func muon(_ shape: [Int], parts: UInt32 = 1, splitColumns: Bool = false, matchRMS: Bool = false) -> KernelCase
+  {
     update("muon \(parts) \(splitColumns)", shape, states: [signed(shape)]) { context, p in
       var o = kiln_muon_defaults()
       (o.lr, o.weight_decay, o.grad_scale, o.parts) = (0.1, 0.1, 0.5, parts)

@@ -32,8 +32,8 @@ static inline kiln_rounding_options kiln_rounding_defaults(void) {
   return o;
 }
 
-/// y = x * scale, of one shape, stride 1 in the last dimension, leading dimensions that fold. One of them is F32, F64 or
-/// BF16, the other any floating-point type. `scale` F32 with one element; NULL is 1.
+/// y = x * scale, of one shape, stride 1 in the last dimension, leading dimensions that fold. One of them is F32, F64
+/// or BF16, the other any floating-point type. `scale` F32 with one element; NULL is 1.
 ///
 /// F8_E4M3 has the largest number 448, one NaN and no infinity; F8_E5M2 has 57344, infinities and NaNs (Micikevicius et
 /// al., arXiv 2209.05433). Finite numbers beyond these become them: no NaN or infinity is made from a finite product.
@@ -79,19 +79,19 @@ KILN_API size_t kiln_block_bytes(kiln_block_format format);
 
 /// x [..., c], c a multiple of 32; blocks U8 [..., c/32 * kiln_block_bytes(format)]; both seen as rows as in kiln_cast.
 /// Bit for bit what ggml's reference computes: d = (the element of largest magnitude) / -8 and q = trunc(x/d + 8.5) for
-/// Q4_0; d = (max - min) / 15, m = min and q = trunc((x - min)/d + 0.5) for Q4_1, both at most 15; d = max |x| / 127 and
-/// q = x/d to the nearest, ties away from zero, for Q8_0. Divisions by d are products with its inverse in fp32 (0 where d
-/// is 0 or subnormal); then d and m are rounded to f16, beyond whose range they become infinite.
+/// Q4_0; d = (max - min) / 15, m = min and q = trunc((x - min)/d + 0.5) for Q4_1, both at most 15; d = max |x| / 127
+/// and q = x/d to the nearest, ties away from zero, for Q8_0. Divisions by d are products with its inverse in fp32 (0
+/// where d is 0 or subnormal); then d and m are rounded to f16, beyond whose range they become infinite.
 KILN_API kiln_status kiln_quantize_blocks(kiln_context *ctx, const kiln_tensor *blocks, const kiln_tensor *x,
                                           kiln_block_format format);
 KILN_API kiln_status kiln_dequantize_blocks(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *blocks,
                                             kiln_block_format format);
 
-/// NF4 (Dettmers et al., QLoRA, arXiv 2305.14314), bit for bit as bitsandbytes: 16 quantiles of the normal distribution,
-/// absmax of each 64 elements. x dense, n elements; codes U8 [ceil(n/2)], the first element in the high half.
-/// absmax F32 [ceil(n/64)]; or, with double quantisation, U8: then `offset` F32 [1] is the mean of the absmax (summed in
-/// fp64), and absmax - offset is kept by kiln_quantize_dynamic's signed map with `scales` F32 [ceil(n/64/256)]. Without
-/// it, scales and offset are NULL. A block of zeros has code 7.
+/// NF4 (Dettmers et al., QLoRA, arXiv 2305.14314), bit for bit as bitsandbytes: 16 quantiles of the normal
+/// distribution, absmax of each 64 elements. x dense, n elements; codes U8 [ceil(n/2)], the first element in the high
+/// half. absmax F32 [ceil(n/64)]; or, with double quantisation, U8: then `offset` F32 [1] is the mean of the absmax
+/// (summed in fp64), and absmax - offset is kept by kiln_quantize_dynamic's signed map with `scales` F32
+/// [ceil(n/64/256)]. Without it, scales and offset are NULL. A block of zeros has code 7.
 KILN_API kiln_status kiln_quantize_nf4(kiln_context *ctx, const kiln_tensor *codes, const kiln_tensor *absmax,
                                        const kiln_tensor *scales, const kiln_tensor *offset, const kiln_tensor *x);
 KILN_API kiln_status kiln_dequantize_nf4(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *codes,
@@ -99,8 +99,8 @@ KILN_API kiln_status kiln_dequantize_nf4(kiln_context *ctx, const kiln_tensor *y
                                          const kiln_tensor *offset);
 
 /// The dynamic 8-bit map (Dettmers et al., arXiv 2110.02861): codes U8 of x's number of elements, dense; scales F32
-/// [ceil(n/256)], the largest magnitude of each 256 elements. The code is that of the number nearest to x / scale, of 256
-/// numbers in -0.993 ... 1, or 0 ... 1 for the unsigned map, which takes negative numbers as 0; ties to the larger
+/// [ceil(n/256)], the largest magnitude of each 256 elements. The code is that of the number nearest to x / scale, of
+/// 256 numbers in -0.993 ... 1, or 0 ... 1 for the unsigned map, which takes negative numbers as 0; ties to the larger
 /// magnitude. x / scale is a product with the inverse. A block whose scale would be subnormal becomes zeros.
 KILN_API kiln_status kiln_quantize_dynamic(kiln_context *ctx, const kiln_tensor *codes, const kiln_tensor *scales,
                                            const kiln_tensor *x, bool is_signed);
@@ -108,11 +108,11 @@ KILN_API kiln_status kiln_dequantize_dynamic(kiln_context *ctx, const kiln_tenso
                                              const kiln_tensor *scales, bool is_signed);
 
 /// Activations in 8, 4 or 2 bits (`bits`), after ActNN (Chen et al., arXiv 2104.14129): for each group of 256 elements
-/// of dense x a bf16 `scale` and `low`, and codes q = (x - low) / scale rounded stochastically, whatever `options` says,
-/// so that the mean of q scale + low is x. For that, low is the group's minimum rounded down to bf16, and scale =
-/// (maximum - low) / (2^bits - 1) rounded up. If that exceeds the range of bf16, both are NaN.
-/// scales BF16 [groups, 2]: scale, low. codes U8 [groups, 32 bits]: byte i of a group has, from its low bits on, the
-/// elements i, i + 32 bits, i + 64 bits ...; a last group that is not full has code 0 where there are no elements.
+/// of dense x a bf16 `scale` and `low`, and codes q = (x - low) / scale rounded stochastically, whatever `options`
+/// says, so that the mean of q scale + low is x. For that, low is the group's minimum rounded down to bf16, and scale =
+/// (maximum - low) / (2^bits - 1) rounded up. If that exceeds the range of bf16, both are NaN. scales BF16 [groups, 2]:
+/// scale, low. codes U8 [groups, 32 bits]: byte i of a group has, from its low bits on, the elements i, i + 32 bits, i
+/// + 64 bits ...; a last group that is not full has code 0 where there are no elements.
 KILN_API kiln_status kiln_quantize_groups(kiln_context *ctx, const kiln_tensor *codes, const kiln_tensor *scales,
                                           const kiln_tensor *x, int32_t bits, const kiln_rounding_options *options);
 KILN_API kiln_status kiln_dequantize_groups(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *codes,
