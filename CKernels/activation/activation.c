@@ -112,8 +112,7 @@ kiln_status kiln_dropout(kiln_context *ctx, const kiln_tensor *y, const kiln_ten
   kiln__spans spans;
   KILN_TRY(check(ctx, (const char *[]){"y", "x"}, (const kiln_tensor *[]){y, x}, 2, 1, &t, &spans));
   t.dropout = (kiln__dropout_args){
-      .key = {(uint32_t)o.seed, (uint32_t)(o.seed >> 32)},
-      .counter = {0, o.site, (uint32_t)o.step, (uint32_t)(o.step >> 32)},
+      .random = kiln__random_of(o.seed, o.step, o.site),
       .threshold = (uint32_t)(o.probability * 0x1p32),
       .scale = 1 / (1 - (double)o.probability)};
   if (!ctx->query) kiln__for_spans(ctx, &spans, dropout_span, &t);

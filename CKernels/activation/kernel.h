@@ -1,5 +1,4 @@
 // Activations, gated activations and dropout in vectors.
-#include "random/philox.h"
 
 // Inlined once for each kind, so that no loop has a switch.
 VEC void KER(activation_fwd_kind)(kiln_activation kind, ELEMENT *y, const ELEMENT *x, int64_t n) {
@@ -56,11 +55,9 @@ static void KER(activation_dropout)(const kiln__dropout_args *a, void *y_, const
   ELEMENT *y = y_;
   const ELEMENT *x = x_;
   float scale = (float)a->scale, factor[KILN_PHILOX_WORDS];
-  uint32_t words[KILN_PHILOX_WORDS], counter[4];
-  memcpy(counter, a->counter, sizeof counter);
+  uint32_t words[KILN_PHILOX_WORDS];
   for (int64_t i = -(first % 4); i < n; i += KILN_PHILOX_WORDS) {
-    counter[0] = (uint32_t)((first + i) / 4);
-    kiln__philox(words, counter, a->key);
+    kiln__random_run(words, &a->random, first + i);
     for (int w = 0; w < KILN_PHILOX_WORDS; w++) factor[w] = words[w] >= a->threshold ? scale : 0;
     int64_t from = kiln__max(i, 0), to = kiln__min(i + KILN_PHILOX_WORDS, n);
     for (int64_t j = from; j < to; j += KILN_VL) {

@@ -4,10 +4,12 @@
 
 #include <kiln.h>
 
+#include "random/philox.h"
+
 typedef struct kiln__dropout_args {
-  uint32_t key[2], counter[4];  // counter[0] is set for each element
-  uint32_t threshold;           // an element stays if its random word is at least this
-  double scale;                 // what it is then multiplied with
+  kiln__random random;
+  uint32_t threshold;  // an element stays if its random word is at least this
+  double scale;        // what it is then multiplied with
 } kiln__dropout_args;
 
 typedef struct kiln__activation_kernels {

@@ -1,6 +1,5 @@
 // The plain loops, for fp32, fp64, bf16 and f16.
 #ifndef REAL
-#include "random/philox.h"
 #define KILN_REFERENCE "activation/ref.c"
 #include "core/reference.h"
 #else
@@ -78,11 +77,8 @@ static void REF(dropout)(const kiln__dropout_args *a, void *y_, const void *x_, 
   ELEMENT *y = y_;
   const ELEMENT *x = x_;
   for (int64_t i = 0; i < n; i++) {
-    uint32_t words[KILN_PHILOX_WORDS], counter[4];
-    memcpy(counter, a->counter, sizeof counter);
-    counter[0] = (uint32_t)((first + i) / 4);
-    kiln__philox(words, counter, a->key);
-    y[i] = PUT(GET(x[i]) * (words[(first + i) % 4] >= a->threshold ? (REAL)a->scale : 0));
+    uint32_t buffer[KILN_RANDOM_BUFFER(1)], word = *kiln__random_words(buffer, &a->random, first + i, 1);
+    y[i] = PUT(GET(x[i]) * (word >= a->threshold ? (REAL)a->scale : 0));
   }
 }
 

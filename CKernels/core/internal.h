@@ -69,6 +69,9 @@ kiln_status kiln__check(kiln_context *ctx, const char *name, const kiln_tensor *
 // As above, and the dtype must be `dtype`.
 kiln_status kiln__check_dtype(kiln_context *ctx, const char *name, const kiln_tensor *t, kiln_dtype dtype);
 
+// Fails unless t is dense.
+kiln_status kiln__check_dense(kiln_context *ctx, const char *name, const kiln_tensor *t);
+
 static inline bool kiln__is_narrow(kiln_dtype dtype) { return dtype == KILN_BF16 || dtype == KILN_F16; }
 
 // The type that goes with tensors of `dtype`: of vectors of parameters (gains, biases), of all gradients of parameters,

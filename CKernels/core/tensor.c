@@ -90,6 +90,10 @@ kiln_status kiln__check_dtype(kiln_context *ctx, const char *name, const kiln_te
   return kiln__fail(ctx, KILN_ERR_DTYPE, "%s is %s, not %s", name, kiln_dtype_name(t->dtype), kiln_dtype_name(dtype));
 }
 
+kiln_status kiln__check_dense(kiln_context *ctx, const char *name, const kiln_tensor *t) {
+  return kiln__is_dense(t) ? KILN_OK : kiln__fail(ctx, KILN_ERR_STRIDE, "%s is not dense", name);
+}
+
 static kiln_status check_computed(kiln_context *ctx, const char *name, const kiln_tensor *t, bool narrow,
                                   kiln_dtype *dtype) {
   KILN_TRY(kiln__check(ctx, name, t));

@@ -51,7 +51,7 @@ kiln_status kiln_sum_squares(kiln_context *ctx, const kiln_tensor *out, const ki
   if (kiln__count(out) != 1) {
     return kiln__fail(ctx, KILN_ERR_SHAPE, "out is %s, not one element", kiln__shape_text(out).s);
   }
-  if (!kiln__is_dense(x)) return kiln__fail(ctx, KILN_ERR_STRIDE, "x is not dense");
+  KILN_TRY(kiln__check_dense(ctx, "x", x));
   int64_t count = kiln__count(x);
   squares_task t = {ctx->kernels[dtype].elementwise, kiln__data(x), (int64_t)kiln_dtype_size(dtype), count,
                     kiln__ceil_div(count, SQUARES_BLOCK), NULL};

@@ -11,7 +11,7 @@ typedef struct embedding_task {
 
 static kiln_status check_ids(kiln_context *ctx, const kiln_tensor *ids, const embedding_task *t) {
   KILN_TRY(kiln__check_dtype(ctx, "ids", ids, KILN_I32));
-  if (!kiln__is_dense(ids)) return kiln__fail(ctx, KILN_ERR_STRIDE, "ids is not dense");
+  KILN_TRY(kiln__check_dense(ctx, "ids", ids));
   int64_t count = kiln__count(ids);
   if (count == 0 ? t->y.rows != 0 : t->y.rows % count != 0) {
     return kiln__fail(ctx, KILN_ERR_SHAPE, "ids is %s: %lld elements do not divide %lld rows", kiln__shape_text(ids).s,

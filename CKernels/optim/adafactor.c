@@ -133,7 +133,6 @@ kiln_status kiln_adafactor(kiln_context *ctx, const kiln_tensor *w, const kiln_t
   KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
   KILN_TRY(check_options(ctx, &o));
   adafactor a = {.options = &o};
-  KILN_TRY(kiln__check(ctx, "g", g));
   KILN_TRY(kiln__job_begin(ctx, &a.job, w, g, o.grad_scale));
   if (v) {
     if (row || column) return kiln__fail(ctx, KILN_ERR_OPTION, "v is given, and so is row or column");

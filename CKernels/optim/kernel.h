@@ -45,13 +45,11 @@ VEC void optim_update(kiln__rule rule, const kiln__update *u, int64_t begin, int
   }
 }
 
-#define UPDATE(NAME)                                                                                         \
+#define UPDATE(NAME, ...)                                                                                    \
   static void optim_##NAME(const kiln__update *u, int64_t begin, int64_t end, double sums[2]) {              \
     optim_update(KILN_RULE_##NAME, u, begin, end, sums);                                                     \
   }
-UPDATE(DESCENT) UPDATE(MOMENTUM) UPDATE(HEAVY_BALL) UPDATE(LION) UPDATE(ADAM) UPDATE(SCHEDULE_FREE) UPDATE(AVERAGE)
-UPDATE(NORMS) UPDATE(LAMB_MOMENTS) UPDATE(LAMB_APPLY) UPDATE(SECOND_MOMENT) UPDATE(NORMALIZED_SUMS)
-UPDATE(NORMALIZED_APPLY) UPDATE(MUON_DIRECTION)
+KILN_EACH_RULE(UPDATE)
 #undef UPDATE
 
 VEC double optim_row_squares(const float *x, int64_t cols) {
@@ -92,6 +90,7 @@ static void optim_square_sums(const void *g, int64_t rows, int64_t cols, double 
   }
 }
 
-#define UPDATE(NAME) optim_##NAME
-static const kiln__optim_kernels optim_kernels = {KILN_UPDATE_TABLE(UPDATE), optim_shrink_rows, optim_square_sums};
+#define UPDATE(NAME, ...) optim_##NAME,
+static const kiln__optim_kernels optim_kernels = {
+    {KILN_EACH_RULE(UPDATE)}, optim_shrink_rows, optim_square_sums};
 #undef UPDATE

@@ -6,52 +6,40 @@
 #include <kiln.h>
 
 #include "quant/dynamic_map.h"
+#include "random/philox.h"
 
 // What an update does with each element p of w, its gradient d = grad_scale g + l2 p and its states s: a formula in
-// rules_kernel.h, and again in ref.c.
-typedef enum kiln__rule {
-  KILN_RULE_DESCENT,             // w
-  KILN_RULE_MOMENTUM,            // w, m
-  KILN_RULE_HEAVY_BALL,          // w, v
-  KILN_RULE_LION,                // w, m
-  KILN_RULE_ADAM,                // w, m, v
-  KILN_RULE_SCHEDULE_FREE,       // w, v, z
-  KILN_RULE_AVERAGE,             // out, from w and z
-  KILN_RULE_NORMS,               // sums alone
-  KILN_RULE_LAMB_MOMENTS,        // m, v and sums
-  KILN_RULE_LAMB_APPLY,          // w, from m and v
-  KILN_RULE_SECOND_MOMENT,       // v
-  KILN_RULE_NORMALIZED_SUMS,     // sums alone, from v
-  KILN_RULE_NORMALIZED_APPLY,    // w, from v
-  KILN_RULE_MUON_DIRECTION,      // out, m
-  KILN_RULES
-} kiln__rule;
+// rules_kernel.h, and again in ref.c. X(name, its states, whether it writes out, its states, the sums).
+#define KILN_EACH_RULE(X)                                            \
+  X(DESCENT, 0, true, false, false)                                  \
+  X(MOMENTUM, 1, true, true, false)          /* m */                 \
+  X(HEAVY_BALL, 1, true, true, false)        /* v */                 \
+  X(LION, 1, true, true, false)              /* m */                 \
+  X(ADAM, 2, true, true, false)              /* m, v */              \
+  X(SCHEDULE_FREE, 2, true, true, false)     /* v, z */              \
+  X(AVERAGE, 1, true, false, false)          /* out, from w and z */ \
+  X(NORMS, 0, false, false, true)                                    \
+  X(LAMB_MOMENTS, 2, false, true, true)      /* m, v */              \
+  X(LAMB_APPLY, 2, true, false, false)       /* w, from m and v */   \
+  X(SECOND_MOMENT, 1, false, true, false)    /* v */                 \
+  X(NORMALIZED_SUMS, 1, false, false, true)  /* from v */            \
+  X(NORMALIZED_APPLY, 1, true, false, false) /* w, from v */         \
+  X(MUON_DIRECTION, 1, true, true, false)    /* out, m */
 
-// How many states a rule has, and what it writes: out, its states, the sums.
+#define KILN_RULE_NAME(NAME, ...) KILN_RULE_##NAME,
+typedef enum kiln__rule { KILN_EACH_RULE(KILN_RULE_NAME) KILN_RULES } kiln__rule;
+#undef KILN_RULE_NAME
+
 typedef struct kiln__rule_traits {
   int states;
   bool out, keeps, sums;
 } kiln__rule_traits;
 
 static inline kiln__rule_traits kiln__traits(kiln__rule rule) {
-  switch (rule) {
-    case KILN_RULE_DESCENT: return (kiln__rule_traits){0, true, false, false};
-    case KILN_RULE_MOMENTUM:
-    case KILN_RULE_HEAVY_BALL:
-    case KILN_RULE_MUON_DIRECTION:
-    case KILN_RULE_LION: return (kiln__rule_traits){1, true, true, false};
-    case KILN_RULE_ADAM:
-    case KILN_RULE_SCHEDULE_FREE: return (kiln__rule_traits){2, true, true, false};
-    case KILN_RULE_NORMS: return (kiln__rule_traits){0, false, false, true};
-    case KILN_RULE_LAMB_MOMENTS: return (kiln__rule_traits){2, false, true, true};
-    case KILN_RULE_LAMB_APPLY: return (kiln__rule_traits){2, true, false, false};
-    case KILN_RULE_SECOND_MOMENT: return (kiln__rule_traits){1, false, true, false};
-    case KILN_RULE_NORMALIZED_SUMS: return (kiln__rule_traits){1, false, false, true};
-    case KILN_RULE_AVERAGE:
-    case KILN_RULE_NORMALIZED_APPLY: return (kiln__rule_traits){1, true, false, false};
-    case KILN_RULES: break;
-  }
-  return (kiln__rule_traits){0};
+#define KILN_RULE_TRAITS(NAME, ...) [KILN_RULE_##NAME] = {__VA_ARGS__},
+  static const kiln__rule_traits traits[KILN_RULES] = {KILN_EACH_RULE(KILN_RULE_TRAITS)};
+#undef KILN_RULE_TRAITS
+  return traits[rule];
 }
 
 // How a state is kept. Narrow ones are read and written in blocks of KILN_STATE_BLOCK elements.
@@ -85,7 +73,7 @@ typedef struct kiln__update {
   double l1, low, high;           // proximal operator: soft threshold, then clamp
   bool nesterov;
   bool first;                     // Schedule-Free: z starts as w
-  uint32_t key[2], counter[4];    // of stochastic rounding: the half k of element i's word is that of state k
+  kiln__random random;            // of stochastic rounding: the half k of element i's word is that of state k
 } kiln__update;
 
 typedef struct kiln__optim_kernels {
@@ -98,14 +86,5 @@ typedef struct kiln__optim_kernels {
 } kiln__optim_kernels;
 
 extern const kiln__optim_kernels kiln__optim_ref_f32, kiln__optim_ref_f64;
-
-// The entries of `update`, named by FUNCTION(rule).
-#define KILN_UPDATE_TABLE(FUNCTION)                                                              \
-  {                                                                                              \
-    FUNCTION(DESCENT), FUNCTION(MOMENTUM), FUNCTION(HEAVY_BALL), FUNCTION(LION), FUNCTION(ADAM), \
-    FUNCTION(SCHEDULE_FREE), FUNCTION(AVERAGE), FUNCTION(NORMS), FUNCTION(LAMB_MOMENTS),         \
-    FUNCTION(LAMB_APPLY), FUNCTION(SECOND_MOMENT), FUNCTION(NORMALIZED_SUMS),                    \
-    FUNCTION(NORMALIZED_APPLY), FUNCTION(MUON_DIRECTION)                                         \
-  }
 
 #endif

@@ -6,13 +6,9 @@ kiln_status kiln_lamb(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor
   kiln_lamb_options o = kiln_lamb_defaults();
   KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
   KILN_TRY(kiln__check_step(ctx, o.step));
-  KILN_TRY(kiln__check_finite(ctx, "lr", o.lr));
-  KILN_TRY(kiln__check_factor(ctx, "beta1", o.beta1));
-  KILN_TRY(kiln__check_factor(ctx, "beta2", o.beta2));
+  KILN_TRY(kiln__check_rates(ctx, o.lr, o.beta1, o.beta2, o.weight_decay));
   KILN_TRY(kiln__check_eps(ctx, "eps", o.eps));
-  KILN_TRY(kiln__check_finite(ctx, "weight_decay", o.weight_decay));
   kiln__job job;
-  KILN_TRY(kiln__check(ctx, "g", g));
   KILN_TRY(kiln__job_begin(ctx, &job, w, g, o.grad_scale));
   KILN_TRY(kiln__job_state(ctx, &job, 0, "m", m, &o.states, KILN_PLAIN_OR_BF16, true));
   KILN_TRY(kiln__job_state(ctx, &job, 1, "v", v, &o.states, KILN_PLAIN_OR_BF16, false));

@@ -101,7 +101,6 @@ kiln_status kiln_muon(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor
   KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
   KILN_TRY(check_options(ctx, &o, w));
   kiln__job job;
-  KILN_TRY(kiln__check(ctx, "g", g));
   KILN_TRY(kiln__job_begin(ctx, &job, w, g, o.grad_scale));
   KILN_TRY(kiln__job_state(ctx, &job, 0, "m", m, &o.states, KILN_ANY_CODEC, true));
   kiln_tensor u;
@@ -124,9 +123,11 @@ kiln_status kiln_muon(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor
   if (ctx->query) return KILN_OK;
   double rows = (double)x.rows, cols = (double)x.cols;
   double scale = o.match_rms ? 0.2 * sqrt(fmax(rows, cols)) : sqrt(fmax(1, rows / cols));
-  kiln__job apply = {.u = {.decay = 1 - o.lr * o.weight_decay, .lr = o.lr * scale, .grad_scale = 1, .low = -INFINITY,
-                           .high = INFINITY, .g = kiln__data(&u), .w = kiln__data(w), .out = kiln__data(w)},
-                     .kernels = job.kernels, .dtype = job.dtype, .count = job.count};
-  kiln__job_run(ctx, &apply, KILN_RULE_DESCENT, NULL);
+  job.u.g = job.u.out;
+  job.u.out = kiln__data(w);
+  job.u.grad_scale = 1;
+  job.u.decay = 1 - o.lr * o.weight_decay;
+  job.u.lr = o.lr * scale;
+  kiln__job_run(ctx, &job, KILN_RULE_DESCENT, NULL);
   return KILN_OK;
 }

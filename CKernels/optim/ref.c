@@ -1,6 +1,5 @@
 // The plain loops, for fp32 and fp64.
 #ifndef REAL
-#include "random/philox.h"
 #define KILN_REFERENCE "optim/ref.c"
 #include "core/reference.h"
 #else
@@ -97,9 +96,8 @@ static void REF(open)(REAL *to, const kiln__state *s, int64_t begin, int64_t n) 
 
 static uint16_t REF(stochastic)(float x, const kiln__update *u, int state, int64_t at) {
   if (!isfinite(x)) return kiln__bf16_from_f32(x);
-  uint32_t words[KILN_PHILOX_WORDS], counter[4] = {(uint32_t)(at / 4), u->counter[1], u->counter[2], u->counter[3]};
-  kiln__philox(words, counter, u->key);
-  return (uint16_t)((kiln__bits_from_f32(x) + (words[at % 4] >> 16 * state & 0xffff)) >> 16);
+  uint32_t buffer[KILN_RANDOM_BUFFER(1)], word = *kiln__random_words(buffer, &u->random, at, 1);
+  return (uint16_t)((kiln__bits_from_f32(x) + (word >> 16 * state & 0xffff)) >> 16);
 }
 
 // The nearest code by trying all magnitudes.
@@ -148,13 +146,11 @@ static void REF(update)(kiln__rule rule, const kiln__update *u, int64_t begin, i
   }
 }
 
-#define UPDATE(NAME)                                                                                    \
+#define UPDATE(NAME, ...)                                                                               \
   static void REF(NAME)(const kiln__update *u, int64_t begin, int64_t end, double sums[2]) {            \
     REF(update)(KILN_RULE_##NAME, u, begin, end, sums);                                                 \
   }
-UPDATE(DESCENT) UPDATE(MOMENTUM) UPDATE(HEAVY_BALL) UPDATE(LION) UPDATE(ADAM) UPDATE(SCHEDULE_FREE) UPDATE(AVERAGE)
-UPDATE(NORMS) UPDATE(LAMB_MOMENTS) UPDATE(LAMB_APPLY) UPDATE(SECOND_MOMENT) UPDATE(NORMALIZED_SUMS)
-UPDATE(NORMALIZED_APPLY) UPDATE(MUON_DIRECTION)
+KILN_EACH_RULE(UPDATE)
 #undef UPDATE
 
 static void REF(shrink_rows)(void *w, int64_t rows, int64_t cols, double threshold) {
@@ -180,7 +176,8 @@ static void REF(square_sums)(const void *g, int64_t rows, int64_t cols, double s
   }
 }
 
-#define UPDATE(NAME) REF(NAME)
-const kiln__optim_kernels REF(kiln__optim_ref) = {KILN_UPDATE_TABLE(UPDATE), REF(shrink_rows), REF(square_sums)};
+#define UPDATE(NAME, ...) REF(NAME),
+const kiln__optim_kernels REF(kiln__optim_ref) = {
+    {KILN_EACH_RULE(UPDATE)}, REF(shrink_rows), REF(square_sums)};
 #undef UPDATE
 #endif

@@ -8,14 +8,10 @@ kiln_status kiln_schedule_free(kiln_context *ctx, const kiln_tensor *w, const ki
   kiln_schedule_free_options o = kiln_schedule_free_defaults();
   KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
   KILN_TRY(kiln__check_step(ctx, o.step));
-  KILN_TRY(kiln__check_finite(ctx, "lr", o.lr));
-  KILN_TRY(kiln__check_factor(ctx, "beta1", o.beta1));
-  KILN_TRY(kiln__check_factor(ctx, "beta2", o.beta2));
+  KILN_TRY(kiln__check_rates(ctx, o.lr, o.beta1, o.beta2, o.weight_decay));
   KILN_TRY(kiln__check_eps(ctx, "eps", o.eps));
-  KILN_TRY(kiln__check_finite(ctx, "weight_decay", o.weight_decay));
   if (!(o.share >= 0 && o.share <= 1)) return kiln__fail(ctx, KILN_ERR_OPTION, "share is %g, not in [0, 1]", o.share);
   kiln__job job;
-  KILN_TRY(kiln__check(ctx, "g", g));
   KILN_TRY(kiln__job_begin(ctx, &job, w, g, o.grad_scale));
   KILN_TRY(kiln__job_state(ctx, &job, 0, "v", v, &plain, KILN_PLAIN_ONLY, false));
   KILN_TRY(kiln__job_state(ctx, &job, 1, "z", z, &plain, KILN_PLAIN_ONLY, true));
@@ -37,10 +33,10 @@ kiln_status kiln_schedule_free_average(kiln_context *ctx, const kiln_tensor *x, 
   KILN_TRY(kiln__begin(ctx, "schedule_free_average"));
   if (!(beta1 > 0 && beta1 < 1)) return kiln__fail(ctx, KILN_ERR_OPTION, "beta1 is %g, not in (0, 1)", beta1);
   kiln__job job;
-  KILN_TRY(kiln__job_begin(ctx, &job, w, NULL, 1));
+  KILN_TRY(kiln__job_of(ctx, &job, w));
   KILN_TRY(kiln__job_state(ctx, &job, 0, "z", z, &plain, KILN_PLAIN_ONLY, true));
   KILN_TRY(kiln__check_like(ctx, "x", x, "w", w));
-  if (!kiln__is_dense(x)) return kiln__fail(ctx, KILN_ERR_STRIDE, "x is not dense");
+  KILN_TRY(kiln__check_dense(ctx, "x", x));
   if (ctx->query) return KILN_OK;
   job.u.out = kiln__data(x);
   job.u.blend = 1 - 1 / beta1;

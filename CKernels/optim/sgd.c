@@ -35,7 +35,6 @@ kiln_status kiln_sgd(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor 
   KILN_TRY(check_options(ctx, &o));
   if (m && o.momentum == 0) return kiln__fail(ctx, KILN_ERR_OPTION, "m is given but momentum is 0");
   kiln__job job;
-  KILN_TRY(kiln__check(ctx, "g", g));
   KILN_TRY(kiln__job_begin(ctx, &job, w, g, o.grad_scale));
   if (o.momentum != 0) KILN_TRY(kiln__job_state(ctx, &job, 0, "m", m, &o.states, KILN_ANY_CODEC, true));
   if (o.group != 0 && w->rank < 2) {

@@ -12,11 +12,9 @@ static void state_close_bf16(kiln__bf16 *to, const float *from, int64_t n) {
 // is not finite stays so.
 static void state_close_stochastic(kiln__bf16 *to, const float *from, int64_t begin, int64_t n, const kiln__update *u,
                                    int state) {
-  uint32_t words[KILN_PHILOX_WORDS], counter[4];
-  memcpy(counter, u->counter, sizeof counter);
+  uint32_t words[KILN_PHILOX_WORDS];
   for (int64_t i = 0; i < n; i += KILN_PHILOX_WORDS) {
-    counter[0] = (uint32_t)((begin + i) / 4);
-    kiln__philox(words, counter, u->key);
+    kiln__random_run(words, &u->random, begin + i);
     int64_t count = kiln__min(KILN_PHILOX_WORDS, n - i);
     for (int64_t j = 0; j < count; j++) {
       uint32_t bits = kiln__bits_from_f32(from[i + j]), random = words[j] >> 16 * state & 0xffff;

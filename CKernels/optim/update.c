@@ -20,6 +20,13 @@ kiln_status kiln__check_eps(kiln_context *ctx, const char *name, double value) {
   return kiln__fail(ctx, KILN_ERR_OPTION, "%s is %g, not a positive number in fp32", name, value);
 }
 
+kiln_status kiln__check_rates(kiln_context *ctx, double lr, double beta1, double beta2, double weight_decay) {
+  KILN_TRY(kiln__check_finite(ctx, "lr", lr));
+  KILN_TRY(kiln__check_factor(ctx, "beta1", beta1));
+  KILN_TRY(kiln__check_factor(ctx, "beta2", beta2));
+  return kiln__check_finite(ctx, "weight_decay", weight_decay);
+}
+
 kiln_status kiln__check_step(kiln_context *ctx, int64_t step) {
   if (step >= 1) return KILN_OK;
   return kiln__fail(ctx, KILN_ERR_OPTION, "step is %lld, not 1 or more", (long long)step);
@@ -31,24 +38,27 @@ static kiln_status check_dense(kiln_context *ctx, const char *name, const kiln_t
     return kiln__fail(ctx, KILN_ERR_SHAPE, "numbers of elements differ: %s is %s, w is %s", name,
                       kiln__shape_text(t).s, kiln__shape_text(job->w).s);
   }
-  if (kiln__is_dense(t)) return KILN_OK;
-  return kiln__fail(ctx, KILN_ERR_STRIDE, "%s is not dense", name);
+  return kiln__check_dense(ctx, name, t);
+}
+
+kiln_status kiln__job_of(kiln_context *ctx, kiln__job *job, const kiln_tensor *w) {
+  *job = (kiln__job){.w = w, .u = {.decay = 1, .grad_scale = 1, .low = -INFINITY, .high = INFINITY}};
+  KILN_TRY(kiln__check_wide(ctx, "w", w, &job->dtype));
+  KILN_TRY(kiln__check_dense(ctx, "w", w));
+  job->count = kiln__count(w);
+  job->kernels = ctx->kernels[job->dtype].optim;
+  job->u.w = job->u.out = kiln__data(w);
+  return KILN_OK;
 }
 
 kiln_status kiln__job_begin(kiln_context *ctx, kiln__job *job, const kiln_tensor *w, const kiln_tensor *g,
                             double grad_scale) {
-  *job = (kiln__job){.w = w, .u = {.decay = 1, .grad_scale = grad_scale, .low = -INFINITY, .high = INFINITY}};
+  KILN_TRY(kiln__job_of(ctx, job, w));
+  KILN_TRY(kiln__check_dtype(ctx, "g", g, job->dtype));
+  KILN_TRY(check_dense(ctx, "g", g, job));
   KILN_TRY(kiln__check_finite(ctx, "grad_scale", grad_scale));
-  KILN_TRY(kiln__check_wide(ctx, "w", w, &job->dtype));
-  job->count = kiln__count(w);
-  KILN_TRY(check_dense(ctx, "w", w, job));
-  if (g) {
-    KILN_TRY(kiln__check_dtype(ctx, "g", g, job->dtype));
-    KILN_TRY(check_dense(ctx, "g", g, job));
-  }
-  job->kernels = ctx->kernels[job->dtype].optim;
-  job->u.w = job->u.out = kiln__data(w);
   job->u.g = kiln__data(g);
+  job->u.grad_scale = grad_scale;
   return KILN_OK;
 }
 
@@ -73,11 +83,7 @@ kiln_status kiln__job_state(kiln_context *ctx, kiln__job *job, int k, const char
   KILN_TRY(codec_of(ctx, job, name, t, o, codecs, &state->codec));
   KILN_TRY(check_dense(ctx, name, t, job));
   state->values = kiln__data(t);
-  if (state->codec == KILN_CODEC_STOCHASTIC) {
-    memcpy(job->u.key, (uint32_t[]){(uint32_t)o->seed, (uint32_t)(o->seed >> 32)}, sizeof job->u.key);
-    memcpy(job->u.counter, (uint32_t[]){0, o->site, (uint32_t)o->step, (uint32_t)(o->step >> 32)},
-           sizeof job->u.counter);
-  }
+  if (state->codec == KILN_CODEC_STOCHASTIC) job->u.random = kiln__random_of(o->seed, o->step, o->site);
   if (state->codec != KILN_CODEC_8BIT) return KILN_OK;
   if (!o->scales[k]) return kiln__fail(ctx, KILN_ERR_NULL, "%s is u8, but the scales of its blocks are NULL", name);
   KILN_TRY(kiln__check_vector(ctx, "scales", o->scales[k], KILN_F32, kiln__ceil_div(job->count, KILN_STATE_BLOCK)));

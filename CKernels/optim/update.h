@@ -15,7 +15,10 @@ typedef struct kiln__job {
   double *partial;  // two sums for each span of elements
 } kiln__job;
 
-// Checks w and g, dense and of one number of elements, F32 or F64, and fills a job whose out is w. g NULL is left out.
+// Checks w, dense and F32 or F64, and fills a job whose out is w.
+kiln_status kiln__job_of(kiln_context *ctx, kiln__job *job, const kiln_tensor *w);
+
+// As above, with the gradient g of w's dtype and number of elements.
 kiln_status kiln__job_begin(kiln_context *ctx, kiln__job *job, const kiln_tensor *w, const kiln_tensor *g,
                             double grad_scale);
 
@@ -36,6 +39,8 @@ kiln_status kiln__check_finite(kiln_context *ctx, const char *name, double value
 // In [0, 1): the factor of a moving average.
 kiln_status kiln__check_factor(kiln_context *ctx, const char *name, double value);
 kiln_status kiln__check_not_negative(kiln_context *ctx, const char *name, double value);
+// What the methods with two averages share.
+kiln_status kiln__check_rates(kiln_context *ctx, double lr, double beta1, double beta2, double weight_decay);
 // Positive in fp32 too: what is added to a divisor.
 kiln_status kiln__check_eps(kiln_context *ctx, const char *name, double value);
 kiln_status kiln__check_step(kiln_context *ctx, int64_t step);

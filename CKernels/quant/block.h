@@ -42,9 +42,6 @@ static inline void kiln__write_block(const kiln__quant_kernels *kernels, void *y
 
 #pragma GCC visibility push(hidden)
 
-// Fails unless t is dense.
-kiln_status kiln__check_dense(kiln_context *ctx, const char *name, const kiln_tensor *t);
-
 // A dense tensor of `count` elements of a dtype.
 kiln_status kiln__check_count(kiln_context *ctx, const char *name, const kiln_tensor *t, kiln_dtype dtype,
                               int64_t count);

@@ -2,10 +2,6 @@
 #include "elementwise/spans.h"
 #include "quant/block.h"
 
-kiln_status kiln__check_dense(kiln_context *ctx, const char *name, const kiln_tensor *t) {
-  return kiln__is_dense(t) ? KILN_OK : kiln__fail(ctx, KILN_ERR_STRIDE, "%s is not dense", name);
-}
-
 kiln_status kiln__check_count(kiln_context *ctx, const char *name, const kiln_tensor *t, kiln_dtype dtype,
                               int64_t count) {
   KILN_TRY(kiln__check_dtype(ctx, name, t, dtype));
@@ -24,8 +20,7 @@ kiln_status kiln__rounding(kiln_context *ctx, const kiln_rounding_options *optio
     return kiln__fail(ctx, KILN_ERR_OPTION, "rounding is %d, not 0 (nearest) or 1 (stochastic)", (int)o.rounding);
   }
   *rounding = o.rounding;
-  *random = (kiln__random){{(uint32_t)o.seed, (uint32_t)(o.seed >> 32)},
-                           {0, o.site, (uint32_t)o.step, (uint32_t)(o.step >> 32)}};
+  *random = kiln__random_of(o.seed, o.step, o.site);
   return KILN_OK;
 }
 

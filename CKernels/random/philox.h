@@ -40,8 +40,21 @@ static inline __attribute__((always_inline)) void kiln__philox(uint32_t out[KILN
   memcpy(out, words, sizeof words);
 }
 
-// A set of random numbers: key and counter as random.h has them, counter[0] left open.
+// The random numbers of one (seed, step, site), as random.h has them: counter[0] is left open for the element.
 typedef struct kiln__random { uint32_t key[2], counter[4]; } kiln__random;
+
+static inline kiln__random kiln__random_of(uint64_t seed, uint64_t step, uint32_t site) {
+  return (kiln__random){{(uint32_t)seed, (uint32_t)(seed >> 32)}, {0, site, (uint32_t)step, (uint32_t)(step >> 32)}};
+}
+
+// The words of KILN_PHILOX_WORDS elements, of which the first is a multiple of 4.
+static inline __attribute__((always_inline)) void kiln__random_run(uint32_t out[KILN_PHILOX_WORDS],
+                                                                   const kiln__random *random, int64_t first) {
+  uint32_t counter[4];
+  memcpy(counter, random->counter, sizeof counter);
+  counter[0] = (uint32_t)(first / 4);
+  kiln__philox(out, counter, random->key);
+}
 
 // What a buffer for the words of n elements holds: whole runs of the generator, begun at a multiple of 4.
 #define KILN_RANDOM_BUFFER(n) ((n) + KILN_PHILOX_WORDS + 4)
@@ -50,13 +63,8 @@ typedef struct kiln__random { uint32_t key[2], counter[4]; } kiln__random;
 static inline __attribute__((always_inline)) const uint32_t *kiln__random_words(uint32_t *buffer,
                                                                                 const kiln__random *random,
                                                                                 int64_t first, int64_t n) {
-  uint32_t counter[4];
-  memcpy(counter, random->counter, sizeof counter);
   int64_t before = first % 4;
-  for (int64_t i = 0; i < before + n; i += KILN_PHILOX_WORDS) {
-    counter[0] = (uint32_t)((first + i) / 4);
-    kiln__philox(buffer + i, counter, random->key);
-  }
+  for (int64_t i = 0; i < before + n; i += KILN_PHILOX_WORDS) kiln__random_run(buffer + i, random, first - before + i);
   return buffer + before;
 }
 

@@ -20,7 +20,7 @@ typedef struct random_task {
   kiln_dtype dtype;
   void *y;
   int64_t count;
-  uint32_t key[2], counter[4];
+  kiln__random random;
 } random_task;
 
 // v as the dtype's nearest number that lies in [low, high).
@@ -53,12 +53,10 @@ static void random_chunk(void *arg, int64_t chunk, int thread) {
   (void)thread;
   const random_task *t = arg;
   int64_t begin = chunk * BLOCK, end = kiln__min(begin + BLOCK, t->count);
-  uint32_t words[KILN_PHILOX_WORDS], counter[4];
+  uint32_t words[KILN_PHILOX_WORDS];
   double out[KILN_PHILOX_WORDS];
-  memcpy(counter, t->counter, sizeof counter);
   for (int64_t i = begin; i < end; i += KILN_PHILOX_WORDS) {
-    counter[0] = (uint32_t)(i / 4);
-    kiln__philox(words, counter, t->key);
+    kiln__random_run(words, &t->random, i);
     for (int w = 0; w < KILN_PHILOX_WORDS; w += 4) t->draw(out + w, words + w, t->dtype, t->a, t->b);
     int64_t n = kiln__min(KILN_PHILOX_WORDS, end - i);
     if (t->dtype == KILN_F64) memcpy((double *)t->y + i, out, (size_t)n * sizeof(double));
@@ -70,11 +68,10 @@ static kiln_status run(kiln_context *ctx, random_task *t, const kiln_tensor *y, 
   kiln_random_options o = kiln_random_defaults();
   KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
   KILN_TRY(kiln__check_wide(ctx, "y", y, &t->dtype));
-  if (!kiln__is_dense(y)) return kiln__fail(ctx, KILN_ERR_STRIDE, "y is not dense");
+  KILN_TRY(kiln__check_dense(ctx, "y", y));
   t->y = kiln__data(y);
   t->count = kiln__count(y);
-  memcpy(t->key, (uint32_t[]){(uint32_t)o.seed, (uint32_t)(o.seed >> 32)}, sizeof t->key);
-  memcpy(t->counter, (uint32_t[]){0, o.site, (uint32_t)o.step, (uint32_t)(o.step >> 32)}, sizeof t->counter);
+  t->random = kiln__random_of(o.seed, o.step, o.site);
   if (!ctx->query) kiln__parallel_for(ctx, kiln__ceil_div(t->count, BLOCK), random_chunk, t);
   return KILN_OK;
 }
