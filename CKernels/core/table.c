@@ -53,10 +53,11 @@ kiln_status kiln__choose_row(kiln_device device, kiln_isa isa, const kiln__row *
 
 void kiln__fill_kernels(kiln__kernels kernels[KILN_COLUMNS], const kiln__row *row) {
   if (row->base) kiln__fill_kernels(kernels, row->base);
-#define COLUMN(family, dtype, type)                             \
-  kernels[dtype].family = row->type.family ? row->type.family   \
+#define COLUMN_OR(family, dtype, type, reference)                  \
+  kernels[dtype].family = row->type.family ? row->type.family      \
                           : row->base      ? kernels[dtype].family \
-                                           : &kiln__##family##_ref_##type
+                                           : &reference
+#define COLUMN(family, dtype, type) COLUMN_OR(family, dtype, type, kiln__##family##_ref_##type)
 #define WIDE(family)                                    \
   COLUMN(family, KILN_F32, f32);                        \
   kernels[KILN_F64].family = &kiln__##family##_ref_f64
@@ -68,13 +69,24 @@ void kiln__fill_kernels(kiln__kernels kernels[KILN_COLUMNS], const kiln__row *ro
   FAMILY(attention);
   FAMILY(elementwise);
   FAMILY(embedding);
-  FAMILY(gemm);
   FAMILY(loss);
   FAMILY(norm);
   FAMILY(rope);
   WIDE(optim);
   COLUMN(quant, KILN_F32, f32);
+#define PRODUCTS(dtype, type)                               \
+  COLUMN_OR(gemm, dtype, type, kiln__gemm_ref_f32);         \
+  COLUMN_OR(gemm_mixed, dtype, type, kiln__gemm_ref_f32)
+  PRODUCTS(KILN_F32, f32);
+  PRODUCTS(KILN_BF16, bf16);
+  PRODUCTS(KILN_F16, f16);
+  PRODUCTS(KILN_I8, i8);
+  PRODUCTS(KILN_F8_E4M3, e4m3);
+  PRODUCTS(KILN_F8_E5M2, e5m2);
+  kernels[KILN_F64].gemm = &kiln__gemm_ref_f64;
+#undef PRODUCTS
 #undef FAMILY
 #undef WIDE
 #undef COLUMN
+#undef COLUMN_OR
 }

@@ -21,6 +21,7 @@ typedef struct kiln__kernels {
   const kiln__elementwise_kernels *elementwise;
   const kiln__embedding_kernels *embedding;
   const kiln__gemm_kernels *gemm;
+  const kiln__gemm_kernels *gemm_mixed;  // beside an operand of another column: their tiles are all the same
   const kiln__loss_kernels *loss;
   const kiln__norm_kernels *norm;
   const kiln__optim_kernels *optim;
@@ -34,6 +35,7 @@ typedef struct kiln__row {
   kiln_isa isa;
   bool (*available)(void);
   kiln__kernels f32, bf16, f16;
+  kiln__kernels i8, e4m3, e5m2;  // gemm alone
   const struct kiln__row *base;  // the row that it extends; NULL: none
 } kiln__row;
 
@@ -44,9 +46,9 @@ extern const kiln__row kiln__row_scalar, kiln__row_avx2, kiln__row_avx512, kiln_
 kiln_status kiln__choose_row(kiln_device device, kiln_isa isa, const kiln__row **row, char *error, size_t error_size);
 
 // The columns of a context, by dtype.
-enum { KILN_COLUMNS = KILN_BF16 + 1 };
+enum { KILN_COLUMNS = KILN_F8_E5M2 + 1 };
 
-// Fills the columns F32, F64, BF16 and F16 of a context: the reference, then what the row's base and the row override.
+// Fills the columns of a context: the reference, then what the row's base and the row override.
 void kiln__fill_kernels(kiln__kernels kernels[KILN_COLUMNS], const kiln__row *row);
 
 #endif

@@ -69,6 +69,7 @@ static void gemm_sum_strip_of_a(const float *a, int64_t units, float *sums) {
 }
 
 #include "gemm/part_kernel.h"
+#include "gemm/sum_kernel.h"
 
 // The tiles are this thread's from here to the end of the part.
 static void amx_packed(const kiln__gemm_finish *f, const kiln__gemm_part *p, const void *a, const void *b, int64_t k) {

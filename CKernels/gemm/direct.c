@@ -51,7 +51,7 @@ static void multiply(const kiln_context *ctx, const kiln__gemm_kernels *kernels,
 }
 
 static int64_t parts_of_k(const kiln__gemm_kernels *kernels, const kiln__gemm_args *g) {
-  bool by_columns = kernels->prefers_direct && kiln__gemm_has_few_rows(g) && g->b.row != 1;
+  bool by_columns = kernels->packed && kiln__gemm_has_few_rows(g) && g->b.row != 1;
   if (!by_columns || g->batches > 1) return 1;
   return kiln__max(1, kiln__min(PARTS, g->k / (LEAST_DEPTH * g->m)));
 }
@@ -60,7 +60,7 @@ static int64_t parts_of_k(const kiln__gemm_kernels *kernels, const kiln__gemm_ar
 void kiln__gemm_finish_sums(const kiln_context *ctx, const kiln__gemm_finish *f, float *sums, int64_t parts, int64_t m,
                             int64_t n) {
   static const float ones[PARTS] = {1, 1, 1, 1, 1, 1, 1, 1};
-  kiln__gemm_args g = {.a = {(void *)ones, 0, 0, 1}, .b = {sums, n, m * n, 1}, .item = sizeof(float), .batches = m,
+  kiln__gemm_args g = {.a = {(void *)ones, 0, 0, 1}, .b = {sums, n, m * n, 1}, .batches = m,
                        .m = 1, .n = n, .k = parts, .finish = *f};
   g.finish.c.batch = f->c.row;
   g.finish.preactivation.batch = f->preactivation.row;

@@ -5,6 +5,8 @@
 #include "gemm/pair_kernel.h"
 #include "gemm/tile_kernel.h"
 #include "gemm/part_kernel.h"
+#include "gemm/sum_rows_kernel.h"
+#include "gemm/sum_kernel.h"
 
 static const kiln__gemm_kernels gemm_kernels = {
     .direct = gemm_direct, .prefers_direct = gemm_prefers_direct,

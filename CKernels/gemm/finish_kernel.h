@@ -28,11 +28,13 @@ VEC void gemm_finish_row(kiln_dtype dtype, kiln_activation kind, const kiln__gem
   int64_t carry = gemm_at(&f->carry, p, row), preactivation = gemm_at(&f->preactivation, p, row);
   int64_t gradient_at = gemm_at(&f->gradient_at, p, row), residual = gemm_at(&f->residual, p, row);
   int64_t c = gemm_at(&f->c, p, row);
+  float factor = f->row_scale ? f->alpha * f->row_scale[p->i + row] : f->alpha;
   for (int64_t j = 0; j < p->cols; j += KILN_VL) {
     int64_t n = p->cols - j;
     vf v = vf_read(sums + j, n);
     if (f->carry.data) v = v + vf_read((const float *)f->carry.data + carry + j, n);
-    v = f->alpha * v;
+    v = factor * v;
+    if (f->col_scale) v = v * vf_read(f->col_scale + p->j + j, n);
     if (bias) v = v + vf_read(bias + j, n);
     if (f->preactivation.data) gemm_write(dtype, &f->preactivation, preactivation + j, v, n);
     if (f->gradient_at.data) v = v * act_slope(kind, gemm_read(dtype, &f->gradient_at, gradient_at + j, n));
@@ -71,7 +73,7 @@ static void gemm_finish(const kiln__gemm_finish *f, const kiln__gemm_part *p, co
 
 // Whether sums, carry and c in fp32 are all that there is.
 VEC bool gemm_is_plain(const kiln__gemm_finish *f) {
-  return f->dtype == KILN_F32 && !f->bias && !f->preactivation.data && !f->activation && !f->residual.data;
+  return f->dtype == KILN_F32 && !f->row_scale && !f->col_scale && !f->bias && !f->preactivation.data && !f->activation && !f->residual.data;
 }
 
 // The plain end of a whole tile: c = alpha * (sums + carry), or c += that.
@@ -95,4 +97,20 @@ VEC void gemm_end_vector(const gemm_plain_end *end, int i, int j, vf v) {
   if (end->carry) v = v + vf_load(end->carry + i * end->ldcarry + j);
   v = end->alpha * v;
   vf_store(c, end->accumulate ? v + vf_load(c) : v);
+}
+
+VEC void gemm_prefetch_rows(const kiln__matrix *x, const kiln__gemm_part *tile, int64_t item) {
+  for (int64_t row = 0; row < tile->rows && x->data; row++) {
+    __builtin_prefetch((const char *)x->data + gemm_at(x, tile, row) * item, 1, 3);
+  }
+}
+
+// Fetches, while the sums of a tile run, what its end will need.
+VEC void gemm_prefetch(const kiln__gemm_finish *f, const kiln__gemm_part *tile) {
+  int64_t item = f->dtype == KILN_F32 ? sizeof(float) : sizeof(kiln__bf16);
+  gemm_prefetch_rows(&f->c, tile, item);
+  gemm_prefetch_rows(&f->carry, tile, sizeof(float));
+  gemm_prefetch_rows(&f->preactivation, tile, item);
+  gemm_prefetch_rows(&f->gradient_at, tile, item);
+  gemm_prefetch_rows(&f->residual, tile, item);
 }

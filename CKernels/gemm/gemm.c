@@ -7,6 +7,24 @@ typedef struct operand {
   int64_t batches, rows, cols;
 } operand;
 
+static bool is_8bit(const kiln_tensor *t) {
+  return t && (t->dtype == KILN_I8 || t->dtype == KILN_F8_E4M3 || t->dtype == KILN_F8_E5M2);
+}
+
+// The type that c, biases and so on go by: that of the operands, or, where one has 8 bits, of the other, or of c.
+static kiln_status check_types(kiln_context *ctx, const kiln_tensor *c, const kiln_tensor *a, const kiln_tensor *b,
+                               kiln_dtype *dtype) {
+  KILN_TRY(kiln__check(ctx, "a", a));
+  KILN_TRY(kiln__check(ctx, "b", b));
+  bool narrow_a = is_8bit(a), narrow_b = is_8bit(b);
+  if (!narrow_a) KILN_TRY(kiln__check_real(ctx, "a", a, dtype));
+  if (!narrow_a && !narrow_b) return kiln__check_dtype(ctx, "b", b, *dtype);
+  if (!narrow_b) KILN_TRY(kiln__check_real(ctx, "b", b, dtype));
+  if (narrow_a && narrow_b) KILN_TRY(kiln__check_real(ctx, "c", c, dtype));
+  if (*dtype != KILN_F64) return KILN_OK;
+  return kiln__fail(ctx, KILN_ERR_DTYPE, "operands in 8 bits do not go with f64");
+}
+
 static kiln_status view(kiln_context *ctx, const char *name, const kiln_tensor *t, kiln_dtype dtype, bool transposed,
                         operand *out) {
   KILN_TRY(kiln__check_dtype(ctx, name, t, dtype));
@@ -72,6 +90,29 @@ static kiln_status check_bias_gradient(kiln_context *ctx, const kiln_gemm_option
                     (long long)c->batches, (long long)c->rows, (long long)c->cols);
 }
 
+// The scales of an operand's codes: one for each of `n` rows or columns, or one for all.
+static kiln_status check_scales(kiln_context *ctx, const char *name, const kiln_tensor *scales, const kiln_tensor *t,
+                                int64_t n) {
+  if (!scales) return KILN_OK;
+  KILN_TRY(kiln__check_dtype(ctx, name, scales, KILN_F32));
+  if (!is_8bit(t)) {
+    return kiln__fail(ctx, KILN_ERR_OPTION, "%s is for an operand in 8 bits, which is %s", name,
+                      kiln_dtype_name(t->dtype));
+  }
+  int64_t count = kiln__count(scales);
+  if (count == 1 || count == n) return kiln__check_dense(ctx, name, scales);
+  return kiln__fail(ctx, KILN_ERR_SHAPE, "%s is %s, not of 1 or %lld elements", name, kiln__shape_text(scales).s,
+                    (long long)n);
+}
+
+// What the epilogue multiplies by: NULL for a scale for all, which is in alpha then.
+static const float *scales_of(const kiln_tensor *scales, float *alpha) {
+  const float *values = kiln__data(scales);
+  if (!values || kiln__count(scales) > 1) return values;
+  *alpha *= *values;
+  return NULL;
+}
+
 // A dimension of extent 1 may have any stride: give it the one that suits the kernels.
 static void settle_strides(kiln__gemm_args *g) {
   if (g->m == 1) g->a.row = 0;
@@ -87,10 +128,10 @@ static kiln_dtype dtype_of_c(const kiln_tensor *c, kiln_dtype dtype) {
 static kiln_status arguments(kiln_context *ctx, const kiln_tensor *c, const kiln_tensor *a, const kiln_tensor *b,
                              const kiln_gemm_options *o, kiln_dtype *dtype, kiln__gemm_args *g) {
   operand x, y, z;
-  KILN_TRY(kiln__check_real(ctx, "a", a, dtype));
+  KILN_TRY(check_types(ctx, c, a, b, dtype));
   KILN_TRY(view(ctx, "c", c, dtype_of_c(c, *dtype), false, &z));
-  KILN_TRY(view(ctx, "a", a, *dtype, o->transpose_a, &x));
-  KILN_TRY(view(ctx, "b", b, *dtype, o->transpose_b, &y));
+  KILN_TRY(view(ctx, "a", a, a->dtype, o->transpose_a, &x));
+  KILN_TRY(view(ctx, "b", b, b->dtype, o->transpose_b, &y));
   KILN_TRY(check_shapes(ctx, c, a, b, o, &x, &y));
   if ((unsigned)o->activation > KILN_ACT_SILU) {
     return kiln__fail(ctx, KILN_ERR_OPTION, "unknown activation %d", o->activation);
@@ -104,16 +145,24 @@ static kiln_status arguments(kiln_context *ctx, const kiln_tensor *c, const kiln
   if (o->preactivation) KILN_TRY(check_rows_apart(ctx, "preactivation", o->preactivation));
   KILN_TRY(view_like_c(ctx, "gradient_at", o->gradient_at, c, &f->gradient_at));
   if (o->bias_gradient) KILN_TRY(check_bias_gradient(ctx, o, kiln__wide(*dtype), &z));
+  if (o->bias_gradient && (is_8bit(a) || is_8bit(b))) {
+    return kiln__fail(ctx, KILN_ERR_OPTION, "bias_gradient is not for operands in 8 bits");
+  }
+  KILN_TRY(check_scales(ctx, "a_scales", o->a_scales, a, z.rows));
+  KILN_TRY(check_scales(ctx, "b_scales", o->b_scales, b, z.cols));
   f->bias = kiln__data(o->bias);
   g->bias_gradient = kiln__data(o->bias_gradient);
   g->bias_gradient_of_b = o->bias_gradient_of_b;
   f->alpha = o->alpha;
+  f->row_scale = scales_of(o->a_scales, &f->alpha);
+  f->col_scale = scales_of(o->b_scales, &f->alpha);
   f->activation = o->activation;
   f->accumulate = o->accumulate;
   f->dtype = c->dtype;
   g->a = x.matrix;
   g->b = y.matrix;
-  g->item = (int64_t)kiln_dtype_size(*dtype);
+  g->a_dtype = a->dtype;
+  g->b_dtype = b->dtype;
   g->batches = z.batches;
   g->m = z.rows;
   g->n = z.cols;
@@ -130,13 +179,16 @@ kiln_status kiln__gemm(kiln_context *ctx, const kiln_tensor *c, const kiln_tenso
   kiln__gemm_args g = {0};
   KILN_TRY(arguments(ctx, c, a, b, &o, &dtype, &g));
   if (g.batches == 0 || g.m == 0 || g.n == 0) return KILN_OK;
-  const kiln__gemm_kernels *kernels = ctx->kernels[dtype].gemm;
-  bool by_openblas = ctx->openblas.sgemm && dtype == KILN_F32 && kiln__openblas_takes(&g);
-  bool direct = !kernels->prefers_direct || (!o.bias_gradient && kernels->prefers_direct(&g));
+  const kiln__kernels *of_a = &ctx->kernels[g.a_dtype], *of_b = &ctx->kernels[g.b_dtype];
+  bool mixed = g.a_dtype != g.b_dtype;
+  const kiln__gemm_kernels *kernels = mixed ? of_a->gemm_mixed : of_a->gemm;
+  bool by_openblas = ctx->openblas.sgemm && !mixed && g.a_dtype == KILN_F32 && kiln__openblas_takes(&g);
+  bool prefers_direct = !mixed && !o.bias_gradient && kernels->prefers_direct && kernels->prefers_direct(&g);
   size_t mark = kiln__scratch_mark(ctx);
   kiln_status status = by_openblas ? kiln__gemm_openblas(ctx, &g)
-                       : direct    ? kiln__gemm_direct(ctx, kernels, &g)
-                                   : kiln__gemm_packed(ctx, kernels, &g);
+                       : prefers_direct || !kernels->packed
+                           ? kiln__gemm_direct(ctx, kernels, &g)
+                           : kiln__gemm_packed(ctx, kernels, mixed ? of_b->gemm_mixed : of_b->gemm, &g);
   kiln__scratch_release(ctx, mark);
   return status;
 }

@@ -11,8 +11,9 @@
 // Straight from a and b: kernels->direct over all of c.
 kiln_status kiln__gemm_direct(kiln_context *ctx, const kiln__gemm_kernels *kernels, const kiln__gemm_args *g);
 
-// From packed panels.
-kiln_status kiln__gemm_packed(kiln_context *ctx, const kiln__gemm_kernels *kernels, const kiln__gemm_args *g);
+// From packed panels: a is packed by the kernels of one column, b by those of another with the same tile.
+kiln_status kiln__gemm_packed(kiln_context *ctx, const kiln__gemm_kernels *of_a, const kiln__gemm_kernels *of_b,
+                              const kiln__gemm_args *g);
 
 // By the context's OpenBLAS, of fp32, if it takes these strides and sizes.
 bool kiln__openblas_takes(const kiln__gemm_args *g);

@@ -1,4 +1,4 @@
-// Matrix products: what reads a and b from memory, for each type that they are stored in.
+// Matrix products: what reads a and b from memory, for each type that activations are stored in.
 #include "gemm/pack_kernel.h"
 #include "gemm/direct_kernel.h"
 

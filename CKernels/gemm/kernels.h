@@ -14,22 +14,23 @@ typedef struct kiln__matrix {
   int64_t batch, row, col;
 } kiln__matrix;
 
-// What becomes of the sums over k: v = alpha * (sum + carry) + bias; preactivation = v; v = act(v), or
+// What becomes of the sums over k: v = alpha * (sum + carry) * row_scale * col_scale + bias; preactivation = v; v = act(v), or
 // v * act'(gradient_at) where that is given; v += residual; c = v or c += v. All matrices have stride 1 in n.
 typedef struct kiln__gemm_finish {
   kiln__matrix c, preactivation, gradient_at, residual;
   kiln_dtype dtype;    // of these four; everything else here is wide
   kiln__matrix carry;  // the sums over the runs of k before this one
   const void *bias;    // [n]
+  const float *row_scale, *col_scale;  // [m], [n]; NULL: 1
   float alpha;
   kiln_activation activation;
   bool accumulate;
 } kiln__gemm_finish;
 
-// c [m, n] of a [m, k] and b [k, n], both of any strides and of the column's dtype.
+// c [m, n] of a [m, k] and b [k, n], both of any strides.
 typedef struct kiln__gemm_args {
   kiln__matrix a, b;
-  int64_t item;  // bytes of an element of a or b
+  kiln_dtype a_dtype, b_dtype;
   int64_t batches, m, n, k;
   kiln__gemm_finish finish;
   void *bias_gradient;  // wide, with one batch: alpha * the sums over k of a, [m], or of b, [n]; or += as c
@@ -47,9 +48,10 @@ typedef void kiln__gemm_sum(float *sums, const void *strips, int64_t extent, int
 
 typedef struct kiln__gemm_kernels {
   // One part straight from a and b: all rows, KILN_GEMM_FEW at most, or all columns (up to that of any product), and
-  // KILN_GEMM_DIRECT_SUMS elements at most. It must know bias_gradient only where `prefers_direct` is NULL.
+  // KILN_GEMM_DIRECT_SUMS elements at most. It must know bias_gradient only where it is the only way.
   void (*direct)(const kiln__gemm_args *g, const kiln__gemm_part *p);
-  // Whether `direct` does this product better than packing. NULL: it does every one, and nothing below is there.
+  // Whether `direct` does this product better than packing. NULL: `packed` does every one, or, where that is NULL,
+  // `direct` does, and nothing below is there.
   bool (*prefers_direct)(const kiln__gemm_args *g);
 
   int32_t mr, nr;      // the tile in registers
@@ -75,6 +77,6 @@ static inline bool kiln__gemm_has_few_rows(const kiln__gemm_args *g) {
   return g->m <= KILN_GEMM_FEW && (g->b.row == 1 || g->b.col == 1);
 }
 
-extern const kiln__gemm_kernels kiln__gemm_ref_f32, kiln__gemm_ref_f64, kiln__gemm_ref_bf16, kiln__gemm_ref_f16;
+extern const kiln__gemm_kernels kiln__gemm_ref_f32, kiln__gemm_ref_f64;
 
 #endif

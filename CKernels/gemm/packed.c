@@ -23,7 +23,7 @@ typedef struct operand {
 } operand;
 
 typedef struct packed_task {
-  const kiln__gemm_kernels *kernels;
+  const kiln__gemm_kernels *kernels;   // those that pack a
   const kiln__gemm_args *args;
   operand a, b;
   operand *shared, *parted;            // a and b, or b and a
@@ -44,11 +44,12 @@ static int64_t parts(const packed_task *t, int64_t batches, int64_t rows) {
   return batches * kiln__ceil_div(rows, t->part);
 }
 
-static void plan(packed_task *t) {
+static void plan(packed_task *t, const kiln__gemm_kernels *of_b) {
   const kiln__gemm_kernels *ker = t->kernels;
   const kiln__gemm_args *g = t->args;
-  t->a = (operand){ker->pack_a, g->a.data, g->item, g->a.batch, g->a.row, g->a.col, .rows = g->m, .width = ker->mr};
-  t->b = (operand){ker->pack_b, g->b.data, g->item, g->b.batch, g->b.col, g->b.row, .rows = g->n, .width = ker->nr};
+  int64_t item_a = (int64_t)kiln_dtype_size(g->a_dtype), item_b = (int64_t)kiln_dtype_size(g->b_dtype);
+  t->a = (operand){ker->pack_a, g->a.data, item_a, g->a.batch, g->a.row, g->a.col, .rows = g->m, .width = ker->mr};
+  t->b = (operand){of_b->pack_b, g->b.data, item_b, g->b.batch, g->b.col, g->b.row, .rows = g->n, .width = ker->nr};
   operand *s = t->shared = g->m < g->n ? &t->a : &t->b, *p = t->parted = g->m < g->n ? &t->b : &t->a;
   t->runs = kiln__max(1, kiln__ceil_div(g->k, ker->kc));
   t->kc = kiln__round_up(kiln__ceil_div(g->k, t->runs), ker->steps);
@@ -153,9 +154,10 @@ static void multiply(const kiln_context *ctx, packed_task *t) {
   }
 }
 
-kiln_status kiln__gemm_packed(kiln_context *ctx, const kiln__gemm_kernels *kernels, const kiln__gemm_args *g) {
-  packed_task t = {.kernels = kernels, .args = g};
-  plan(&t);
+kiln_status kiln__gemm_packed(kiln_context *ctx, const kiln__gemm_kernels *of_a, const kiln__gemm_kernels *of_b,
+                              const kiln__gemm_args *g) {
+  packed_task t = {.kernels = of_a, .args = g};
+  plan(&t, of_b);
   int64_t panel = kiln__round_up(packed_bytes(&t, t.batches * t.shared->panel, t.kc), KILN_ALIGNMENT);
   t.own_bytes = kiln__round_up(packed_bytes(&t, t.part, t.kc), KILN_ALIGNMENT);
   int64_t own = ctx->threads * t.own_bytes;

@@ -1,40 +1,69 @@
-// The plain loops, for fp32, fp64, bf16 and f16.
+// The plain loops, for sums in fp32 and in fp64.
 #ifndef REAL
-#define KILN_REFERENCE "gemm/ref.c"
-#include "core/reference.h"
+#include "core/internal.h"
+#include "simd/half.h"
+
+#define REAL float
+#define REF(name) name##_f32
+#include "gemm/ref.c"
+#undef REAL
+#undef REF
+
+#define REAL double
+#define REF(name) name##_f64
+#include "gemm/ref.c"
 #else
+
+static REAL REF(get)(kiln_dtype dtype, const void *x, int64_t at) {
+  switch (dtype) {
+    case KILN_F64: return (REAL)((const double *)x)[at];
+    case KILN_BF16: return kiln__get_bf16(((const kiln__bf16 *)x)[at]);
+    case KILN_F16: return kiln__get_f16(((const kiln__f16 *)x)[at]);
+    case KILN_I8: return ((const int8_t *)x)[at];
+    case KILN_F8_E4M3: return kiln__get_e4m3(((const kiln__e4m3 *)x)[at]);
+    case KILN_F8_E5M2: return kiln__get_e5m2(((const kiln__e5m2 *)x)[at]);
+    default: return ((const float *)x)[at];
+  }
+}
+
+static void REF(put)(kiln_dtype dtype, void *x, int64_t at, REAL v) {
+  switch (dtype) {
+    case KILN_F64: ((double *)x)[at] = v; break;
+    case KILN_BF16: ((kiln__bf16 *)x)[at] = kiln__put_bf16((float)v); break;
+    case KILN_F16: ((kiln__f16 *)x)[at] = kiln__put_f16((float)v); break;
+    default: ((float *)x)[at] = (float)v;
+  }
+}
 
 static int64_t REF(at)(const kiln__matrix *x, int64_t batch, int64_t i, int64_t j) {
   return batch * x->batch + i * x->row + j * x->col;
 }
 
-// An element of c, preactivation, gradient_at or residual.
-static REAL REF(read)(const kiln__gemm_finish *f, const kiln__matrix *x, int64_t batch, int64_t i, int64_t j) {
-  int64_t at = REF(at)(x, batch, i, j);
-  return kiln__is_narrow(f->dtype) ? GET(((ELEMENT *)x->data)[at]) : ((REAL *)x->data)[at];
-}
-
-static void REF(write)(const kiln__gemm_finish *f, const kiln__matrix *x, int64_t batch, int64_t i, int64_t j, REAL v) {
-  int64_t at = REF(at)(x, batch, i, j);
-  if (kiln__is_narrow(f->dtype)) ((ELEMENT *)x->data)[at] = PUT(v);
-  else ((REAL *)x->data)[at] = v;
-}
-
 // Elements begin ..< end of bias_gradient: x's across * i, summed along k.
-static void REF(sum)(const kiln__gemm_args *g, const ELEMENT *x, int64_t across, int64_t along, int64_t begin,
-                     int64_t end) {
+static void REF(sum)(const kiln__gemm_args *g, kiln_dtype dtype, const void *x, int64_t across, int64_t along,
+                     int64_t begin, int64_t end) {
   REAL *sums = g->bias_gradient;
   for (int64_t i = begin; i < end; i++) {
     REAL sum = 0;
-    for (int64_t k = 0; k < g->k; k++) sum += GET(x[i * across + k * along]);
+    for (int64_t k = 0; k < g->k; k++) sum += REF(get)(dtype, x, i * across + k * along);
     sums[i] = g->finish.alpha * sum + (g->finish.accumulate ? sums[i] : 0);
   }
 }
 
 static void REF(bias_gradient)(const kiln__gemm_args *g, const kiln__gemm_part *p) {
+  const kiln__matrix *a = &g->a, *b = &g->b;
   if (!g->bias_gradient) return;
-  if (g->bias_gradient_of_b && p->i == 0) REF(sum)(g, g->b.data, g->b.col, g->b.row, p->j, p->j + p->cols);
-  if (!g->bias_gradient_of_b && p->j == 0) REF(sum)(g, g->a.data, g->a.row, g->a.col, p->i, p->i + p->rows);
+  if (g->bias_gradient_of_b && p->i == 0) REF(sum)(g, g->b_dtype, b->data, b->col, b->row, p->j, p->j + p->cols);
+  if (!g->bias_gradient_of_b && p->j == 0) REF(sum)(g, g->a_dtype, a->data, a->row, a->col, p->i, p->i + p->rows);
+}
+
+static REAL REF(product)(const kiln__gemm_args *g, int64_t batch, int64_t i, int64_t j) {
+  int64_t a = REF(at)(&g->a, batch, i, 0), b = REF(at)(&g->b, batch, 0, j);
+  REAL sum = 0;
+  for (int64_t k = 0; k < g->k; k++) {
+    sum += REF(get)(g->a_dtype, g->a.data, a + k * g->a.col) * REF(get)(g->b_dtype, g->b.data, b + k * g->b.row);
+  }
+  return sum;
 }
 
 static void REF(direct)(const kiln__gemm_args *g, const kiln__gemm_part *p) {
@@ -43,17 +72,19 @@ static void REF(direct)(const kiln__gemm_args *g, const kiln__gemm_part *p) {
   REF(bias_gradient)(g, p);
   for (int64_t i = p->i; i < p->i + p->rows; i++) {
     for (int64_t j = p->j; j < p->j + p->cols; j++) {
-      const ELEMENT *a = (ELEMENT *)g->a.data + REF(at)(&g->a, p->batch, i, 0);
-      const ELEMENT *b = (ELEMENT *)g->b.data + REF(at)(&g->b, p->batch, 0, j);
-      REAL sum = 0;
-      for (int64_t k = 0; k < g->k; k++) sum += GET(a[k * g->a.col]) * GET(b[k * g->b.row]);
-      REAL v = f->alpha * sum + (bias ? bias[j] : 0);
-      if (f->preactivation.data) REF(write)(f, &f->preactivation, p->batch, i, j, v);
-      if (f->gradient_at.data) v *= REF(kiln__act_slope)(f->activation, REF(read)(f, &f->gradient_at, p->batch, i, j));
+      REAL v = f->alpha * REF(product)(g, p->batch, i, j);
+      if (f->row_scale) v *= f->row_scale[i];
+      if (f->col_scale) v *= f->col_scale[j];
+      if (bias) v += bias[j];
+      int64_t c = REF(at)(&f->c, p->batch, i, j), at = REF(at)(&f->gradient_at, p->batch, i, j);
+      if (f->preactivation.data) {
+        REF(put)(f->dtype, f->preactivation.data, REF(at)(&f->preactivation, p->batch, i, j), v);
+      }
+      if (f->gradient_at.data) v *= REF(kiln__act_slope)(f->activation, REF(get)(f->dtype, f->gradient_at.data, at));
       else v = REF(kiln__act_value)(f->activation, v);
-      if (f->residual.data) v += REF(read)(f, &f->residual, p->batch, i, j);
-      if (f->accumulate) v += REF(read)(f, &f->c, p->batch, i, j);
-      REF(write)(f, &f->c, p->batch, i, j, v);
+      if (f->residual.data) v += REF(get)(f->dtype, f->residual.data, REF(at)(&f->residual, p->batch, i, j));
+      if (f->accumulate) v += REF(get)(f->dtype, f->c.data, c);
+      REF(put)(f->dtype, f->c.data, c, v);
     }
   }
 }

@@ -34,14 +34,39 @@
 #undef ELEMENT
 #undef KER
 
+// Numbers in 8 bits are operands of products alone: widened to fp32 beside those of another type, and int8 by int8.
+#define GEMM_KC KILN_GEMM_KC
+#define ELEMENT kiln__e4m3
+#define KER(name) name##_e4m3
+#include "gemm/narrow_kernel.h"
+#undef ELEMENT
+#undef KER
+
+#define ELEMENT kiln__e5m2
+#define KER(name) name##_e5m2
+#include "gemm/narrow_kernel.h"
+#undef ELEMENT
+#undef KER
+
+#define ELEMENT int8_t
+#define KER(name) name##_i8_mixed
+#include "gemm/narrow_kernel.h"
+#undef ELEMENT
+#undef KER
+
+#include "gemm/int8_kernel.h"
+
 // A column of the row; updates of weights and conversions of narrow numbers have kernels for fp32 alone.
 #define KILN_ROW_KERNELS(type, optim_kernels, quant_kernels)                          \
   {                                                                                   \
     .activation = &activation_kernels_##type, .attention = &attention_kernels_##type, \
     .elementwise = &elementwise_kernels_##type, .embedding = &embedding_kernels_##type, \
-    .gemm = &gemm_kernels_##type, .loss = &loss_kernels_##type, .norm = &norm_kernels_##type, \
+    .gemm = &gemm_kernels_##type, .gemm_mixed = &gemm_kernels_##type, .loss = &loss_kernels_##type, .norm = &norm_kernels_##type, \
     .optim = optim_kernels, .quant = quant_kernels, .rope = &rope_kernels_##type      \
   }
 #define KILN_ROW_COLUMNS                                                                                   \
   .f32 = KILN_ROW_KERNELS(f32, &optim_kernels, &quant_kernels), .bf16 = KILN_ROW_KERNELS(bf16, NULL, NULL), \
-  .f16 = KILN_ROW_KERNELS(f16, NULL, NULL)
+  .f16 = KILN_ROW_KERNELS(f16, NULL, NULL),                                                                \
+  .i8 = {.gemm = &gemm_kernels_i8, .gemm_mixed = &gemm_kernels_i8_mixed},                                  \
+  .e4m3 = {.gemm = &gemm_kernels_e4m3, .gemm_mixed = &gemm_kernels_e4m3},                                  \
+  .e5m2 = {.gemm = &gemm_kernels_e5m2, .gemm_mixed = &gemm_kernels_e5m2}

@@ -18,6 +18,7 @@
   X(ADAM, 2, true, true, false)              /* m, v */              \
   X(SCHEDULE_FREE, 2, true, true, false)     /* v, z */              \
   X(AVERAGE, 1, true, false, false)          /* out, from w and z */ \
+  X(EXTRAPOLATE, 1, true, true, false)       /* x */                 \
   X(NORMS, 0, false, false, true)                                    \
   X(LAMB_MOMENTS, 2, false, true, true)      /* m, v */              \
   X(LAMB_APPLY, 2, true, false, false)       /* w, from m and v */   \
@@ -68,7 +69,7 @@ typedef struct kiln__update {
   double mean_scale, root_scale;  // bias corrections: 1 / (1 - beta1^step), 1 / sqrt(1 - beta2^step)
   double eps;
   double weight_decay;            // where it is part of the direction: LAMB, Schedule-Free
-  double blend;                   // of the average: out = p + blend (z - p)
+  double blend;                   // of the average: out = p + blend (z - p); of extrapolation: p + blend (p - x)
   double pull;                    // Schedule-Free: what of the direction moves w
   double l1, low, high;           // proximal operator: soft threshold, then clamp
   bool nesterov;

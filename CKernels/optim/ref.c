@@ -62,6 +62,11 @@ static REAL REF(rule)(kiln__rule rule, const kiln__update *u, REAL p, REAL d, RE
       return p + (REAL)u->blend * (z - p) + (REAL)u->pull * direction;
     }
     case KILN_RULE_AVERAGE: return p + (REAL)u->blend * (s[0] - p);
+    case KILN_RULE_EXTRAPOLATE: {
+      REAL last = s[0];
+      s[0] = p;
+      return p + (REAL)u->blend * (p - last);
+    }
     case KILN_RULE_NORMS: REF(add_squares)(sums, p, d); return p;
     case KILN_RULE_LAMB_MOMENTS:
       s[0] = REF(average)(u, 0, s[0], d);

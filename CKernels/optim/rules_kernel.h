@@ -49,6 +49,11 @@ VEC vf optim_rule(kiln__rule rule, const kiln__update *u, vf p, vf d, vf s[2], v
       return vf_fma(direction, SCALAR(u->pull), vf_fma(z - p, SCALAR(u->blend), p));
     }
     case KILN_RULE_AVERAGE: return vf_fma(s[0] - p, SCALAR(u->blend), p);
+    case KILN_RULE_EXTRAPOLATE: {
+      vf last = s[0];
+      s[0] = p;
+      return vf_fma(p - last, SCALAR(u->blend), p);
+    }
     case KILN_RULE_NORMS:
       sum[0] = vf_fma(p, p, sum[0]);
       sum[1] = vf_fma(d, d, sum[1]);

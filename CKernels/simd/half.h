@@ -51,6 +51,19 @@ KILN_INLINE uint16_t kiln__f16_from_f32(float x) {
 KILN_INLINE float kiln__get_f16(kiln__f16 x) { return kiln__f32_from_f16(x.bits); }
 KILN_INLINE kiln__f16 kiln__put_f16(float x) { return (kiln__f16){kiln__f16_from_f32(x)}; }
 
+// In memory, 8-bit floats: see kiln_cast.
+typedef struct kiln__e4m3 { uint8_t bits; } kiln__e4m3;
+typedef struct kiln__e5m2 { uint8_t bits; } kiln__e5m2;
+
+// Exact.
+KILN_INLINE float kiln__get_e4m3(kiln__e4m3 x) {
+  uint32_t sign = (uint32_t)(x.bits & 0x80) << 24, magnitude = x.bits & 0x7f;
+  uint32_t finite = kiln__bits_from_f32(kiln__f32_from_bits(magnitude << 20) * 0x1p120f);
+  return kiln__f32_from_bits(sign | (magnitude == 0x7f ? 0x7fc00000 : finite));
+}
+// The upper half of an f16.
+KILN_INLINE float kiln__get_e5m2(kiln__e5m2 x) { return kiln__f32_from_f16((uint16_t)(x.bits << 8)); }
+
 // F64 to fp32, rounded to odd: rounding the result once more, to a type narrower by 2 bits or more, gives what rounding
 // x directly would give.
 KILN_INLINE float kiln__f32_odd_from_f64(double x) {

@@ -23,6 +23,9 @@
 // One element.
 VEC_OF float get(const float *p) { return *p; }
 VEC_OF float get(const kiln__bf16 *p) { return kiln__get_bf16(*p); }
+VEC_OF float get(const int8_t *p) { return *p; }
+VEC_OF float get(const kiln__e4m3 *p) { return kiln__get_e4m3(*p); }
+VEC_OF float get(const kiln__e5m2 *p) { return kiln__get_e5m2(*p); }
 VEC_OF void put(float *p, float x) { *p = x; }
 VEC_OF void put(kiln__bf16 *p, float x) { *p = kiln__put_bf16(x); }
 #if KILN_VL > 1  // each instruction set with vectors has an instruction that converts f16
@@ -110,6 +113,19 @@ VEC void vw_prefetch_bytes(const void *p, int64_t bytes) {
   for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch((const char *)p + line, 0, 2);
 }
 
+// Lanes as pairs of int16: the sum of the pair's two products, in int32.
+VEC vi vi_multiply_pairs(vi a, vi b) {
+#if defined(__x86_64__) && KILN_VL == 8
+  typedef int16_t pairs __attribute__((vector_size(32)));
+  return (vi)__builtin_ia32_pmaddwd256((pairs)a, (pairs)b);
+#elif defined(__x86_64__) && KILN_VL == 16
+  typedef int16_t pairs __attribute__((vector_size(64)));
+  return (vi)__builtin_ia32_pmaddwd512((pairs)a, (pairs)b);
+#else
+  return (a << 16 >> 16) * (b << 16 >> 16) + (a >> 16) * (b >> 16);
+#endif
+}
+
 // Reductions over the lanes, by halving: the order is fixed.
 VEC_OF float vf_sum(vf x) {
   float lane[KILN_VL];
@@ -151,4 +167,11 @@ VEC_OF v4 v4_load(const kiln__f16 *p) {
   return (v4){get(p), get(p + 1), get(p + 2), get(p + 3)};
 #endif
 }
+VEC_OF v4 v4_load(const int8_t *p) {
+  int8_t __attribute__((ext_vector_type(4))) bytes;
+  memcpy(&bytes, p, sizeof bytes);
+  return __builtin_convertvector(bytes, v4);
+}
+VEC_OF v4 v4_load(const kiln__e4m3 *p) { return (v4){get(p), get(p + 1), get(p + 2), get(p + 3)}; }
+VEC_OF v4 v4_load(const kiln__e5m2 *p) { return (v4){get(p), get(p + 1), get(p + 2), get(p + 3)}; }
 VEC void v4_store(float *p, v4 v) { memcpy(p, &v, sizeof v); }

@@ -22,10 +22,15 @@ public final class Graph {
   /// Whether weights are kept in fp32, as training does, and converted where they are used; otherwise they are kept in
   /// the step's precision.
   public let hasMasters: Bool
+  private let substitute: Substitute?
 
-  public init(precision: Precision = .fp32, hasMasters: Bool = true) {
+  /// What a model reads in place of a weight; nil where it reads the weight itself.
+  public typealias Substitute = (Graph, Parameter) throws(KilnError) -> Value?
+
+  public init(precision: Precision = .fp32, hasMasters: Bool = true, substitute: Substitute? = nil) {
     self.precision = precision
     self.hasMasters = hasMasters
+    self.substitute = substitute
   }
 
   public var inputValues: [String: Value] { inputs }
@@ -51,11 +56,14 @@ public final class Graph {
   }
 
   /// A weight as it is kept between steps.
-  public func stored(_ parameter: Parameter) -> Value { self[hasMasters ? parameter : precision.operand(parameter)] }
+  public func stored(_ parameter: Parameter) throws(KilnError) -> Value {
+    if let value = try substitute?(self, parameter) { return value }
+    return self[hasMasters ? parameter : precision.operand(parameter)]
+  }
 
   /// A weight as products take it: in the step's precision.
   public func weight(_ parameter: Parameter) throws(KilnError) -> Value {
-    let stored = stored(parameter)
+    let stored = try stored(parameter)
     guard stored.type != precision.operand(parameter).type else { return stored }
     if let known = converted[parameter] { return known }
     let value = try record(Convert(to: precision.dtype), [stored])[0]

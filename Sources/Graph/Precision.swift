@@ -25,7 +25,7 @@ public enum Precision: String, Sendable, Hashable, Codable, CaseIterable {
   /// The parameter as products take it: matrices in this precision, vectors as they are.
   public func operand(_ parameter: Parameter) -> Parameter {
     guard parameter.shape.rank >= 2 else { return parameter }
-    return Parameter(parameter.name, parameter.shape, dtype, role: parameter.role)
+    return Parameter(parameter.name, parameter.shape, dtype, role: parameter.role, projection: parameter.projection)
   }
 }
 

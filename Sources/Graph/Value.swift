@@ -22,15 +22,39 @@ public struct Parameter: Sendable, Hashable {
     case weight, gradient, state, cache
   }
 
+  /// A matrix that maps vectors to vectors, as opposed to a table; several may lie side by side in it, as those of
+  /// queries, keys and values do.
+  public struct Projection: Sendable {
+    public var parts: Int
+    /// They are blocks of columns, not of rows.
+    public var splitsColumns: Bool
+
+    public init(parts: Int = 1, splitsColumns: Bool = false) {
+      self.parts = parts
+      self.splitsColumns = splitsColumns
+    }
+  }
+
   public let name: String
   public let type: TensorType
   public let role: Role
+  /// For methods that treat projections in their own way; not part of what makes two parameters the same.
+  public let projection: Projection?
 
-  public init(_ name: String, _ shape: Shape, _ dtype: DType = .float32, role: Role = .weight) {
+  public init(
+    _ name: String, _ shape: Shape, _ dtype: DType = .float32, role: Role = .weight, projection: Projection? = nil
+  ) {
     self.name = name
     type = TensorType(shape, dtype)
     self.role = role
+    self.projection = projection
   }
+
+  public static func == (a: Parameter, b: Parameter) -> Bool {
+    a.name == b.name && a.type == b.type && a.role == b.role
+  }
+
+  public func hash(into hasher: inout Hasher) { hasher.combine(name) }
 
   public var shape: Shape { type.shape }
 

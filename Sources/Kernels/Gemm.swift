@@ -28,6 +28,9 @@ extension Context {
     public var gradientAt: Tensor?
     public var biasGradient: Tensor?
     public var biasGradientOfB = false
+    /// What numbers in 8 bits are multiplied by: one for all, or for each row of a and column of b.
+    public var scalesOfA: Tensor?
+    public var scalesOfB: Tensor?
     public init() {}
   }
 
@@ -35,7 +38,8 @@ extension Context {
   /// `kiln_gemm`.
   public func gemm(_ c: Tensor, _ a: Tensor, _ b: Tensor, _ options: GemmOptions = GemmOptions()) throws(KilnError) {
     try call(
-      c, a, b, options.bias, options.residual, options.preactivation, options.gradientAt, options.biasGradient
+      c, a, b, options.bias, options.residual, options.preactivation, options.gradientAt, options.biasGradient,
+      options.scalesOfA, options.scalesOfB
     ) { p in
       var o = kiln_gemm_defaults()
       o.transpose_a = options.transposeA ? 1 : 0
@@ -49,6 +53,8 @@ extension Context {
       o.gradient_at = p[6]
       o.bias_gradient = p[7]
       o.bias_gradient_of_b = options.biasGradientOfB ? 1 : 0
+      o.a_scales = p[8]
+      o.b_scales = p[9]
       return kiln_gemm(handle, p[0], p[1], p[2], &o)
     }
   }

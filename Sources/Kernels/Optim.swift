@@ -39,9 +39,21 @@ extension Context {
   /// How momentum moves a weight.
   public enum Momentum: Sendable { case plain, nesterov, heavyBall }
 
+  /// What is minimised beside the loss, by its proximal operator after each step.
+  public struct Penalty: Sendable, Hashable {
+    /// Weight of the sum of magnitudes (lasso).
+    public var l1 = 0.0
+    /// Weight of the sum of the rows' norms (group lasso).
+    public var group = 0.0
+    /// The elements stay in here.
+    public var box: ClosedRange<Double>?
+    public init() {}
+  }
+
   /// See `kiln_sgd`.
   public func sgd(
-    _ w: Tensor, momentum m: OptimizerState?, _ g: Tensor, factor: Double, form: Momentum, _ update: UpdateOptions
+    _ w: Tensor, momentum m: OptimizerState?, _ g: Tensor, factor: Double, form: Momentum, penalty: Penalty = Penalty(),
+    _ update: UpdateOptions
   ) throws(KilnError) {
     try call(w, m?.values, g, m?.scales) { p in
       var o = kiln_sgd_defaults()
@@ -51,9 +63,16 @@ extension Context {
       o.momentum = factor
       o.weight_decay = update.weightDecay
       o.grad_scale = update.gradientScale
+      (o.l1, o.group) = (penalty.l1, penalty.group)
+      if let box = penalty.box { (o.box, o.low, o.high) = (1, box.lowerBound, box.upperBound) }
       o.states = update.states(p[3])
       return kiln_sgd(handle, p[0], p[1], p[2], &o)
     }
+  }
+
+  /// See `kiln_extrapolate`.
+  public func extrapolate(_ w: Tensor, from x: Tensor, factor: Double) throws(KilnError) {
+    try call(w, x) { p in kiln_extrapolate(handle, p[0], p[1], factor) }
   }
 
   /// See `kiln_adam`.
@@ -150,6 +169,51 @@ extension Context {
       o.weight_decay = update.weightDecay
       o.grad_scale = update.gradientScale
       return kiln_adafactor(handle, p[0], p[1], p[2], p[3], p[4], &o)
+    }
+  }
+
+  /// See `kiln_schedule_free`. `share`: of z in the new average.
+  public func scheduleFree(
+    _ w: Tensor, v: Tensor, z: Tensor, _ g: Tensor, betas: (Double, Double), eps: Double, share: Double,
+    _ update: UpdateOptions
+  ) throws(KilnError) {
+    try call(w, v, z, g) { p in
+      var o = kiln_schedule_free_defaults()
+      o.step = Int64(update.step)
+      o.lr = update.lr
+      (o.beta1, o.beta2) = betas
+      o.eps = eps
+      o.weight_decay = update.weightDecay
+      o.grad_scale = update.gradientScale
+      o.share = share
+      return kiln_schedule_free(handle, p[0], p[1], p[2], p[3], &o)
+    }
+  }
+
+  /// See `kiln_schedule_free_average`.
+  public func scheduleFreeAverage(_ x: Tensor, _ w: Tensor, z: Tensor, beta: Double) throws(KilnError) {
+    try call(x, w, z) { p in kiln_schedule_free_average(handle, p[0], p[1], p[2], beta) }
+  }
+
+  /// See `kiln_muon`; updates of about the size of Adam's.
+  /// - Parameters:
+  ///   - parts: matrices that lie side by side in `w`.
+  ///   - splitsColumns: they are blocks of columns, not of rows.
+  public func muon(
+    _ w: Tensor, m: OptimizerState, _ g: Tensor, momentum: Double, parts: Int, splitsColumns: Bool,
+    _ update: UpdateOptions
+  ) throws(KilnError) {
+    try call(w, m.values, g, m.scales) { p in
+      var o = kiln_muon_defaults()
+      o.match_rms = 1
+      o.lr = update.lr
+      o.momentum = momentum
+      o.weight_decay = update.weightDecay
+      o.grad_scale = update.gradientScale
+      o.parts = UInt32(parts)
+      o.split_columns = splitsColumns ? 1 : 0
+      o.states = update.states(p[3])
+      return kiln_muon(handle, p[0], p[1], p[2], &o)
     }
   }
 }

@@ -24,8 +24,13 @@ public struct Linear: Layer {
   public let bias: Parameter?
   let storage: Storage
 
-  public init(_ name: String, inputs: Int, outputs: Int, bias: Bool, storage: Storage = .outputsByInputs) {
-    weight = Parameter(name + ".weight", storage == .outputsByInputs ? [outputs, inputs] : [inputs, outputs])
+  /// - Parameter parts: the outputs are those of so many projections side by side.
+  public init(
+    _ name: String, inputs: Int, outputs: Int, bias: Bool, storage: Storage = .outputsByInputs, parts: Int = 1
+  ) {
+    let shape: Shape = storage == .outputsByInputs ? [outputs, inputs] : [inputs, outputs]
+    weight = Parameter(
+      name + ".weight", shape, projection: .init(parts: parts, splitsColumns: storage == .inputsByOutputs))
     self.bias = bias ? Parameter(name + ".bias", [outputs]) : nil
     self.storage = storage
   }
@@ -44,7 +49,7 @@ public struct Linear: Layer {
     operation.keepsPreactivation = activation != nil && mode != .inference
     let graph = x.graph
     var inputs = [x, try graph.weight(weight)]
-    if let bias { inputs.append(graph[bias]) }
+    if let bias { inputs.append(try graph.stored(bias)) }
     if let residual { inputs.append(residual) }
     return try graph.record(operation, inputs)[0]
   }
@@ -68,7 +73,8 @@ public struct Norm: Layer {
 
   public func callAsFunction(_ x: Value) throws(KilnError) -> Value {
     let operation = Normalize(bias == nil ? .rms : .layer, eps: eps)
-    return try x.graph.record(operation, [x] + parameters.map { x.graph[$0] })[0]
+    let weights = try parameters.map { (parameter) throws(KilnError) in try x.graph.stored(parameter) }
+    return try x.graph.record(operation, [x] + weights)[0]
   }
 }
 
@@ -82,7 +88,7 @@ public struct Embedding: Layer {
 
   public func callAsFunction(_ ids: Value) throws(KilnError) -> Value {
     let graph = ids.graph
-    return try graph.record(Lookup(outputType: graph.precision.dtype), [graph.stored(table), ids])[0]
+    return try graph.record(Lookup(outputType: graph.precision.dtype), [try graph.stored(table), ids])[0]
   }
 
   /// The rows added to `x`.

@@ -23,16 +23,10 @@ public struct Adafactor: Optimizer {
     return [state("exp_avg_sq_row", [weight.shape[0]]), state("exp_avg_sq_col", [weight.shape[1]])]
   }
 
-  public func update(
-    _ weight: Parameter, states: [Parameter], gradient: Value, lr: Value, scale: Value
-  ) throws(KilnError) {
-    try record(
-      "Adafactor", weight, states: states, gradient: gradient, lr: lr, scale: scale, weightDecay: weightDecay
-    ) { [relative] (a) throws(KilnError) in
-      let moment: Context.SecondMoment =
-        a.states.count == 2 ? .factored(row: a.states[0], column: a.states[1]) : .full(a.states[0])
-      try a.context.adafactor(a.weight, moment, a.gradient, relative: relative, a.options)
-    }
+  public func update(_ w: WeightUpdate) throws(KilnError) {
+    let moment: Context.SecondMoment =
+      w.states.count == 2 ? .factored(row: w.states[0], column: w.states[1]) : .full(w.states[0])
+    try w.context.adafactor(w.weight, moment, w.gradient, relative: relative, w.options)
   }
 
   public var summary: String { (relative ? "relative steps" : "absolute steps") + ", weight decay \(weightDecay)" }

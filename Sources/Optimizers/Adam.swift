@@ -27,17 +27,12 @@ public struct Adam: Optimizer {
     format.tensors("exp_avg", of: weight) + format.tensors("exp_avg_sq", of: weight)
   }
 
-  public func update(
-    _ weight: Parameter, states: [Parameter], gradient: Value, lr: Value, scale: Value
-  ) throws(KilnError) {
-    try record(
-      decoupled ? "AdamW" : "Adam", weight, states: states, gradient: gradient, lr: lr, scale: scale,
-      weightDecay: weightDecay, format: format
-    ) { [betas, eps, decoupled] (a) throws(KilnError) in
-      try a.context.adam(
-        a.weight, m: a.state(0), v: a.state(1), a.gradient, betas: betas, eps: eps, decoupled: decoupled, a.options)
-    }
+  public func update(_ w: WeightUpdate) throws(KilnError) {
+    try w.context.adam(
+      w.weight, m: w.state(0), v: w.state(1), w.gradient, betas: betas, eps: eps, decoupled: decoupled, w.options)
   }
+
+  public var name: String { decoupled ? "AdamW" : "Adam" }
 
   public var summary: String { "betas \(betas.0) \(betas.1), eps \(eps), weight decay \(weightDecay)" }
 }

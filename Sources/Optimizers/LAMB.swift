@@ -25,16 +25,9 @@ public struct LAMB: Optimizer {
     format.tensors("exp_avg", of: weight) + format.tensors("exp_avg_sq", of: weight)
   }
 
-  public func update(
-    _ weight: Parameter, states: [Parameter], gradient: Value, lr: Value, scale: Value
-  ) throws(KilnError) {
-    let adapts = weight.decays
-    try record(
-      "LAMB", weight, states: states, gradient: gradient, lr: lr, scale: scale, weightDecay: weightDecay, format: format
-    ) { [betas, eps] (a) throws(KilnError) in
-      try a.context.lamb(
-        a.weight, m: a.state(0), v: a.state(1), a.gradient, betas: betas, eps: eps, adapts: adapts, a.options)
-    }
+  public func update(_ w: WeightUpdate) throws(KilnError) {
+    try w.context.lamb(
+      w.weight, m: w.state(0), v: w.state(1), w.gradient, betas: betas, eps: eps, adapts: w.parameter.decays, w.options)
   }
 
   public var summary: String { "betas \(betas.0) \(betas.1), eps \(eps), weight decay \(weightDecay)" }

@@ -12,7 +12,7 @@ public struct LARS: Optimizer {
   public init(
     momentum: Double = 0.9, weightDecay: Double = 0, trust: Double = 0.001, format: StateFormat = .fp32
   ) throws(KilnError) {
-    guard (0..<1).contains(momentum) else { throw KilnError(.argument, "momentum \(momentum) is not in 0 ..< 1") }
+    try check(momentum: momentum)
     self.momentum = momentum
     self.weightDecay = weightDecay
     self.trust = trust
@@ -21,15 +21,9 @@ public struct LARS: Optimizer {
 
   public func states(of weight: Parameter) -> [Parameter] { format.tensors("momentum", of: weight) }
 
-  public func update(
-    _ weight: Parameter, states: [Parameter], gradient: Value, lr: Value, scale: Value
-  ) throws(KilnError) {
-    let trust = weight.decays ? trust : 0
-    try record(
-      "LARS", weight, states: states, gradient: gradient, lr: lr, scale: scale, weightDecay: weightDecay, format: format
-    ) { [momentum] (a) throws(KilnError) in
-      try a.context.lars(a.weight, m: a.state(0), a.gradient, momentum: momentum, trust: trust, a.options)
-    }
+  public func update(_ w: WeightUpdate) throws(KilnError) {
+    try w.context.lars(
+      w.weight, m: w.state(0), w.gradient, momentum: momentum, trust: w.parameter.decays ? trust : 0, w.options)
   }
 
   public var summary: String { "momentum \(momentum), trust \(trust), weight decay \(weightDecay)" }

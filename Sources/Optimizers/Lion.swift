@@ -19,14 +19,8 @@ public struct Lion: Optimizer {
 
   public func states(of weight: Parameter) -> [Parameter] { format.tensors("exp_avg", of: weight) }
 
-  public func update(
-    _ weight: Parameter, states: [Parameter], gradient: Value, lr: Value, scale: Value
-  ) throws(KilnError) {
-    try record(
-      "Lion", weight, states: states, gradient: gradient, lr: lr, scale: scale, weightDecay: weightDecay, format: format
-    ) { [betas] (a) throws(KilnError) in
-      try a.context.lion(a.weight, m: a.state(0), a.gradient, betas: betas, a.options)
-    }
+  public func update(_ w: WeightUpdate) throws(KilnError) {
+    try w.context.lion(w.weight, m: w.state(0), w.gradient, betas: betas, w.options)
   }
 
   public var summary: String { "betas \(betas.0) \(betas.1), weight decay \(weightDecay)" }

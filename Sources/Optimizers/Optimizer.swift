@@ -1,90 +1,120 @@
 import KilnGraph
 import KilnKernels
 
-/// How weights follow their gradients: state tensors, and the update operation of one parameter.
+/// How weights follow their gradients: state tensors, and the update of one weight.
 public protocol Optimizer: Sendable {
-  /// The tensors that a parameter has as state, in the order in which `update` takes them. They start as zeros.
+  /// Of matrices; biases and gains have none.
+  var weightDecay: Double { get }
+
+  /// How states are kept.
+  var format: StateFormat { get }
+
+  /// The tensors that a weight has as state; they start as zeros.
   func states(of weight: Parameter) -> [Parameter]
 
-  /// Records the update of `weight`. Everything is in place.
-  /// - Parameters:
-  ///   - states: those of the weight.
-  ///   - lr: the learning rate of the step (float64 scalar).
-  ///   - scale: multiplies the gradient (float64 scalar); the update waits for it. Where it is 0 the gradient is of no
-  ///     use (it may be infinite or NaN) and the step is skipped: the update leaves weight and states as they are.
-  func update(
-    _ weight: Parameter, states: [Parameter], gradient: Value, lr: Value, scale: Value
-  ) throws(KilnError)
+  /// Updates a weight and its states, in place.
+  func update(_ w: WeightUpdate) throws(KilnError)
+
+  /// What stands for a weight where the model is evaluated or saved: by default the weight itself.
+  func evaluated(_ weight: Parameter) -> EvaluatedWeight?
+
+  /// The method, for plans and messages: by default the type's name.
+  var name: String { get }
 
   /// In words, for whoever reads about the run: the hyperparameters.
   var summary: String { get }
 }
 
+/// What an optimizer works with: a weight in one step.
+public struct WeightUpdate {
+  public let context: Context
+  public let parameter: Parameter
+  public let weight, gradient: Tensor
+  /// In the order of `Optimizer.states(of:)`.
+  public let states: [Tensor]
+  public let options: Context.UpdateOptions
+}
+
+/// A weight to evaluate with: the first of the tensors, or what `operation` makes of them.
+public struct EvaluatedWeight {
+  public let inputs: [Parameter]
+  public let operation: (any Operation)?
+
+  /// As a value of a graph.
+  public func value(in graph: Graph) throws(KilnError) -> Value {
+    let values = inputs.map { graph[$0] }
+    return try operation.map { (operation) throws(KilnError) in try graph.record(operation, values)[0] } ?? values[0]
+  }
+
+  /// As a tensor.
+  public func tensor(from store: ParameterStore, context: Context) throws(KilnError) -> Tensor {
+    let tensors = try inputs.map { (parameter) throws(KilnError) in try store.tensor(parameter) }
+    guard let operation else { return tensors[0] }
+    let result = try Tensor(zeros: inputs[0].shape, inputs[0].type.dtype)
+    try operation.run(in: StepContext(context: context), inputs: tensors, outputs: [result])
+    return result
+  }
+}
+
+extension Optimizer {
+  public var format: StateFormat { .fp32 }
+  public var name: String { String(describing: type(of: self)) }
+  public func evaluated(_ weight: Parameter) -> EvaluatedWeight? { nil }
+
+  /// Records the update of `weight`.
+  /// - Parameters:
+  ///   - lr: the learning rate of the step (float64 scalar).
+  ///   - scale: multiplies the gradient (float64 scalar); the update waits for it. Where it is 0 the gradient is of no
+  ///     use (it may be infinite or NaN) and the step is skipped: the update leaves weight and states as they are.
+  public func record(_ weight: Parameter, gradient: Value, lr: Value, scale: Value) throws(KilnError) {
+    let graph = gradient.graph
+    let states = states(of: weight)
+    let operation = Update(optimizer: self, parameter: weight, stateCount: states.count)
+    try graph.record(operation, [graph[weight], gradient, lr, scale] + states.map { graph[$0] })
+  }
+}
+
 /// The update of one weight, in place.
 /// Inputs: weight, gradient, learning rate, gradient scale, then the state tensors.
 struct Update: Operation {
-  /// What a method works with.
-  struct Arguments {
-    let context: Context
-    let weight, gradient: Tensor
-    let states: [Tensor]
-    var options: Context.UpdateOptions
-  }
-
-  let method: String
-  let weightDecay: Double
-  let roundsStochastically: Bool
-  /// Which random numbers the rounding takes: others for each weight.
-  let site: UInt32
+  let optimizer: any Optimizer
+  let parameter: Parameter
   let stateCount: Int
-  let apply: @Sendable (Arguments) throws(KilnError) -> Void
 
   func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] { [] }
 
   var mutated: [Int] { [0] + (4..<4 + stateCount) }
   var isEager: Bool { true }
-  var label: String { method }
+  var label: String { optimizer.name }
+
+  /// Which random numbers the rounding of states takes, others for each weight: FNV-1a of its name.
+  private var site: UInt32 { parameter.name.utf8.reduce(2_166_136_261) { ($0 ^ UInt32($1)) &* 16_777_619 } }
 
   func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
     var options = Context.UpdateOptions()
-    options.weightDecay = weightDecay
+    options.weightDecay = parameter.decays ? optimizer.weightDecay : 0
     options.step = step.step + 1
     // In query mode nothing has data: the kernel then tells what scratch it takes.
     if inputs[0].storage != nil {
       guard inputs[3].scalar != 0 else { return }
       (options.lr, options.gradientScale) = (inputs[2].scalar, inputs[3].scalar)
     }
-    options.rounding = roundsStochastically ? step.key(site: site) : nil
-    try apply(
-      Arguments(
-        context: step.context, weight: inputs[0], gradient: inputs[1], states: Array(inputs[4...]), options: options))
+    options.rounding = optimizer.format == .stochastic ? step.key(site: site) : nil
+    try optimizer.update(
+      WeightUpdate(
+        context: step.context, parameter: parameter, weight: inputs[0], gradient: inputs[1],
+        states: Array(inputs[4...]), options: options))
   }
 }
 
-extension Optimizer {
-  /// Records an update by `apply`.
-  func record(
-    _ method: String, _ weight: Parameter, states: [Parameter], gradient: Value, lr: Value, scale: Value,
-    weightDecay: Double, format: StateFormat = .fp32,
-    apply: @escaping @Sendable (Update.Arguments) throws(KilnError) -> Void
-  ) throws(KilnError) {
-    let graph = gradient.graph
-    // FNV-1a
-    let site = weight.name.utf8.reduce(UInt32(2_166_136_261)) { ($0 ^ UInt32($1)) &* 16_777_619 }
-    let operation = Update(
-      method: method, weightDecay: weight.decays ? weightDecay : 0, roundsStochastically: format == .stochastic,
-      site: site, stateCount: states.count, apply: apply)
-    try graph.record(operation, [graph[weight], gradient, lr, scale] + states.map { graph[$0] })
-  }
-}
-
-func check(beta: Double) throws(KilnError) {
-  guard (0..<1).contains(beta) else { throw KilnError(.argument, "beta \(beta) is not in 0 ..< 1") }
+func check(momentum: Double) throws(KilnError) {
+  guard (0..<1).contains(momentum) else { throw KilnError(.argument, "momentum \(momentum) is not in 0 ..< 1") }
 }
 
 func check(betas: (Double, Double)) throws(KilnError) {
-  try check(beta: betas.0)
-  try check(beta: betas.1)
+  for beta in [betas.0, betas.1] {
+    guard (0..<1).contains(beta) else { throw KilnError(.argument, "beta \(beta) is not in 0 ..< 1") }
+  }
 }
 
 func check(eps: Double) throws(KilnError) {

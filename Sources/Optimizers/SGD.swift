@@ -14,7 +14,7 @@ public struct SGD: Optimizer {
   public init(
     momentum: Double = 0, form: Context.Momentum = .plain, weightDecay: Double = 0, format: StateFormat = .fp32
   ) throws(KilnError) {
-    guard (0..<1).contains(momentum) else { throw KilnError(.argument, "momentum \(momentum) is not in 0 ..< 1") }
+    try check(momentum: momentum)
     guard form == .plain || momentum > 0 else {
       throw KilnError(
         .argument, "\(form == .nesterov ? "nesterov" : "heavy-ball") without momentum",
@@ -30,15 +30,9 @@ public struct SGD: Optimizer {
     momentum > 0 ? format.tensors("momentum", of: weight) : []
   }
 
-  public func update(
-    _ weight: Parameter, states: [Parameter], gradient: Value, lr: Value, scale: Value
-  ) throws(KilnError) {
-    try record(
-      "SGD", weight, states: states, gradient: gradient, lr: lr, scale: scale, weightDecay: weightDecay, format: format
-    ) { [momentum, form] (a) throws(KilnError) in
-      try a.context.sgd(
-        a.weight, momentum: momentum > 0 ? a.state(0) : nil, a.gradient, factor: momentum, form: form, a.options)
-    }
+  public func update(_ w: WeightUpdate) throws(KilnError) {
+    try w.context.sgd(
+      w.weight, momentum: momentum > 0 ? w.state(0) : nil, w.gradient, factor: momentum, form: form, w.options)
   }
 
   public var summary: String { (momentum > 0 ? "momentum \(momentum), " : "") + "weight decay \(weightDecay)" }

@@ -38,7 +38,7 @@ public enum StateFormat: String, Sendable, Hashable, Codable, CaseIterable {
   }
 }
 
-extension Update.Arguments {
+extension WeightUpdate {
   /// State number k, of which each may be one tensor or two.
   func state(_ k: Int) -> OptimizerState {
     var at = 0

@@ -3,6 +3,7 @@ import KilnData
 import KilnGraph
 import KilnKernels
 import KilnLayers
+import KilnOptimizers
 
 /// What an evaluation found.
 public struct Evaluation: Sendable, Hashable, Codable {
@@ -27,12 +28,16 @@ public final class Evaluator {
   private let batch: Int
   private let time: Int
 
-  /// - Parameter hasMasters: whether the store holds matrices in fp32, or in `precision`.
+  /// - Parameters:
+  ///   - hasMasters: whether the store holds matrices in fp32, or in `precision`.
+  ///   - optimizer: the one that trains the weights, where the store has its states.
   public init(
     _ model: any LanguageModel, batch: Int, time: Int, precision: Precision = .fp32, hasMasters: Bool = true,
-    context: Context, store: ParameterStore
+    optimizer: (any Optimizer)? = nil, context: Context, store: ParameterStore
   ) throws(KilnError) {
-    let graph = Graph(precision: precision, hasMasters: hasMasters)
+    let graph = Graph(precision: precision, hasMasters: hasMasters) { (graph, weight) throws(KilnError) in
+      try optimizer?.evaluated(weight)?.value(in: graph)
+    }
     self.batch = batch
     self.time = time
     loss = try model.loss(in: graph, batch: batch, time: time, mode: .inference)

@@ -73,13 +73,15 @@ public enum ModelFiles {
   }
 
   /// Writes config.json, model.safetensors and the tokenizer's files.
+  /// - Parameter tensor: what is written for a weight.
   public static func save(
-    _ model: any LanguageModel, _ store: ParameterStore, tokenizer: any Tokenizer, to folder: URL
+    _ model: any LanguageModel, tokenizer: any Tokenizer, to folder: URL,
+    tensor: @escaping (Parameter) throws(KilnError) -> Tensor
   ) throws(KilnError) {
     try AtomicFile.write(model.configuration.json(), to: folder.appendingPathComponent("config.json"))
     try tokenizer.save(to: folder)
     try SafetensorsWriter.writeModel(
-      model.parameters.map(description), in: folder, contents: contents(of: model.parameters, in: store))
+      model.parameters.map(description), in: folder, contents: contents(of: model.parameters, tensor))
   }
 
   static func description(_ parameter: Parameter) -> TensorDescription {
@@ -87,11 +89,13 @@ public enum ModelFiles {
   }
 
   /// What a writer asks for: a parameter's bytes by name.
-  static func contents(of parameters: [Parameter], in store: ParameterStore) -> SafetensorsWriter.Contents {
+  static func contents(
+    of parameters: [Parameter], _ tensor: @escaping (Parameter) throws(KilnError) -> Tensor
+  ) -> SafetensorsWriter.Contents {
     let byName = Dictionary(uniqueKeysWithValues: parameters.map { ($0.name, $0) })
     return { (description: TensorDescription, file: AtomicFile) throws(KilnError) in
       guard let parameter = byName[description.name] else { return }
-      let tensor = try store.tensor(parameter)
+      let tensor = try tensor(parameter)
       var failure: KilnError?
       tensor.withBytes { bytes in
         do throws(KilnError) { try file.write(bytes.bytes) } catch { failure = error }

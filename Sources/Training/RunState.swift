@@ -41,6 +41,13 @@ struct RunState {
 
   private var states: [Parameter] { model.parameters.flatMap { optimizer.states(of: $0) } }
 
+  /// Weights that the model is not evaluated and saved with; a checkpoint carries them beside the states.
+  private var iterates: [Parameter] { model.parameters.filter { optimizer.evaluated($0) != nil } }
+
+  private static func asState(_ weight: Parameter) -> Parameter {
+    Parameter("optimizer.weight.\(weight.name)", weight.shape, weight.type.dtype, role: .state)
+  }
+
   /// Makes the output directory with the run's configuration in it, complete or not at all: from then on the run can be
   /// resumed, from its beginning until there is a checkpoint.
   static func begin(_ out: URL, _ configuration: TrainingConfiguration) throws(KilnError) {
@@ -57,13 +64,25 @@ struct RunState {
 
   static let configurationName = "run.json"
 
+  /// Writes the model, as it is evaluated.
+  func saveModel(to folder: URL, context: Context) throws(KilnError) {
+    try ModelFiles.save(model, tokenizer: tokenizer, to: folder) { (weight) throws(KilnError) in
+      guard let evaluated = optimizer.evaluated(weight) else { return try store.tensor(weight) }
+      return try evaluated.tensor(from: store, context: context)
+    }
+  }
+
   /// Writes the checkpoint of a step.
-  func save(_ state: TrainingState, keep: Int) throws(KilnError) -> URL {
+  func save(_ state: TrainingState, keep: Int, context: Context) throws(KilnError) -> URL {
     let checkpoint = try Self.directory(of: out, keep: keep).write(step: state.step) { (folder) throws(KilnError) in
-      try ModelFiles.save(model, store, tokenizer: tokenizer, to: folder)
+      try saveModel(to: folder, context: context)
+      let stored = Dictionary(
+        uniqueKeysWithValues: states.map { ($0, $0) } + iterates.map { (Self.asState($0), $0) })
+      let tensors = states + iterates.map(Self.asState)
       try state.write(
-        to: folder.appendingPathComponent(TrainingState.fileName), tensors: states.map(ModelFiles.description),
-        contents: ModelFiles.contents(of: states, in: store))
+        to: folder.appendingPathComponent(TrainingState.fileName), tensors: tensors.map(ModelFiles.description),
+        contents: ModelFiles.contents(of: tensors) { (name) throws(KilnError) in try store.tensor(stored[name] ?? name)
+        })
     }
     return checkpoint.folder
   }
@@ -84,13 +103,13 @@ struct RunState {
     return scaler
   }
 
-  /// Fills the optimizer's states from a checkpoint.
+  /// Fills the optimizer's states, and the weights that it goes on from, from a checkpoint.
   func restoreStates(from folder: URL, context: Context) throws(KilnError) {
     let url = folder.appendingPathComponent(TrainingState.fileName)
     let tensors = try TrainingState.read(url).tensors
-    for parameter in states {
-      guard let stored = tensors[parameter.name], stored.shape == parameter.shape else {
-        throw KilnError(.format, "'\(url.path)' does not hold '\(parameter.name)' as \(parameter.shape)")
+    for (parameter, name) in states.map({ ($0, $0.name) }) + iterates.map({ ($0, Self.asState($0).name) }) {
+      guard let stored = tensors[name], stored.shape == parameter.shape else {
+        throw KilnError(.format, "'\(url.path)' does not hold '\(name)' as \(parameter.shape)")
       }
       try context.copy(try store.tensor(parameter), try ModelFiles.mappedTensor(stored))
     }

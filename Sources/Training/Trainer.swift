@@ -108,8 +108,8 @@ public final class Trainer {
     step = try TrainingStep(inputs.model, optimizer, shape: shape, context: context, store: store)
     evaluator = try inputs.evalCorpus.map { (_) throws(KilnError) in
       try Evaluator(
-        inputs.model, batch: microBatch, time: inputs.context, precision: configuration.precision, context: context,
-        store: store)
+        inputs.model, batch: microBatch, time: inputs.context, precision: configuration.precision,
+        optimizer: optimizer, context: context, store: store)
     }
     parameterCount = inputs.model.parameters.reduce(0) { $0 + $1.shape.count }
     memory = MemoryForecast(step.plans, evaluation: evaluator?.plan)
@@ -249,12 +249,12 @@ public final class Trainer {
     let state = TrainingState(
       step: step, tokensSeen: tokens, configuration: json(of: configuration.withAbsolutePaths),
       numericPlan: json(of: numericPlan), methodState: RunState.methodState(scaler))
-    return try runState.save(state, keep: configuration.keep)
+    return try runState.save(state, keep: configuration.keep, context: context)
   }
 
   /// The finished model stands at the output directory itself, where other tools look.
   private func finish() throws(KilnError) {
-    try ModelFiles.save(inputs.model, store, tokenizer: inputs.tokenizer, to: out)
+    try runState.saveModel(to: out, context: context)
   }
 
   private static func secondsSoFar(_ metrics: URL) throws(KilnError) -> Double {

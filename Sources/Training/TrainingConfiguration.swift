@@ -13,12 +13,17 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   public enum OptimizerName: String, Sendable, Hashable, Codable, CaseIterable {
     case sgd, momentum, nesterov
     case heavyBall = "heavy-ball"
-    case adam, adamw, lion, lars, lamb, adafactor
+    case adam, adamw, lion, lars, lamb, adafactor, muon
+    case scheduleFree = "schedule-free"
+    case proximalSGD = "proximal-sgd"
+    case apg, apgnc
 
     /// Which of the flags mean something to it.
-    public var hasMomentum: Bool { [.momentum, .nesterov, .heavyBall, .lars].contains(self) }
-    public var hasBetas: Bool { [.adam, .adamw, .lion, .lamb].contains(self) }
-    public var hasEps: Bool { [.adam, .adamw, .lamb].contains(self) }
+    public var hasMomentum: Bool { [.momentum, .nesterov, .heavyBall, .lars, .muon, .proximalSGD].contains(self) }
+    public var hasBetas: Bool { [.adam, .adamw, .lion, .lamb, .muon, .scheduleFree].contains(self) }
+    public var hasEps: Bool { [.adam, .adamw, .lamb, .muon, .scheduleFree].contains(self) }
+    public var hasWeightDecay: Bool { !hasPenalty }
+    public var hasPenalty: Bool { [.proximalSGD, .apg, .apgnc].contains(self) }
   }
 
   // Data
@@ -54,8 +59,11 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   public var eps: Double?
   public var momentum: Double?
   public var weightDecay: Double?
+  public var l1: Double?
+  public var groupLasso: Double?
+  public var box: [Double]?
   public var gradClip = 1.0
-  public var schedule = Schedule.Shape.cosine
+  public var schedule: Schedule.Shape?
   public var warmup: Int?
   public var seed: UInt64 = 0
   public var precision = Precision.fp32
@@ -84,7 +92,8 @@ extension TrainingConfiguration {
   /// ends, whose schedule follows the clock).
   func rates(steps: Int?) throws(KilnError) -> Schedule {
     try Schedule(
-      schedule, peak: peakRate, warmup: warmup ?? steps.map { min(100, $0 / 10) } ?? 20, steps: steps ?? .max)
+      schedule ?? (optimizer == .scheduleFree ? .constant : .cosine), peak: peakRate,
+      warmup: warmup ?? steps.map { min(100, $0 / 10) } ?? 20, steps: steps ?? .max)
   }
 
   /// The configuration of a new model whose vocabulary has at least `vocabulary` tokens.
@@ -124,19 +133,28 @@ extension TrainingConfiguration {
   public var peakRate: Double {
     if let lr { return lr }
     switch optimizer {
-    case .adam, .adamw, .lamb: return model == nil ? 1e-3 : 3e-5
-    case .sgd: return model == nil ? 0.1 : 1e-3
-    case .momentum, .nesterov, .heavyBall: return model == nil ? 0.02 : 1e-4
+    case .adam, .adamw, .lamb, .muon: return model == nil ? 1e-3 : 3e-5
+    case .scheduleFree: return model == nil ? 2.5e-3 : 3e-5
+    case .sgd, .apg, .apgnc: return model == nil ? 0.1 : 1e-3
+    case .momentum, .nesterov, .heavyBall, .proximalSGD: return model == nil ? 0.02 : 1e-4
     case .lion: return model == nil ? 1e-4 : 1e-5
     case .lars: return model == nil ? 1 : 0.1
     case .adafactor: return 1
     }
   }
 
-  /// The optimizer with its hyperparameters; weight decay is 0.1 for AdamW, 0.01 for LAMB and off elsewhere unless given.
+  private var penalty: Context.Penalty {
+    var penalty = Context.Penalty()
+    (penalty.l1, penalty.group) = (l1 ?? 0, groupLasso ?? 0)
+    penalty.box = box.map { $0[0]...$0[1] }
+    return penalty
+  }
+
+  /// The optimizer with its hyperparameters; weight decay is 0.1 for AdamW and Muon, 0.01 for LAMB and off elsewhere
+  /// unless given.
   public func makeOptimizer() throws(KilnError) -> any Optimizer {
     let format = optimizerState
-    let (momentum, decay) = (momentum ?? 0.9, weightDecay ?? 0)
+    let (momentum, decay) = (momentum ?? (optimizer == .muon ? 0.95 : 0.9), weightDecay ?? 0)
     func betas(_ first: Double, _ second: Double) -> (Double, Double) {
       self.betas.map { ($0[0], $0[1]) } ?? (first, second)
     }
@@ -154,6 +172,14 @@ extension TrainingConfiguration {
     case .lamb:
       try LAMB(betas: betas(0.9, 0.999), eps: eps ?? 1e-6, weightDecay: weightDecay ?? 0.01, format: format)
     case .adafactor: try Adafactor(relative: lr == nil, weightDecay: decay, format: format)
+    case .muon:
+      try Muon(
+        momentum: momentum, weightDecay: weightDecay ?? 0.1, betas: betas(0.9, 0.95), eps: eps ?? 1e-8, format: format)
+    case .scheduleFree:
+      try ScheduleFree(betas: betas(0.9, 0.999), eps: eps ?? 1e-8, weightDecay: decay, format: format)
+    case .proximalSGD: try ProximalGradient(.sgd(momentum: momentum), penalty: penalty, format: format)
+    case .apg, .apgnc:
+      try ProximalGradient(.accelerated(isMonotone: optimizer == .apgnc), penalty: penalty, format: format)
     }
   }
 
@@ -175,7 +201,10 @@ extension TrainingConfiguration {
     for (flag, value) in [("epochs", epochs), ("max-time", maxTime)] {
       if let value, !(value > 0 && value.isFinite) { throw KilnError(.argument, "--\(flag) is \(value), not positive") }
     }
-    for (flag, value) in [("lr", lr), ("weight-decay", weightDecay), ("grad-clip", gradClip)] {
+    let notNegative = [
+      ("lr", lr), ("weight-decay", weightDecay), ("grad-clip", gradClip), ("l1", l1), ("group-lasso", groupLasso),
+    ]
+    for (flag, value) in notNegative {
       if let value, !(value >= 0 && value.isFinite) {
         throw KilnError(.argument, "--\(flag) is \(value), not a number >= 0")
       }
@@ -183,6 +212,9 @@ extension TrainingConfiguration {
     guard (0..<1).contains(dropout) else { throw KilnError(.argument, "--dropout is \(dropout), not in 0 ..< 1") }
     if let betas, betas.count != 2 {
       throw KilnError(.argument, "--betas takes two numbers, not \(betas.count)", hint: "such as 0.9,0.95")
+    }
+    if let box, box.count != 2 || !(box[0] <= box[1]) {
+      throw KilnError(.argument, "--box \(text(box)) is not a range", hint: "give its ends, such as -0.1,0.1")
     }
     if let warmup, warmup < 0 { throw KilnError(.argument, "--warmup is \(warmup)") }
     if let microBatch, batch % microBatch != 0 {
@@ -193,11 +225,14 @@ extension TrainingConfiguration {
     _ = try makeOptimizer()
   }
 
+  private func text(_ numbers: [Double]) -> String { numbers.map { "\($0)" }.joined(separator: ",") }
+
   private func checkOptimizerFlags() throws(KilnError) {
     let flags: [(String, String?, (OptimizerName) -> Bool)] = [
-      ("momentum", momentum.map { "\($0)" }, \.hasMomentum),
-      ("betas", betas.map { $0.map { "\($0)" }.joined(separator: ",") }, \.hasBetas),
-      ("eps", eps.map { "\($0)" }, \.hasEps),
+      ("momentum", momentum.map { "\($0)" }, \.hasMomentum), ("betas", betas.map(text), \.hasBetas),
+      ("eps", eps.map { "\($0)" }, \.hasEps), ("weight-decay", weightDecay.map { "\($0)" }, \.hasWeightDecay),
+      ("l1", l1.map { "\($0)" }, \.hasPenalty), ("group-lasso", groupLasso.map { "\($0)" }, \.hasPenalty),
+      ("box", box.map(text), \.hasPenalty),
     ]
     for (flag, value, knows) in flags {
       guard let value, !knows(optimizer) else { continue }

@@ -33,6 +33,7 @@ final class TrainingStep {
   /// Applies accumulated gradients; nil where the gradient session does so itself.
   private let updateSession: Session?
   private let clearSession: Session?
+  private let choice: MonotoneChoice?
   private let loss: Value
   private let norm: Value
 
@@ -43,6 +44,10 @@ final class TrainingStep {
     let accumulates = shape.microBatch < shape.batch
     mode = accumulates || shape.clip != nil || shape.precision.scalesLoss ? .deferred : .immediate
 
+    let monotone = (optimizer as? ProximalGradient).flatMap { $0.form == .accelerated(isMonotone: true) ? $0 : nil }
+    choice = try monotone.map { (optimizer) throws(KilnError) in
+      try MonotoneChoice(model, optimizer, shape: shape, context: context, store: store)
+    }
     let graph = Graph(precision: shape.precision)
     loss = try model.loss(in: graph, batch: shape.microBatch, time: shape.time, mode: .training(dropout: shape.dropout))
     try graph.record(FiniteCheck(of: "the loss"), [loss])
@@ -55,18 +60,19 @@ final class TrainingStep {
       norm = try Self.recordUpdates(gradients, optimizer, shape, mode)
       let clear = Graph()
       for parameter in model.parameters { try clear.record(Clear(), [clear[Self.buffer(of: parameter)]]) }
-      plans = [
+      let planned = [
         try planner.plan(graph, outputs: [loss] + sums.values.sorted { $0.id < $1.id }),
         try planner.plan(update, outputs: [norm]),
         try planner.plan(clear, outputs: []),
       ]
-      updateSession = try Session(plans[1], context: context, store: store)
-      clearSession = try Session(plans[2], context: context, store: store)
+      updateSession = try Session(planned[1], context: context, store: store)
+      clearSession = try Session(planned[2], context: context, store: store)
+      plans = planned + (choice?.plans ?? [])
     } else {
       let gradients = try graph.gradients(of: [(loss, graph.unit)], for: model.parameters)
       let byCompletion = gradients.sorted { $0.value.id < $1.value.id }.map { ($0.key, $0.value) }
       norm = try Self.recordUpdates(byCompletion, optimizer, shape, mode)
-      plans = [try planner.plan(graph, outputs: [loss, norm])]
+      plans = [try planner.plan(graph, outputs: [loss, norm])] + (choice?.plans ?? [])
       updateSession = nil
       clearSession = nil
     }
@@ -97,9 +103,7 @@ final class TrainingStep {
     let unscale = shape.precision.scalesLoss ? [graph.input("unscale", .scalar(.float64))] : []
     let clipped = try graph.record(ClipScale(limit: shape.clip), [sum] + unscale)
     for ((parameter, gradient), gate) in zip(gradients, gates) {
-      try optimizer.update(
-        parameter, states: optimizer.states(of: parameter), gradient: gradient, lr: lr,
-        scale: mode == .deferred ? clipped[1] : gate)
+      try optimizer.record(parameter, gradient: gradient, lr: lr, scale: mode == .deferred ? clipped[1] : gate)
     }
     return clipped[0]
   }
@@ -113,32 +117,36 @@ final class TrainingStep {
     updates.input("unscale")?.scalar = 1 / lossScale
     try clearSession?.run()
     var total = 0.0
-    try forEachMicroBatch(batch, lossScale) { () throws(KilnError) in
+    try gradientSession.forEachMicroBatch(of: batch, shape, lossScale: lossScale) { () throws(KilnError) in
       try gradientSession.run(step: step, seed: seed)
       total += gradientSession.tensor(of: loss).scalar
     }
     try updateSession?.run(step: step, seed: seed)
     let gradNorm = updates.tensor(of: norm).scalar
+    if gradNorm.isFinite { try choice?.run(batch, shape) }
     return Result(loss: total / lossScale, gradNorm: gradNorm.isFinite ? gradNorm : nil)
   }
 
   /// Runs the same step again with a look at every result; the error names the first that is not finite.
   func findFault(_ batch: Batch, step: Int, seed: UInt64, lossScale: Double) throws(KilnError) {
     try clearSession?.run()
-    try forEachMicroBatch(batch, lossScale) { () throws(KilnError) in
+    try gradientSession.forEachMicroBatch(of: batch, shape, lossScale: lossScale) { () throws(KilnError) in
       try gradientSession.run(step: step, seed: seed, checking: true)
     }
     try updateSession?.run(step: step, seed: seed, checking: true)
   }
+}
 
-  private func forEachMicroBatch(
-    _ batch: Batch, _ lossScale: Double, _ body: () throws(KilnError) -> Void
+extension Session {
+  /// Gives a loss, the mean over the batch times a factor, each part of the batch in turn.
+  func forEachMicroBatch(
+    of batch: Batch, _ shape: TrainingStep.Shape, lossScale: Double = 1, _ body: () throws(KilnError) -> Void
   ) throws(KilnError) {
     let size = shape.microBatch * shape.time
-    gradientSession.input("loss_scale")?.scalar = lossScale / Double(max(batch.targetCount, 1))
+    input("loss_scale")?.scalar = lossScale / Double(max(batch.targetCount, 1))
     for start in stride(from: 0, to: shape.batch * shape.time, by: size) {
-      gradientSession.input("tokens")?.copy(from: Array(batch.inputs[start..<start + size]))
-      gradientSession.input("targets")?.copy(from: Array(batch.targets[start..<start + size]))
+      input("tokens")?.copy(from: Array(batch.inputs[start..<start + size]))
+      input("targets")?.copy(from: Array(batch.targets[start..<start + size]))
       try body()
     }
   }

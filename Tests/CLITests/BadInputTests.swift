@@ -54,6 +54,13 @@ import Testing
     try expectRefused("lion --betas 1,0.9", "beta 1.0 is not in 0 ..< 1")
     try expectRefused("heavy-ball --momentum 0", "heavy-ball without momentum")
     try expectRefused("lamb --optimizer-state 8bit", "--optimizer lamb does not keep its state in 8bit")
+    try expectRefused("muon --momentum 1", "momentum 1.0 is not in 0 ..< 1")
+    try expectRefused("schedule-free --betas 0,0.9", "the first beta of schedule-free is 0")
+    try expectRefused("schedule-free --optimizer-state 8bit", "schedule-free does not keep its state in 8bit")
+    try expectRefused("adamw --l1 0.1", "--l1 0.1 means nothing to --optimizer adamw")
+    try expectRefused("apg --l1 -1", "--l1 is -1.0, not a number >= 0")
+    try expectRefused("apg --weight-decay 0.1", "--weight-decay 0.1 means nothing to --optimizer apg")
+    try expectRefused("proximal-sgd --box 0.1,-0.1", "--box 0.1,-0.1 is not a range")
     try expectRefused("adafactor --optimizer-state bf16", "--optimizer adafactor does not keep its state in bf16")
   }
 

@@ -108,6 +108,12 @@ struct OptimMethodsTests {
     }.check()
   }
 
+  @Test(arguments: laneLengths) func extrapolation(n: Int) {
+    Self.update("extrapolate", [n], states: [Self.signed([n])]) { context, p in
+      kiln_extrapolate(context, p[0], p[1], 0.75)
+    }.check()
+  }
+
   /// More than one span of work (16384 elements), and more rows than strips.
   @Test func manyElements() {
     let shape = [67, 520]

@@ -29,7 +29,7 @@ struct GoldenTests {
     try check(try #require(golden.runs.last), of: golden, name, device: .ref)
   }
 
-  /// Optimizers that PyTorch does not have, by lion-pytorch, timm and transformers.
+  /// Optimizers beyond SGD and Adam, by PyTorch, lion-pytorch, schedulefree, timm and transformers.
   @Test(arguments: ["gpt2-tiny", "llama-tiny"]) func tenStepsOfOtherOptimizers(_ name: String) throws {
     struct Runs: Decodable { var runs: [Golden.Run] }
     let golden = try Golden.load(name)

@@ -1,5 +1,6 @@
 import Foundation
 import KilnCheckpoints
+import KilnData
 import KilnGraph
 import KilnKernels
 import KilnOptimizers
@@ -106,6 +107,40 @@ struct TrainerTests {
       #expect(bits(metrics) == bits(expected))
       #expect(try weights(parts) == weights(whole))
       #expect(try MetricsFile.read(parts.appendingPathComponent("metrics.jsonl")).map(\.step) == Array(0..<8))
+    }
+  }
+
+  /// What is saved is what was evaluated: the average of Schedule-Free, the iterate of the accelerated gradient.
+  @Test(arguments: [TrainingConfiguration.OptimizerName.scheduleFree, .apg, .apgnc, .muon], [Precision.fp32, .bf16])
+  func theEvaluatedModelIsSaved(_ optimizer: TrainingConfiguration.OptimizerName, _ precision: Precision) throws {
+    try withTemporaryFolder { folder in
+      var configuration = try configuration(in: folder)
+      configuration.optimizer = optimizer
+      configuration.precision = precision
+      configuration.evalData = configuration.data[0]
+      let out = folder.appendingPathComponent("out")
+      let evaluated = try train(configuration, out: out).last?.evalLoss
+      let (model, files) = try ModelFiles.open(out.path)
+      let (context, store) = (try Context(threads: 2), ParameterStore())
+      try ModelFiles.load(model, from: files, into: store, access: .copied, context: context)
+      let evaluator = try Evaluator(model, batch: 4, time: 32, precision: precision, context: context, store: store)
+      let corpus = try Corpus(files: [URL(fileURLWithPath: configuration.data[0])], tokenizer: ByteTokenizer())
+      #expect(try evaluator.evaluate(corpus).loss == evaluated)
+    }
+  }
+
+  /// A penalty makes weights exactly 0.
+  @Test func proximalStepsGiveZeros() throws {
+    try withTemporaryFolder { folder in
+      var configuration = try configuration(in: folder)
+      configuration.optimizer = .proximalSGD
+      configuration.l1 = 0.5
+      let out = folder.appendingPathComponent("out")
+      _ = try train(configuration, out: out)
+      let tensors = try SafetensorsFile(out.appendingPathComponent("model.safetensors")).tensors
+      let weight = floats(try #require(tensors["transformer.h.0.mlp.c_fc.weight"]))
+      let zeros = weight.count { $0 == 0 }
+      #expect(zeros > weight.count / 10 && zeros < weight.count)
     }
   }
 

@@ -61,8 +61,7 @@ enum GrowthFamily: Family {
     let scale = graph.input("scale", .scalar(.float64))
     let gradients = try graph.gradients(of: [(loss, graph.unit)], for: model.parameters)
     for (parameter, gradient) in gradients.sorted(by: { $0.value.id < $1.value.id }) {
-      try optimizer.update(
-        parameter, states: optimizer.states(of: parameter), gradient: gradient, lr: lr, scale: scale)
+      try optimizer.record(parameter, gradient: gradient, lr: lr, scale: scale)
     }
     return try Planner(context: context).plan(graph, outputs: [loss])
   }

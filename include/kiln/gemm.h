@@ -22,11 +22,13 @@ typedef struct kiln_gemm_options {
                                      ///< there in place of act itself; may be c itself when not accumulating
   const kiln_tensor *bias_gradient;  ///< output [m] or [n], default none; F32 for narrow a and b; not for batches
   uint32_t bias_gradient_of_b;       ///< bias_gradient is that of b's columns, [n], in place of a's rows
+  const kiln_tensor *a_scales;       ///< F32 [m] or [1], default none: what a's numbers in 8 bits are multiplied by
+  const kiln_tensor *b_scales;       ///< F32 [n] or [1], for b
 } kiln_gemm_options;
 
 static inline kiln_gemm_options kiln_gemm_defaults(void) {
   kiln_gemm_options o = {(uint32_t)sizeof(kiln_gemm_options), 0, 0, 0, KILN_ACT_NONE, 1,
-                         NULL, NULL, NULL, NULL, NULL, 0};
+                         NULL, NULL, NULL, NULL, NULL, 0, NULL, NULL};
   return o;
 }
 
@@ -38,6 +40,10 @@ static inline kiln_gemm_options kiln_gemm_defaults(void) {
 /// a and b take any strides; c, residual, preactivation and gradient_at need stride 1 in n.
 /// a and b have one dtype: F32, F64, BF16 or F16. c has it too, or is F32 for narrow a and b (gradients of weights,
 /// logits); residual, preactivation and gradient_at have c's dtype, bias has a's, or F32 for narrow ones.
+/// Operands in 8 bits (I8, F8_E4M3, F8_E5M2; quant.h makes them) may stand beside each other, of one type or two, or
+/// beside one in F32, BF16 or F16, whose type c then goes by; beside each other, c is F32, BF16 or F16, and the rest goes
+/// by c. Their scales multiply the sums. The sums of I8 by I8 are exact over runs of at most 1024 steps, which are added
+/// in fp32; other numbers in 8 bits are widened to fp32. bias_gradient is not for them (KILN_ERR_OPTION).
 /// Accumulation in fp32 over all of k, in an order that depends on shapes, strides and the instruction set alone.
 /// Where an instruction adds up several products of bf16 (avx512_bf16, amx), it takes subnormal numbers as zero and
 /// rounds each of its sums to fp32.

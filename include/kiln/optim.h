@@ -63,6 +63,11 @@ static inline kiln_sgd_options kiln_sgd_defaults(void) {
 KILN_API kiln_status kiln_sgd(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor *m, const kiln_tensor *g,
                               const kiln_sgd_options *options);
 
+/// y = w + factor (w - x), the point beyond the last two; then x = w and w = y. x of w's dtype and size. After kiln_sgd
+/// with its proximal operator this is the accelerated proximal gradient (Beck & Teboulle 2009), x the iterate and w the
+/// point at which gradients are taken; with factor 0 x begins as w, whatever it holds.
+KILN_API kiln_status kiln_extrapolate(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor *x, double factor);
+
 typedef struct kiln_adam_options {
   uint32_t size;
   uint32_t decoupled;     ///< AdamW (arXiv 1711.05101): w *= 1 - lr * weight_decay; otherwise the decay is added to g

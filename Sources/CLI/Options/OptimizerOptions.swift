@@ -10,8 +10,9 @@ struct OptimizerOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       """
-      Peak learning rate. (default: adam, adamw, lamb 1e-3; lion 1e-4; momentum, nesterov, heavy-ball 0.02; sgd 0.1; \
-      lars 1; for a pretrained model 3e-5, 1e-5, 1e-4, 1e-3, 0.1; adafactor: relative to the weights)
+      Peak learning rate. (default: adam, adamw, lamb, muon 1e-3; schedule-free 2.5e-3; lion 1e-4; momentum, nesterov, \
+      heavy-ball, proximal-sgd 0.02; sgd, apg, apgnc 0.1; lars 1; for a pretrained model 3e-5, 3e-5, 1e-5, 1e-4, 1e-3, 0.1; \
+      adafactor: relative to the weights)
       """, valueName: "x"))
   var lr: Double?
 
@@ -23,20 +24,37 @@ struct OptimizerOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Decay of the two averages. (default: adam, adamw 0.9,0.95; lion 0.9,0.99; lamb 0.9,0.999)", valueName: "a,b"))
+      "Decay of the two averages. (default: adam, adamw, muon 0.9,0.95; lion 0.9,0.99; lamb, schedule-free 0.9,0.999)",
+      valueName: "a,b"))
   var betas: Pair?
 
   @Option(
-    help: ArgumentHelp("Guard against division by zero. (default: adam, adamw 1e-8; lamb 1e-6)", valueName: "x"))
+    help: ArgumentHelp("Guard against division by zero. (default: 1e-8; lamb 1e-6)", valueName: "x"))
   var eps: Double?
 
-  @Option(help: ArgumentHelp("Of momentum, nesterov, heavy-ball and lars. (default: 0.9)", valueName: "x"))
+  @Option(
+    help: ArgumentHelp(
+      "Of momentum, nesterov, heavy-ball, lars, muon and proximal-sgd. (default: 0.9; muon 0.95)", valueName: "x"))
   var momentum: Double?
 
   @Option(
     help: ArgumentHelp(
-      "Weight decay of matrices, never of biases and gains. (default: 0.1 for adamw, 0.01 for lamb, else 0)", valueName: "x"))
+      "Weight decay of matrices, never of biases and gains. (default: 0.1 for adamw and muon, 0.01 for lamb, else 0)",
+      valueName: "x"))
   var weightDecay: Double?
+
+  @Option(help: ArgumentHelp("Penalty on magnitudes, of proximal-sgd, apg and apgnc. (default: 0)", valueName: "x"))
+  var l1: Double?
+
+  @Option(
+    help: ArgumentHelp("Penalty on the norms of rows, of proximal-sgd, apg and apgnc. (default: 0)", valueName: "x"))
+  var groupLasso: Double?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "Range that proximal-sgd, apg and apgnc keep matrices in. (default: none)", valueName: "low,high"))
+  var box: Pair?
 
   @Option(
     help: ArgumentHelp(
@@ -45,7 +63,7 @@ struct OptimizerOptions: ParsableArguments {
   var gradClip: Double?
 
   @Option(
-    help: "The rate's course after the warm-up. (default: \(TrainingConfiguration.defaults.schedule.rawValue))")
+    help: "The rate's course after the warm-up. (default: cosine; schedule-free constant)")
   var schedule: Schedule.Shape?
 
   @Option(
@@ -72,6 +90,9 @@ struct OptimizerOptions: ParsableArguments {
     configuration.eps = eps ?? configuration.eps
     configuration.momentum = momentum ?? configuration.momentum
     configuration.weightDecay = weightDecay ?? configuration.weightDecay
+    configuration.l1 = l1 ?? configuration.l1
+    configuration.groupLasso = groupLasso ?? configuration.groupLasso
+    configuration.box = box?.values ?? configuration.box
     configuration.gradClip = gradClip ?? configuration.gradClip
     configuration.schedule = schedule ?? configuration.schedule
     configuration.warmup = warmup ?? configuration.warmup

@@ -68,11 +68,12 @@ private struct Block: Sendable {
     heads = config.heads
     activation = config.activation.kernel
     let width = config.width
-    func linear(_ part: String, _ inputs: Int, _ outputs: Int) -> Linear {
-      Linear("\(name).\(part)", inputs: inputs, outputs: outputs, bias: true, storage: .inputsByOutputs)
+    func linear(_ part: String, _ inputs: Int, _ outputs: Int, parts: Int = 1) -> Linear {
+      Linear(
+        "\(name).\(part)", inputs: inputs, outputs: outputs, bias: true, storage: .inputsByOutputs, parts: parts)
     }
     attentionNorm = .layer("\(name).ln_1", width: width, eps: config.layerNormEpsilon)
-    attentionIn = linear("attn.c_attn", width, 3 * width)
+    attentionIn = linear("attn.c_attn", width, 3 * width, parts: 3)
     attentionOut = linear("attn.c_proj", width, width)
     mlpNorm = .layer("\(name).ln_2", width: width, eps: config.layerNormEpsilon)
     mlpIn = linear("mlp.c_fc", width, config.hidden)

@@ -1,4 +1,4 @@
-"""Writes optimizers.json: ten steps by optimizers that PyTorch does not have. Needs lion-pytorch and timm besides.
+"""Writes optimizers.json: ten steps by optimizers beyond SGD and Adam. Needs lion-pytorch, schedulefree and timm.
 
 Versions, and as in golden.json the losses and norms of each run, with and without clipping.
 """
@@ -18,6 +18,8 @@ RUNS = [
   Settings("lion", lr=0.001, weight_decay=0.1, betas=(0.9, 0.99)),
   Settings("lars", lr=1.0, weight_decay=0.01, momentum=0.9),
   Settings("lamb", lr=0.01, weight_decay=0.01, betas=(0.9, 0.999), eps=1e-6),
+  Settings("muon", lr=0.0005, weight_decay=0.1, momentum=0.95),
+  Settings("schedule-free", lr=0.003, weight_decay=0.01, betas=(0.9, 0.999)),
 ]
 # It divides by the gradient's own size: the gradient of GPT-2's key biases, 0 but for rounding, would be all noise.
 LLAMA_RUNS = [Settings("adafactor", lr=0.003, weight_decay=0.01)]
@@ -31,7 +33,7 @@ if __name__ == "__main__":
     model = load(directory)
     golden = {
       "versions": {package: importlib.metadata.version(package)
-                   for package in ("torch", "transformers", "lion-pytorch", "timm")},
+                   for package in ("torch", "transformers", "lion-pytorch", "schedulefree", "timm")},
       "runs": [run(model, tokens, dataclasses.replace(each, grad_clip=clip))
                for each in runs for clip in (0.0, GRAD_CLIP)],
     }

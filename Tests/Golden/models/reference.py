@@ -60,6 +60,8 @@ def make_optimizer(model, settings):
   if settings.optimizer in ("adam", "adamw"):
     method = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
     return method(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps)
+  if settings.optimizer == "muon":
+    return Muon(model, settings)
   return make_other_optimizer(groups, settings)
 
 
@@ -78,10 +80,50 @@ def make_other_optimizer(groups, settings):
     case "lamb":
       import timm.optim
       return timm.optim.Lamb(groups, lr=lr, betas=settings.betas, eps=settings.eps, max_grad_norm=None)
+    case "schedule-free":
+      import schedulefree
+      return schedulefree.AdamWScheduleFree(groups, lr=lr, betas=settings.betas, eps=settings.eps)
     case "adafactor":
       import transformers.optimization
       return transformers.optimization.Adafactor(groups, lr=lr, relative_step=False, scale_parameter=False)
   raise ValueError(settings.optimizer)
+
+
+class Muon:
+  """torch's for projections, in the weights' own precision instead of bf16, and AdamW for the rest. Queries, keys and
+  values that lie side by side in one weight are three matrices."""
+
+  def __init__(self, model, settings):
+    projections = {p: name for name, p in model.named_parameters()
+                   if p.ndim == 2 and not any(part in name for part in ("wte", "wpe", "embed", "lm_head"))}
+    self.model = model
+    self.parts = [(p, torch.nn.Parameter(part), columns) for p, name in projections.items()
+                  for part, columns in self.split(p, 3 if "c_attn" in name else 1)]
+    others = [p for p in model.parameters() if p not in projections]
+    decay, lr = settings.weight_decay, settings.lr
+    self.muon = torch.optim.Muon([part for _, part, _ in self.parts], lr=lr, momentum=settings.momentum,
+                                 weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+    self.adamw = torch.optim.AdamW(
+      [{"params": [p for p in others if p.ndim >= 2], "weight_decay": decay},
+       {"params": [p for p in others if p.ndim < 2], "weight_decay": 0.0}],
+      lr=lr, betas=settings.betas, eps=settings.eps)
+
+  @staticmethod
+  def split(p, parts):
+    width = p.shape[1] // parts
+    columns = [slice(i * width, (i + 1) * width) for i in range(parts)]
+    return [(p.data[:, each], each) for each in columns]
+
+  def zero_grad(self):
+    self.model.zero_grad()
+
+  def step(self):
+    for p, part, columns in self.parts:
+      part.grad = p.grad[:, columns].clone()
+    narrow, torch.Tensor.bfloat16 = torch.Tensor.bfloat16, lambda x: x.clone()
+    self.muon.step()
+    torch.Tensor.bfloat16 = narrow
+    self.adamw.step()
 
 
 class HeavyBall(torch.optim.Optimizer):
@@ -111,6 +153,8 @@ def backward(model, loss, scale):
 def train(model, tokens, context, steps, settings, scale=1.0):
   """Returns each step's loss before the update and gradient norm before clipping."""
   optimizer = make_optimizer(model, settings)
+  if settings.optimizer == "schedule-free":
+    optimizer.train()
   losses, norms = [], []
   for step in range(steps):
     optimizer.zero_grad()
