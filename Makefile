@@ -4,9 +4,10 @@ PREFIX ?= /usr/local
 # Debug builds compile C without optimisation unless told otherwise.
 BUILD := swift build -Xcc -O3
 KILN := .build/release/kiln
+comma := ,
 BENCH := cd bench && swift run -c release -Xcc -O3 kiln-bench
 
-.PHONY: all setup build test demo bench bench-peers bench-diff bench-test install libkiln clean
+.PHONY: all setup build test demo bench bench-peers bench-train bench-diff bench-test install libkiln clean
 
 all: build
 
@@ -34,9 +35,13 @@ bench-peers: setup
 	bench/Peers/setup.sh
 	$(BENCH) run --peers $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
-# That the bench builds, and the tests of its harness.
+# make bench-train ONLY=optimizers [ARGS="--match lion"]: hours; goes on where it was stopped.
+bench-train: setup
+	$(BENCH) train $(subst $(comma), ,$(ONLY)) $(ARGS)
+
+# That the bench builds, the tests of its harness, and a training experiment of seconds.
 bench-test: setup
-	cd bench && swift build -Xcc -O1 && swift test -Xcc -O1 --filter HarnessTests
+	cd bench && swift build -Xcc -O1 && swift test -Xcc -O1
 
 # make bench-diff A=bench/Results/OLD.json B=bench/Results/NEW.json
 bench-diff: setup

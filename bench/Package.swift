@@ -17,9 +17,12 @@ let package = Package(
         "Harness", .product(name: "Kiln", package: "Kiln"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
-      path: ".", exclude: ["Ceilings", "Harness", "HarnessTests", "Peers", "Results", "README.md"],
-      sources: ["Command", "EndToEnd", "Kernels"]),
+      path: ".", exclude: ["Ceilings", "Harness", "HarnessTests", "Peers", "Results", "TrainingTests", "README.md"],
+      sources: ["Command", "EndToEnd", "Kernels", "Training"]),
     .testTarget(name: "HarnessTests", dependencies: ["Harness"], path: "HarnessTests"),
+    .testTarget(
+      name: "TrainingTests", dependencies: ["kiln-bench", .product(name: "Kiln", package: "Kiln")],
+      path: "TrainingTests"),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .gnu2x

@@ -9,6 +9,12 @@ public enum Format {
     fixed(value, abs(value) >= 100 ? 0 : abs(value) >= 10 ? 1 : abs(value) >= 1 ? 2 : 3)
   }
 
+  /// 45 s, 12 min or 2.5 h.
+  public static func duration(_ seconds: Double) -> String {
+    seconds < 90
+      ? "\(fixed(seconds, 0)) s" : seconds < 5400 ? "\(fixed(seconds / 60, 0)) min" : "\(fixed(seconds / 3600, 1)) h"
+  }
+
   public static func share(_ spread: Spread?) -> String { spread.map { fixed($0.median, 2) } ?? "-" }
 
   public static func mebibytes(_ bytes: Int) -> String { "\((bytes + (1 << 19)) >> 20)" }

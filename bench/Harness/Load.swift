@@ -2,18 +2,18 @@ import Foundation
 
 /// How many CPUs anybody but the bench used meanwhile, from the kernel's counters: 0 is a quiet machine.
 /// Time that the hypervisor gave to others counts too.
-struct ForeignLoad {
+public struct ForeignLoad {
   private let processes: [Int32]
   private let start: Counters
 
   /// - Parameter processes: those that work for the bench beside this one.
-  init(processes: [Int32]) {
+  public init(processes: [Int32] = []) {
     self.processes = processes
     start = Counters(processes)
   }
 
   /// The mean since `init`; nil where the system does not tell.
-  func mean() -> Double? {
+  public func mean() -> Double? {
     let end = Counters(processes)
     guard let all = end.all, let before = start.all, end.time > start.time else { return nil }
     let foreign = (all - before) - (end.own - start.own)

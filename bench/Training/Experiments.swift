@@ -1,0 +1,116 @@
+// Every training experiment. A technique is one more arm, or one more experiment, here.
+
+import Foundation
+import Harness
+import Kiln
+
+/// A question of the kind "does this help?": arms that train the same tasks.
+struct Experiment {
+  let name: String
+  let tasks: [TrainingTask]
+  /// The first one is what the others are held against.
+  let arms: [Arm]
+  /// Learning rates, relative to each arm's guideline.
+  var rates = [0.3, 1, 3]
+  var seeds = Array(0..<3)
+}
+
+/// One answer: what it changes in the task's configuration.
+struct Arm {
+  let name: String
+  /// Its guideline for the learning rate; nil for a method that has its own.
+  let rate: Double?
+  let change: (inout TrainingConfiguration) -> Void
+
+  init(_ name: String, rate: Double?, change: @escaping (inout TrainingConfiguration) -> Void = { _ in }) {
+    self.name = name
+    self.rate = rate
+    self.change = change
+  }
+
+  /// With another batch: the same number of samples in all, the learning rate by the square root.
+  func scaled(batch: Int, from base: Int) -> Arm {
+    let factor = Double(batch) / Double(base)
+    return Arm("\(name), batch \(batch)", rate: rate.map { $0 * factor.squareRoot() }) {
+      change(&$0)
+      $0.batch = batch
+      $0.steps = $0.steps.map { Int(Double($0) / factor) }
+    }
+  }
+}
+
+extension Experiment {
+  static var all: [Experiment] { [optimizers, precision, batch] }
+
+  static var optimizers: Experiment {
+    Experiment(
+      name: "optimizers", tasks: [.nano, .micro],
+      arms: [
+        .adamw, .momentum,
+        Arm("nesterov", rate: 0.3) { $0.optimizer = .nesterov },
+        Arm("heavy-ball", rate: 0.3) { $0.optimizer = .heavyBall },
+        Arm("lion", rate: 5e-4) { ($0.optimizer, $0.weightDecay) = (.lion, 0.5) },
+        .lars, .lamb,
+        Arm("adafactor", rate: 3e-3) { $0.optimizer = .adafactor },
+        Arm("adafactor, relative steps", rate: nil) { $0.optimizer = .adafactor },
+      ])
+  }
+
+  /// Of arithmetic and activations, then of the optimizer's memory.
+  static var precision: Experiment {
+    Experiment(
+      name: "precision", tasks: [.small],
+      arms: [
+        Arm("fp32", rate: 1e-3),
+        Arm("bf16", rate: 1e-3) { $0.precision = .bf16 },
+        Arm("fp16", rate: 1e-3) { $0.precision = .fp16 },
+        Arm("states bf16", rate: 1e-3) { $0.optimizerState = .bf16 },
+        Arm("states bf16-sr", rate: 1e-3) { $0.optimizerState = .stochastic },
+        Arm("states 8bit", rate: 1e-3) { $0.optimizerState = .eightBit },
+      ], rates: [1])
+  }
+
+  static var batch: Experiment {
+    let arms: [Arm] = [.adamw, .lars, .lamb, .momentum]
+    return Experiment(
+      name: "batch", tasks: [.nano],
+      arms: arms.flatMap { arm in [32, 128, 512].map { arm.scaled(batch: $0, from: 32) } })
+  }
+}
+
+extension Arm {
+  static var adamw: Arm { Arm("adamw", rate: 3e-3) }
+  static var momentum: Arm { Arm("momentum", rate: 0.3) { $0.optimizer = .momentum } }
+  static var lars: Arm { Arm("lars", rate: 3) { $0.optimizer = .lars } }
+  static var lamb: Arm { Arm("lamb", rate: 0.01) { $0.optimizer = .lamb } }
+}
+
+/// One run of an experiment.
+struct PlannedRun {
+  let task: TrainingTask
+  let arm: Arm
+  let key: TrainingRun.Key
+}
+
+extension Experiment {
+  /// Every run, seed after seed, so that each arm has something to show early. A quick one has each arm once.
+  func runs(quick: Bool = false) -> [PlannedRun] {
+    tasks.flatMap { task in
+      (quick ? [0] : seeds).flatMap { seed in
+        arms.flatMap { arm in
+          arm.grid(quick ? [1] : rates).map { rate in
+            PlannedRun(task: task, arm: arm, key: .init(task: task.name, arm: arm.name, lr: rate, seed: seed))
+          }
+        }
+      }
+    }
+  }
+}
+
+extension Arm {
+  /// The learning rates to try, with three digits.
+  func grid(_ factors: [Double]) -> [Double?] {
+    guard let rate else { return [nil] }
+    return factors.map { Double(String(format: "%.3g", rate * $0)) }
+  }
+}

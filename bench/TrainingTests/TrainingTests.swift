@@ -1,0 +1,50 @@
+// Experiments from end to end, with a task that takes seconds.
+
+import Foundation
+import Harness
+import Kiln
+import Testing
+
+@testable import kiln_bench
+
+@Test func armsTrainAndDiverge() throws {
+  let folder = FileManager.default.temporaryDirectory.appendingPathComponent("kiln-bench-\(UUID())")
+  try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+  defer { try? FileManager.default.removeItem(at: folder) }
+  let text = String(repeating: "In the beginning was the word. ", count: 40)
+  for name in ["train.txt", "held-out.txt"] {
+    try Data(text.utf8).write(to: folder.appendingPathComponent(name))
+  }
+  let task = TrainingTask("tiny", layers: 1, width: 16, heads: 2, time: 16, batch: 4, steps: 80)
+  let experiment = Experiment(
+    name: "test", tasks: [task],
+    arms: [
+      Arm("adamw", rate: 0.02), Arm("half", rate: 0.02) { $0.steps = 40 },
+      Arm("sgd", rate: 1e8) { ($0.optimizer, $0.gradClip) = (.sgd, 0) },
+    ], rates: [1], seeds: [0])
+  let runner = TrainingRunner(text: try TrainingText(in: folder), commit: "abc", threads: 1)
+  let runs = try experiment.runs().map { try runner.run($0) { _, _, _ in } }
+  let (adamw, half, sgd) = (runs[0], runs[1], runs[2])
+  #expect(!adamw.diverged && adamw.steps == 80 && adamw.curve.count == 30 && adamw.curve.last?.step == 80)
+  #expect(adamw.stateBytes == 8 * adamw.parameters && adamw.planBytes > 16 * adamw.parameters)
+  let learned = try #require(adamw.heldOut)
+  #expect(learned < 2.5)
+  #expect(half.steps == 40)
+  #expect(sgd.diverged)
+}
+
+@Test func everyRunHasAKeyOfItsOwn() {
+  for experiment in Experiment.all {
+    let runs = experiment.runs()
+    #expect(Set(runs.map(\.key)).count == runs.count)
+    #expect(experiment.runs(quick: true).count == experiment.tasks.count * experiment.arms.count)
+  }
+}
+
+@Test func batchesKeepTheNumberOfSamples() {
+  for arm in Experiment.batch.arms {
+    var configuration = TrainingTask.nano.configuration
+    arm.change(&configuration)
+    #expect(abs(configuration.batch * (configuration.steps ?? 0) - 32_000) < configuration.batch)
+  }
+}
