@@ -9,8 +9,8 @@ struct TrainCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "train", abstract: "Train small models to see what helps.",
     discussion: """
-      Experiments: \(Experiment.all.map(\.name).joined(separator: ", ")). Runs are kept in Results/training; one that is \
-      there is not run again, so an experiment that was stopped goes on where it was.
+      Experiments: \(Experiment.all.map(\.name).joined(separator: ", ")). Runs are kept in Results/training; \
+      one that is there is not run again, so an experiment that was stopped goes on where it was.
       """)
 
   @Argument(help: "Experiments (default: all).") var experiments: [String] = []
@@ -66,7 +66,7 @@ struct TrainCommand: ParsableCommand {
 
   /// Of every machine that results are there from.
   private func printTables(_ experiment: Experiment) throws {
-    let files = try FileManager.default.contentsOfDirectory(atPath: Self.folder).sorted()
+    let files = ((try? FileManager.default.contentsOfDirectory(atPath: Self.folder)) ?? []).sorted()
     for file in files where file.hasPrefix(experiment.name + "-") && file.hasSuffix(".jsonl") {
       let results = try TrainingResults("\(Self.folder)/\(file)")
       print("### \(file)\n\n" + TrainingTable.markdown(results.runs, arms: experiment.arms.map(\.name)) + "\n")

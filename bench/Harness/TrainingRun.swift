@@ -34,7 +34,7 @@ public struct TrainingRun: Codable, Hashable, Sendable {
   /// Mean and standard deviation of the last 50 training losses.
   public var lastMean: Double
   public var lastDeviation: Double
-  /// Median.
+  /// Median; 0 where the first step failed.
   public var secondsPerStep: Double
   /// CPUs that others used meanwhile.
   public var foreignLoad: Double?
@@ -93,8 +93,9 @@ extension TrainingRun.Key: CustomStringConvertible {
 extension TrainingRun {
   /// In a line, without the key.
   public var summary: String {
-    (diverged ? "diverged after \(curve.last?.step ?? 0) of \(steps) steps" : "\(steps) steps")
-      + ", held-out loss \(heldOut.map { Format.fixed($0, 3) } ?? "-"), \(Format.number(secondsPerStep * 1e3)) ms a step"
+    let taken = diverged ? "diverged after \(curve.last?.step ?? 0) of \(steps) steps" : "\(steps) steps"
+    let loss = heldOut.map { Format.fixed($0, 3) } ?? "-"
+    return "\(taken), held-out loss \(loss), \(Format.number(secondsPerStep * 1e3)) ms a step"
   }
 }
 

@@ -15,7 +15,8 @@ public enum TrainingTable {
   }
 
   private static func section(_ task: String, _ arms: [ArmSummary]) -> String {
-    guard let first = arms.first, let fastest = arms.min(by: { $0.seconds < $1.seconds }) else { return "" }
+    guard let first = arms.first else { return "" }
+    let fastest = arms.filter { !$0.best.isEmpty }.min { $0.seconds < $1.seconds } ?? first
     var table = TextTable(header)
     table.header[5] += " \(first.name)"
     table.rows = arms.map { row($0, seconds: fastest.seconds, against: first) }
@@ -72,7 +73,7 @@ private struct ArmSummary {
   init(_ name: String, _ runs: [TrainingRun]) {
     self.name = name
     self.runs = runs
-    secondsPerStep = Spread(runs.map(\.secondsPerStep))?.median ?? 0
+    secondsPerStep = Spread(runs.map(\.secondsPerStep).filter { $0 > 0 })?.median ?? 0
     rates = unique(runs.map(\.key.lr)).sorted { ($0 ?? 0) < ($1 ?? 0) }
       .map { rate in runs.filter { $0.key.lr == rate } }
     best = rates.filter { !$0.contains(where: \.diverged) }.min { heldOut($0) < heldOut($1) } ?? []

@@ -77,13 +77,14 @@ private func cells(_ runs: [TrainingRun], arms: [String] = ["first", "second"]) 
 @Test func armsThatDivergeSaySo() {
   let runs = [
     run("first", lr: 0.1, heldOut: 3), run("first", lr: 1, heldOut: 1), run("first", lr: 1, seed: 1, heldOut: nil),
-    run("second", heldOut: nil),
+    run("second", heldOut: nil, steps: 0),
   ]
   let rows = cells(runs)
   #expect(rows[0][1] == "0.1 (edge)")
   #expect(rows[0][6] == "3.000 diverged")
   #expect(rows[1][1...2] == ["-", "diverged"])
   #expect(rows[1][5] == "-")
+  #expect(rows[0][7] == "3.025")
 }
 
 @Test func equalTimeIsThatOfTheFastest() {

@@ -36,8 +36,8 @@ struct TrainingTask {
 struct TrainingText {
   let folder: URL
 
-  /// Makes the default corpus where it is not there yet. Losses on other texts would not compare, so only the Bible will
-  /// do.
+  /// Makes the default corpus where it is not there yet. Losses on other texts would not compare, so only the Bible
+  /// will do.
   init(in folder: URL = URL(fileURLWithPath: ".cache/corpus")) throws {
     self.folder = folder
     if !FileManager.default.fileExists(atPath: training.path) {
