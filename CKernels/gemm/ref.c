@@ -57,8 +57,16 @@ static void REF(bias_gradient)(const kiln__gemm_args *g, const kiln__gemm_part *
   if (!g->bias_gradient_of_b && p->j == 0) REF(sum)(g, g->a_dtype, a->data, a->row, a->col, p->i, p->i + p->rows);
 }
 
+static REAL REF(int8_product)(const kiln__gemm_args *g, int64_t a, int64_t b) {
+  const int8_t *x = (const int8_t *)g->a.data + a, *y = (const int8_t *)g->b.data + b;
+  int64_t sum = 0;
+  for (int64_t k = 0; k < g->k; k++) sum += x[k * g->a.col] * y[k * g->b.row];
+  return (REAL)sum;
+}
+
 static REAL REF(product)(const kiln__gemm_args *g, int64_t batch, int64_t i, int64_t j) {
   int64_t a = REF(at)(&g->a, batch, i, 0), b = REF(at)(&g->b, batch, 0, j);
+  if (g->a_dtype == KILN_I8 && g->b_dtype == KILN_I8) return REF(int8_product)(g, a, b);
   REAL sum = 0;
   for (int64_t k = 0; k < g->k; k++) {
     sum += REF(get)(g->a_dtype, g->a.data, a + k * g->a.col) * REF(get)(g->b_dtype, g->b.data, b + k * g->b.row);

@@ -52,7 +52,7 @@ struct LossScalerTests {
       try step.run(source.batch(step: index), step: index, seed: 0, lr: 1e-3, lossScale: lossScale)
     }
     let parameters = model.parameters.flatMap { [$0] + optimizer.states(of: $0) }
-    func all() throws -> [[Float]] { try parameters.map { try store.tensor($0).withBytes(Array.init) } }
+    func all() throws -> [[UInt8]] { try parameters.map { try store.tensor($0).withBytes { [UInt8]($0) } } }
     #expect(try run(0, lossScale: 0x1p16).gradNorm != nil)
     let before = try all()
     let skipped = try run(1, lossScale: 0x1p40)
