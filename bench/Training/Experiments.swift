@@ -49,7 +49,7 @@ extension Experiment {
         .adamw, .momentum,
         Arm("nesterov", rate: 0.3) { $0.optimizer = .nesterov },
         Arm("heavy-ball", rate: 0.3) { $0.optimizer = .heavyBall },
-        Arm("lion", rate: 5e-4) { ($0.optimizer, $0.weightDecay) = (.lion, 0.5) },
+        Arm("lion", rate: 1e-3) { ($0.optimizer, $0.weightDecay) = (.lion, 0.3) },
         .lars, .lamb,
         Arm("adafactor", rate: 3e-3) { $0.optimizer = .adafactor },
         Arm("adafactor, relative steps", rate: nil) { $0.optimizer = .adafactor },
@@ -81,8 +81,8 @@ extension Experiment {
 extension Arm {
   static var adamw: Arm { Arm("adamw", rate: 3e-3) }
   static var momentum: Arm { Arm("momentum", rate: 0.3) { $0.optimizer = .momentum } }
-  static var lars: Arm { Arm("lars", rate: 3) { $0.optimizer = .lars } }
-  static var lamb: Arm { Arm("lamb", rate: 0.01) { $0.optimizer = .lamb } }
+  static var lars: Arm { Arm("lars", rate: 0.3) { $0.optimizer = .lars } }
+  static var lamb: Arm { Arm("lamb", rate: 0.02) { $0.optimizer = .lamb } }
 }
 
 /// One run of an experiment.
