@@ -8,15 +8,35 @@ public enum Precision: String, Sendable, Hashable, Codable, CaseIterable {
   case bf16
   /// The same in fp16: 3 bits more than bf16, but numbers from 2^-24 to 65504 alone, so the loss is scaled.
   case fp16
+  /// As bf16, but the linear layers multiply numbers of 8 bits (see `NarrowProducts`): integers, with gradients of
+  /// weights in bf16 (SwitchBack); with the head as well; all products.
+  case int8
+  case int8Head = "int8-head"
+  case int8All = "int8-all"
+  /// Or floats.
+  case fp8
 
   /// The type of matrices and activations.
   public var dtype: DType {
     switch self {
     case .fp32: .float32
-    case .bf16: .bfloat16
+    case .bf16, .int8, .int8Head, .int8All, .fp8: .bfloat16
     case .fp16: .float16
     }
   }
+
+  /// What the linear layers multiply, where it is not what is stored.
+  public var products: NarrowProducts? {
+    switch self {
+    case .fp32, .bf16, .fp16: nil
+    case .int8, .int8Head: .int8(weightGradients: false)
+    case .int8All: .int8(weightGradients: true)
+    case .fp8: .float8
+    }
+  }
+
+  /// The same for the output projection.
+  public var headProducts: NarrowProducts? { self == .int8Head || self == .int8All ? products : nil }
 
   /// Whether gradients are too small for its type unless the loss is multiplied by a factor, which is searched for:
   /// gradients may then overflow, and the step is skipped.

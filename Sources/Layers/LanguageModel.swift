@@ -34,8 +34,13 @@ extension LanguageModel {
       tokens, positions: graph.input(names.positions, TensorType([time], .int32)), mode: mode, cache: nil)
     let trains = mode != .inference
     return try graph.scope("loss") { () throws(KilnError) in
+      let scale = graph.input(names.scale, .scalar())
+      guard graph.precision.headProducts == nil else {
+        let logits = try logits(of: x, in: graph)
+        return try graph.record(CrossEntropy(trains: trains), [logits, targets, scale])[0]
+      }
       let operation = LinearCrossEntropy(trainsInput: trains, trainsWeight: trains)
-      return try graph.record(operation, [x, graph.weight(head), targets, graph.input(names.scale, .scalar())])[0]
+      return try graph.record(operation, [x, graph.weight(head), targets, scale])[0]
     }
   }
 
@@ -46,11 +51,14 @@ extension LanguageModel {
     let x = try hidden(
       tokens, positions: graph.input(names.positions, TensorType([time], .int32)), mode: .inference, cache: cache)
     return try graph.scope("head") { () throws(KilnError) in
-      let last = try graph.record(LastPosition(), [x])[0]
-      var project = Project(transposedWeight: true)
-      project.outputType = .float32
-      return try graph.record(project, [last, graph.weight(head)])[0]
+      try logits(of: try graph.record(LastPosition(), [x])[0], in: graph, as: .float32)
     }
+  }
+
+  private func logits(of x: Value, in graph: Graph, as type: DType? = nil) throws(KilnError) -> Value {
+    var project = Project(transposedWeight: true)
+    project.outputType = type
+    return try project.record(in: graph, [x, graph.weight(head)], narrow: graph.precision.headProducts)
   }
 }
 

@@ -51,7 +51,7 @@ public struct Linear: Layer {
     var inputs = [x, try graph.weight(weight)]
     if let bias { inputs.append(try graph.stored(bias)) }
     if let residual { inputs.append(residual) }
-    return try graph.record(operation, inputs)[0]
+    return try operation.record(in: graph, inputs, narrow: graph.precision.products)
   }
 }
 

@@ -10,7 +10,7 @@ import Testing
 /// Training in bf16 and fp16, measured by its distance from fp32: it may be a few times that of PyTorch's autocast,
 /// which keeps the residual stream in fp32.
 struct PrecisionTests {
-  static let narrow = Precision.allCases.filter { $0 != .fp32 }
+  static let narrow: [Precision] = [.bf16, .fp16]
 
   /// `bf16.json` and `fp16.json`, beside the run in fp32 that stands there too: how it goes under autocast.
   struct Autocast: Decodable {
@@ -30,20 +30,35 @@ struct PrecisionTests {
     for device in GoldenTests.devices { try compareGradients(of: name, in: precision, on: device) }
   }
 
-  private func compareGradients(of name: String, in precision: Precision, on device: Context.Device) throws {
-    let step = try Golden.load(name).firstStep(of: name, on: device, in: precision)
+  /// Of all gradients together, relative to the size of those in fp32.
+  private func distance(of gradients: [String: [Float]], from name: String) throws -> Double {
     let exact = try SafetensorsFile(Golden.folder(name).appendingPathComponent("gradients.safetensors")).tensors
     var distance = 0.0
     var norm = 0.0
-    for (parameter, values) in step.gradients {
+    for (parameter, values) in gradients {
       for (a, b) in zip(values, floats(try #require(exact[parameter]))) {
         distance += pow(Double(a) - Double(b), 2)
         norm += pow(Double(b), 2)
       }
     }
-    let error = (distance / norm).squareRoot()
+    return (distance / norm).squareRoot()
+  }
+
+  private func compareGradients(of name: String, in precision: Precision, on device: Context.Device) throws {
+    let step = try Golden.load(name).firstStep(of: name, on: device, in: precision)
+    let error = try distance(of: step.gradients, from: name)
     let autocast = try Autocast.load(name, in: precision).autocastGradientError
     #expect(error < 2 * autocast, "\(device): \(error), under autocast \(autocast)")
+  }
+
+  /// Products in 8 bits: how far gradients may be from those of fp32, about twice what is found.
+  @Test(arguments: Autocast.names, [(Precision.int8, 0.15), (.int8Head, 0.15), (.int8All, 0.15), (.fp8, 0.5)])
+  func gradientsOfNarrowProductsAreNearFP32(_ name: String, _ bound: (precision: Precision, error: Double)) throws {
+    for device in GoldenTests.devices {
+      let step = try Golden.load(name).firstStep(of: name, on: device, in: bound.precision)
+      let error = try distance(of: step.gradients, from: name)
+      #expect(error > 0 && error < bound.error, "\(device): \(error)")
+    }
   }
 
   @Test(arguments: Autocast.names, narrow) func tenStepsStayNearFP32(_ name: String, _ precision: Precision) throws {

@@ -90,7 +90,10 @@ struct TrainerTests {
     }
   }
 
-  @Test(arguments: TrainingConfiguration.OptimizerName.allCases, Precision.allCases)
+  /// Every optimizer in fp32 and where steps may be skipped, and every precision.
+  @Test(
+    arguments: TrainingConfiguration.OptimizerName.allCases.flatMap { [($0, Precision.fp32), ($0, .fp16)] }
+      + Precision.allCases.map { (.adamw, $0) })
   func resumingGivesTheSameBits(_ optimizer: TrainingConfiguration.OptimizerName, _ precision: Precision) throws {
     try withTemporaryFolder { folder in
       var configuration = try configuration(in: folder)

@@ -52,6 +52,8 @@ extension Experiment {
         Arm("lion", rate: 1e-3) { ($0.optimizer, $0.weightDecay) = (.lion, 0.3) },
         .lars, .lamb,
         Arm("adafactor", rate: 3e-3) { $0.optimizer = .adafactor },
+        Arm("muon", rate: 3e-3) { $0.optimizer = .muon },
+        Arm("schedule-free", rate: 5e-3) { ($0.optimizer, $0.schedule) = (.scheduleFree, .constant) },
         Arm("adafactor, relative steps", rate: nil) { $0.optimizer = .adafactor },
       ])
   }
@@ -64,6 +66,10 @@ extension Experiment {
         Arm("fp32", rate: 1e-3),
         Arm("bf16", rate: 1e-3) { $0.precision = .bf16 },
         Arm("fp16", rate: 1e-3) { $0.precision = .fp16 },
+        Arm("int8", rate: 1e-3) { $0.precision = .int8 },
+        Arm("int8-head", rate: 1e-3) { $0.precision = .int8Head },
+        Arm("int8-all", rate: 1e-3) { $0.precision = .int8All },
+        Arm("fp8", rate: 1e-3) { $0.precision = .fp8 },
         Arm("states bf16", rate: 1e-3) { $0.optimizerState = .bf16 },
         Arm("states bf16-sr", rate: 1e-3) { $0.optimizerState = .stochastic },
         Arm("states 8bit", rate: 1e-3) { $0.optimizerState = .eightBit },

@@ -1,7 +1,8 @@
 import KilnKernels
 
 /// y = activation(x w + bias) + residual, over the last dimension of x [..., k].
-/// Inputs: x, w, then bias and residual where present. Outputs: y [..., n], then the pre-activation where kept.
+/// Inputs: x, w, then bias and residual where present; where the product is narrow, codes and scales of x and of w.
+/// Outputs: y [..., n], then the pre-activation where kept.
 public struct Project: Operation {
   /// The weight is [n, k], as torch's Linear stores it; otherwise [k, n], as GPT-2's Conv1D does.
   public var transposedWeight: Bool
@@ -14,9 +15,25 @@ public struct Project: Operation {
   /// The type of y, where it is not that of x.
   public var outputType: DType?
 
+  /// The products take numbers of 8 bits in place of x, w and dy.
+  public private(set) var narrow: NarrowProducts?
+
   public init(transposedWeight: Bool) { self.transposedWeight = transposedWeight }
 
   private var residualIndex: Int { hasBias ? 3 : 2 }
+  private var narrowIndex: Int { residualIndex + (hasResidual ? 1 : 0) }
+
+  /// Records the projection with its products in 8 bits, or as they are.
+  public func record(
+    in graph: Graph, _ inputs: [Value], narrow: NarrowProducts?
+  ) throws(KilnError) -> Value {
+    guard let narrow else { return try graph.record(self, inputs)[0] }
+    var projection = self
+    projection.narrow = narrow
+    let x = try graph.quantize(inputs[0], narrow.input)
+    let w = try graph.quantize(inputs[1], narrow.weight, isCheap: true)
+    return try graph.record(projection, inputs + [x.codes, x.scales, w.codes, w.scales])[0]
+  }
 
   public func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] {
     let x = inputs[0]
@@ -51,27 +68,56 @@ public struct Project: Operation {
       d = try graph.activationBackward(activation, dy, at: pull.node.outputs[1])
     }
     var gradients = [Value?](repeating: nil, count: inputs.count)
+    let narrowD = try narrow.map { (narrow) throws(KilnError) in try graph.quantize(d, narrow.gradient) }
     if pull.needs(1) {
-      let x = try pull.saved(inputs[0])
       var product = MatMul(
-        TensorType(inputs[1].shape, x.type.dtype.wide), transposeA: true, accumulates: pull.gradientExists(1))
-      let both = hasBias && pull.needs(2) && pull.gradientExists(1) == pull.gradientExists(2)
-      if both { product.biasOperand = transposedWeight ? 0 : 1 }
-      let existing = (both ? [1, 2] : [1]).compactMap { pull.absorb($0) }
-      let results = try graph.record(product, (transposedWeight ? [d, x] : [x, d]) + existing)
-      for (index, gradient) in results.enumerated() { gradients[index + 1] = gradient }
+        TensorType(inputs[1].shape, inputs[0].type.dtype.wide), transposeA: true, accumulates: pull.gradientExists(1))
+      if let (narrowD, narrowX) = try weightGradientOperands(pull, d, narrowD) {
+        product.isNarrow = true
+        let (a, b) = transposedWeight ? (narrowD, narrowX) : (narrowX, narrowD)
+        let operands = [a.codes, b.codes, a.scales, b.scales]
+        gradients[1] = try graph.record(product, operands + [pull.absorb(1)].compactMap { $0 })[0]
+      } else {
+        let x = try pull.saved(inputs[0])
+        let both = hasBias && pull.needs(2) && pull.gradientExists(1) == pull.gradientExists(2)
+        if both { product.biasOperand = transposedWeight ? 0 : 1 }
+        let existing = (both ? [1, 2] : [1]).compactMap { pull.absorb($0) }
+        let results = try graph.record(product, (transposedWeight ? [d, x] : [x, d]) + existing)
+        for (index, gradient) in results.enumerated() { gradients[index + 1] = gradient }
+      }
     }
     if hasBias, pull.needs(2), gradients[2] == nil {
       let sum = BiasBackward(accumulates: pull.gradientExists(2))
       gradients[2] = try graph.record(sum, [d] + [pull.absorb(2)].compactMap { $0 })[0]
     }
     if pull.needs(0) {
-      let product = MatMul(inputs[0].type, transposeB: !transposedWeight, accumulates: pull.gradientExists(0))
-      let w = try pull.saved(inputs[1])
-      gradients[0] = try graph.record(product, [d, w] + [pull.absorb(0)].compactMap { $0 })[0]
+      var product = MatMul(inputs[0].type, transposeB: !transposedWeight, accumulates: pull.gradientExists(0))
+      var operands: [Value] = []
+      if let narrowD {
+        product.isNarrow = true
+        let codes = try pull.saved(inputs[narrowIndex + 2])
+        operands = [narrowD.codes, codes, narrowD.scales, try pull.saved(inputs[narrowIndex + 3])]
+      } else {
+        operands = [d, try pull.saved(inputs[1])]
+      }
+      gradients[0] = try graph.record(product, operands + [pull.absorb(0)].compactMap { $0 })[0]
     }
     if hasResidual { gradients[residualIndex] = dy }
     return gradients
+  }
+
+  /// What stands for dy and x in the gradient of the weight, if that is narrow.
+  private func weightGradientOperands(
+    _ pull: Pullback, _ d: Value, _ narrowD: NarrowOperand?
+  ) throws(KilnError) -> (d: NarrowOperand, x: NarrowOperand)? {
+    let inputs = pull.node.inputs
+    switch narrow {
+    case nil, .int8(weightGradients: false): return nil
+    case .int8:
+      return (try pull.graph.quantize(d, .int8ByColumn), try pull.graph.quantize(pull.saved(inputs[0]), .int8ByColumn))
+    case .float8:
+      return narrowD.map { ($0, NarrowOperand(codes: inputs[narrowIndex], scales: inputs[narrowIndex + 1])) }
+    }
   }
 
   public func work(for inputs: [TensorType]) -> Work {
@@ -89,13 +135,18 @@ public struct Project: Operation {
     options.bias = hasBias ? inputs[2] : nil
     options.residual = hasResidual ? inputs[residualIndex].matrix : nil
     options.preactivation = keepsPreactivation ? outputs[1].matrix : nil
-    try step.context.gemm(outputs[0].matrix, inputs[0].matrix, inputs[1], options)
+    if narrow != nil {
+      (options.scalesOfA, options.scalesOfB) = (inputs[narrowIndex + 1], inputs[narrowIndex + 3])
+    }
+    let (x, w) = narrow == nil ? (inputs[0], inputs[1]) : (inputs[narrowIndex], inputs[narrowIndex + 2])
+    try step.context.gemm(outputs[0].matrix, x.matrix, w, options)
   }
 }
 
 /// c = a b (or c + a b) of matrices, leading dimensions folded, with the epilogues that gradients have; the output has
 /// the given type.
-/// Inputs: a, b; where it accumulates, what c and then the bias's gradient are added to; the pre-activation.
+/// Inputs: a, b; the scales of both where they have 8 bits; where it accumulates, what c and then the bias's gradient are
+/// added to; the pre-activation.
 struct MatMul: Operation {
   var type: TensorType
   var transposeA = false
@@ -105,6 +156,9 @@ struct MatMul: Operation {
   var biasOperand: Int?
   /// The product is multiplied by the slope of this function at the pre-activation.
   var activation: Activation?
+  var isNarrow = false
+
+  private var operands: Int { isNarrow ? 4 : 2 }
 
   init(_ type: TensorType, transposeA: Bool = false, transposeB: Bool = false, accumulates: Bool) {
     self.type = type
@@ -119,8 +173,10 @@ struct MatMul: Operation {
   }
 
   var sharing: [Sharing] {
-    let sums = accumulates ? [Sharing.continues(0, 2)] + (biasOperand == nil ? [] : [.continues(1, 3)]) : []
-    return activation == nil ? sums : sums + [.allowed(0, 2)]
+    let first = operands
+    let sums =
+      accumulates ? [Sharing.continues(0, first)] + (biasOperand == nil ? [] : [.continues(1, first + 1)]) : []
+    return activation == nil ? sums : sums + [.allowed(0, first)]
   }
 
   func work(for inputs: [TensorType]) -> Work {
@@ -136,7 +192,8 @@ struct MatMul: Operation {
     options.biasGradient = biasOperand == nil ? nil : outputs[1]
     options.biasGradientOfB = biasOperand == 1
     options.activation = activation
-    options.gradientAt = activation == nil ? nil : inputs[2].matrix
+    options.gradientAt = activation == nil ? nil : inputs[operands].matrix
+    if isNarrow { (options.scalesOfA, options.scalesOfB) = (inputs[2], inputs[3]) }
     try step.context.gemm(outputs[0].matrix, inputs[0].matrix, inputs[1].matrix, options)
   }
 }

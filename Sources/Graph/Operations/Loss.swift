@@ -47,6 +47,37 @@ public struct LinearCrossEntropy: Operation {
   }
 }
 
+/// loss = scale * sum of cross-entropies of logits against the targets, with their gradient in the same pass.
+/// Inputs: logits [..., v], targets [...] (int32), scale (scalar). Outputs: loss, then the gradient if trained.
+public struct CrossEntropy: Operation {
+  public var trains: Bool
+
+  public init(trains: Bool) { self.trains = trains }
+
+  public func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] {
+    guard inputs[1].shape.count == inputs[0].shape.rows, inputs[1].dtype == .int32 else {
+      throw KilnError(.shape, "the logits are \(inputs[0]), the targets \(inputs[1])")
+    }
+    return [.scalar(inputs[0].dtype.wide)] + (trains ? [inputs[0]] : [])
+  }
+
+  public var sharing: [Sharing] { trains ? [.allowed(1, 0)] : [] }
+
+  public func pullback(_ pull: Pullback) throws(KilnError) -> [Value?] {
+    guard pull.gradients[0] == pull.graph.unit else {
+      throw KilnError(.unsupported, "a fused loss can only be differentiated by itself")
+    }
+    return [pull.node.outputs[1], nil, nil]
+  }
+
+  public func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
+    let scale = inputs[2].storage == nil ? 1 : Float(inputs[2].scalar)
+    try step.context.crossEntropy(
+      outputs[0], dlogits: trains ? outputs[1].matrix : nil, inputs[0].matrix,
+      targets: inputs[1].reshaped([inputs[1].shape.count]), scale: scale)
+  }
+}
+
 /// The last position of each sequence: [b, t, c] to [b, 1, c].
 public struct LastPosition: Operation {
   public init() {}
