@@ -7,19 +7,22 @@ KILN := .build/release/kiln
 comma := ,
 BENCH := cd bench && swift run -c release -Xcc -O3 kiln-bench
 
-.PHONY: all setup build test demo bench bench-peers bench-train bench-diff bench-test install libkiln clean
+.PHONY: all setup openblas build test demo bench bench-peers bench-train bench-diff bench-test install libkiln clean
 
 all: build
 
 setup:
 	@scripts/setup.sh
 
+# What fp32 products are compared with.
+openblas: setup
+	@scripts/setup.sh libopenblas0-pthread 2> /dev/null || echo "note: no libopenblas0-pthread: what needs it is left out"
+
 build: setup
 	$(BUILD) -c release --product kiln
 
 # Tests are built with optimisation: the plain loops that they compare with run over many elements.
-test: setup
-	@scripts/setup.sh libopenblas0-pthread 2> /dev/null || echo "note: no libopenblas0-pthread: its tests are left out"
+test: openblas
 	swift build --build-tests -Xcc -O2 -Xswiftc -O
 	swift test --skip-build -Xcc -O2 -Xswiftc -O
 
@@ -30,8 +33,7 @@ demo: build
 bench: setup
 	$(BENCH) run $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
-bench-peers: setup
-	@scripts/setup.sh libopenblas0-pthread 2> /dev/null || echo "note: no libopenblas0-pthread: that peer is left out"
+bench-peers: openblas
 	bench/Peers/setup.sh
 	$(BENCH) run --peers $(if $(ONLY),--only $(ONLY)) $(ARGS)
 

@@ -62,4 +62,5 @@ extension TrainingConfiguration.OptimizerName: ExpressibleByArgument {}
 extension Precision: ExpressibleByArgument {}
 extension StateFormat: ExpressibleByArgument {}
 extension Schedule.Shape: ExpressibleByArgument {}
+extension LearningRateScaling: ExpressibleByArgument {}
 extension Context.Device: ExpressibleByArgument {}

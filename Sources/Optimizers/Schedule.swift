@@ -1,6 +1,24 @@
 import Foundation
 import KilnKernels
 
+/// How a learning rate that suits one batch is made to suit another.
+public enum LearningRateScaling: String, Sendable, Hashable, Codable, CaseIterable {
+  case none
+  /// In proportion (Goyal et al., arXiv 1706.02677): for SGD.
+  case linear
+  /// By the square root: for methods whose steps do not grow with the gradient, such as Adam and LAMB.
+  case sqrt
+
+  public func factor(batch: Int, base: Int) -> Double {
+    let ratio = Double(batch) / Double(base)
+    return switch self {
+    case .none: 1
+    case .linear: ratio
+    case .sqrt: ratio.squareRoot()
+    }
+  }
+}
+
 /// The learning rate over a run: a linear warm-up to the peak, then a decay.
 public struct Schedule: Sendable, Hashable, Codable {
   public enum Shape: String, Sendable, Hashable, Codable, CaseIterable {

@@ -54,6 +54,7 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   // The method
   public var optimizer = OptimizerName.adamw
   public var lr: Double?
+  public var lrScaling = LearningRateScaling.none
   public var optimizerState = StateFormat.fp32
   public var betas: [Double]?
   public var eps: Double?
@@ -78,6 +79,8 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
 
 extension TrainingConfiguration {
   public static let defaultSteps = 1000
+  /// The batch that learning rates are for where they are scaled.
+  public static let baseBatch = 16
   public static let defaultContext = 256
   public static let defaultSaveEvery = 500
 
@@ -91,8 +94,9 @@ extension TrainingConfiguration {
   /// The learning rate over the steps; the warm-up is a tenth of them, at most 100, unless given (20 in a run that time
   /// ends, whose schedule follows the clock).
   func rates(steps: Int?) throws(KilnError) -> Schedule {
-    try Schedule(
-      schedule ?? (optimizer == .scheduleFree ? .constant : .cosine), peak: peakRate,
+    let peak = peakRate * lrScaling.factor(batch: batch, base: Self.baseBatch)
+    return try Schedule(
+      schedule ?? (optimizer == .scheduleFree ? .constant : .cosine), peak: peak,
       warmup: warmup ?? steps.map { min(100, $0 / 10) } ?? 20, steps: steps ?? .max)
   }
 

@@ -2,6 +2,8 @@ import KilnKernels
 import KilnOptimizers
 import Testing
 
+@testable import KilnTraining
+
 /// The learning rate over a run of 100 steps, 10 of them warm-up.
 struct ScheduleTests {
   private func rates(_ shape: Schedule.Shape, at steps: [Int], floor: Double = 0) throws -> [Double] {
@@ -19,6 +21,15 @@ struct ScheduleTests {
     #expect(try rates(.cosine, at: [40, 55, 70, 100, 500]) == [1.5, 1, 0.5, 0, 0])
     #expect(try rates(.wsd, at: [79, 80, 90, 95, 100]) == [2, 2, 1, 0.5, 0])
     #expect(try rates(.linear, at: [55, 100], floor: 0.1) == [1.1, 0.2])
+  }
+
+  @Test func followsTheBatch() throws {
+    var configuration = TrainingConfiguration()
+    (configuration.lr, configuration.batch, configuration.steps) = (0.1, 64, 10)
+    for (scaling, peak) in [(LearningRateScaling.none, 0.1), (.linear, 0.4), (.sqrt, 0.2)] {
+      configuration.lrScaling = scaling
+      #expect(abs(try configuration.rates(steps: 10).peak - peak) < 1e-12)
+    }
   }
 
   @Test func refusesWhatIsNoRate() {

@@ -17,6 +17,11 @@ struct OptimizerOptions: ParsableArguments {
   var lr: Double?
 
   @Option(
+    help: ArgumentHelp(
+      "How the rate, which is for a batch of \(TrainingConfiguration.baseBatch), follows --batch. (default: none)"))
+  var lrScaling: LearningRateScaling?
+
+  @Option(
     help:
       "How the optimizer keeps its state. (default: \(TrainingConfiguration.defaults.optimizerState.rawValue))"
   )
@@ -86,6 +91,7 @@ struct OptimizerOptions: ParsableArguments {
     configuration.optimizer = optimizer ?? configuration.optimizer
     configuration.optimizerState = optimizerState ?? configuration.optimizerState
     configuration.lr = lr ?? configuration.lr
+    configuration.lrScaling = lrScaling ?? configuration.lrScaling
     configuration.betas = betas?.values ?? configuration.betas
     configuration.eps = eps ?? configuration.eps
     configuration.momentum = momentum ?? configuration.momentum
