@@ -50,5 +50,10 @@ kiln_status kiln__check_count(kiln_context *ctx, const char *name, const kiln_te
 kiln_status kiln__rounding(kiln_context *ctx, const kiln_rounding_options *options, kiln_rounding *rounding,
                            kiln__random *random);
 
+// Calls body(task, block) for every block of `elements` of them, chunks of blocks side by side.
+typedef void kiln__block_body(const void *task, int64_t block);
+void kiln__for_blocks(const kiln_context *ctx, int64_t blocks, int64_t elements, kiln__block_body *body,
+                      const void *task);
+
 #pragma GCC visibility pop
 #endif

@@ -13,56 +13,49 @@ typedef struct block_task {
   kiln__random random;
 } block_task;
 
-static void dynamic_quantize(const block_task *t, int64_t block, const float *x, int64_t n) {
+static int64_t block_length(const block_task *t, int64_t block) {
+  return kiln__min(KILN_QUANT_BLOCK, t->count - block * KILN_QUANT_BLOCK);
+}
+static void *block_data(const block_task *t, int64_t block) {
+  return kiln__at(t->x, t->dtype, block * KILN_QUANT_BLOCK);
+}
+
+static void dynamic_quantize(const void *task, int64_t block) {
+  const block_task *t = task;
+  int64_t n = block_length(t, block);
+  float buffer[KILN_QUANT_BLOCK];
+  const float *x = kiln__read_block(t->kernels, buffer, block_data(t, block), t->dtype, n);
   t->kernels->to_dynamic(t->codes + block * KILN_QUANT_BLOCK, (float *)t->scales + block, x, t->map, n);
 }
 
-static void dynamic_dequantize(const block_task *t, int64_t block, float *y, int64_t n) {
+static void dynamic_dequantize(const void *task, int64_t block) {
+  const block_task *t = task;
+  int64_t n = block_length(t, block);
+  float buffer[KILN_QUANT_BLOCK], *y = kiln__open_block(buffer, block_data(t, block), t->dtype);
   t->kernels->from_dynamic(y, t->codes + block * KILN_QUANT_BLOCK, ((float *)t->scales)[block], t->map, n);
+  kiln__write_block(t->kernels, block_data(t, block), y, t->dtype, n);
 }
 
 static uint8_t *group_codes(const block_task *t, int64_t block) {
   return t->codes + block * (KILN_QUANT_BLOCK / 8 * t->bits);
 }
 
-static void group_quantize(const block_task *t, int64_t block, const float *x, int64_t n) {
-  uint32_t buffer[KILN_RANDOM_BUFFER(KILN_QUANT_BLOCK)];
-  const uint32_t *words = t->kernels->words(buffer, &t->random, block * KILN_QUANT_BLOCK, n);
-  t->kernels->to_group(group_codes(t, block), (kiln__group_scale *)t->scales + block, x, t->bits, words, n);
+static void group_quantize(const void *task, int64_t block) {
+  const block_task *t = task;
+  int64_t n = block_length(t, block);
+  float buffer[KILN_QUANT_BLOCK];
+  uint32_t words[KILN_RANDOM_BUFFER(KILN_QUANT_BLOCK)];
+  const float *x = kiln__read_block(t->kernels, buffer, block_data(t, block), t->dtype, n);
+  t->kernels->to_group(group_codes(t, block), (kiln__group_scale *)t->scales + block, x, t->bits,
+                       t->kernels->words(words, &t->random, block * KILN_QUANT_BLOCK, n), n);
 }
 
-static void group_dequantize(const block_task *t, int64_t block, float *y, int64_t n) {
+static void group_dequantize(const void *task, int64_t block) {
+  const block_task *t = task;
+  int64_t n = block_length(t, block);
+  float buffer[KILN_QUANT_BLOCK], *y = kiln__open_block(buffer, block_data(t, block), t->dtype);
   t->kernels->from_group(y, group_codes(t, block), ((kiln__group_scale *)t->scales)[block], t->bits, n);
-}
-
-enum { BLOCKS_PER_CHUNK = KILN_QUANT_CHUNK / KILN_QUANT_BLOCK };
-
-static void quantize_chunk(void *arg, int64_t chunk, int thread) {
-  (void)thread;
-  const block_task *t = arg;
-  float buffer[KILN_QUANT_BLOCK];
-  int64_t last = kiln__min((chunk + 1) * KILN_QUANT_CHUNK, t->count);
-  for (int64_t i = chunk * KILN_QUANT_CHUNK; i < last; i += KILN_QUANT_BLOCK) {
-    int64_t n = kiln__min(KILN_QUANT_BLOCK, last - i);
-    const float *x = kiln__read_block(t->kernels, buffer, kiln__at(t->x, t->dtype, i), t->dtype, n);
-    if (t->map) dynamic_quantize(t, i / KILN_QUANT_BLOCK, x, n);
-    else group_quantize(t, i / KILN_QUANT_BLOCK, x, n);
-  }
-}
-
-static void dequantize_chunk(void *arg, int64_t chunk, int thread) {
-  (void)thread;
-  const block_task *t = arg;
-  float buffer[KILN_QUANT_BLOCK];
-  int64_t last = kiln__min((chunk + 1) * KILN_QUANT_CHUNK, t->count);
-  for (int64_t i = chunk * KILN_QUANT_CHUNK; i < last; i += KILN_QUANT_BLOCK) {
-    int64_t n = kiln__min(KILN_QUANT_BLOCK, last - i);
-    void *data = kiln__at(t->x, t->dtype, i);
-    float *y = kiln__open_block(buffer, data, t->dtype);
-    if (t->map) dynamic_dequantize(t, i / KILN_QUANT_BLOCK, y, n);
-    else group_dequantize(t, i / KILN_QUANT_BLOCK, y, n);
-    kiln__write_block(t->kernels, data, y, t->dtype, n);
-  }
+  kiln__write_block(t->kernels, block_data(t, block), y, t->dtype, n);
 }
 
 static kiln_status check(kiln_context *ctx, const char *name, const kiln_tensor *x, block_task *t) {
@@ -74,13 +67,13 @@ static kiln_status check(kiln_context *ctx, const char *name, const kiln_tensor 
   return KILN_OK;
 }
 
-static kiln_status run(kiln_context *ctx, block_task *t, kiln__body body) {
-  if (!ctx->query) kiln__parallel_for(ctx, kiln__ceil_div(t->count, KILN_QUANT_CHUNK), body, t);
+static kiln_status run(kiln_context *ctx, const block_task *t, kiln__block_body *body) {
+  if (!ctx->query) kiln__for_blocks(ctx, kiln__ceil_div(t->count, KILN_QUANT_BLOCK), KILN_QUANT_BLOCK, body, t);
   return KILN_OK;
 }
 
 static kiln_status run_dynamic(kiln_context *ctx, const char *name, const kiln_tensor *x, const kiln_tensor *codes,
-                               const kiln_tensor *scales, bool is_signed, kiln__body body) {
+                               const kiln_tensor *scales, bool is_signed, kiln__block_body *body) {
   block_task t = {0};
   KILN_TRY(check(ctx, name, x, &t));
   KILN_TRY(kiln__check_count(ctx, "codes", codes, KILN_U8, t.count));
@@ -96,17 +89,17 @@ static kiln_status run_dynamic(kiln_context *ctx, const char *name, const kiln_t
 kiln_status kiln_quantize_dynamic(kiln_context *ctx, const kiln_tensor *codes, const kiln_tensor *scales,
                                   const kiln_tensor *x, bool is_signed) {
   KILN_TRY(kiln__begin(ctx, "quantize_dynamic"));
-  return run_dynamic(ctx, "x", x, codes, scales, is_signed, quantize_chunk);
+  return run_dynamic(ctx, "x", x, codes, scales, is_signed, dynamic_quantize);
 }
 
 kiln_status kiln_dequantize_dynamic(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *codes,
                                     const kiln_tensor *scales, bool is_signed) {
   KILN_TRY(kiln__begin(ctx, "dequantize_dynamic"));
-  return run_dynamic(ctx, "y", y, codes, scales, is_signed, dequantize_chunk);
+  return run_dynamic(ctx, "y", y, codes, scales, is_signed, dynamic_dequantize);
 }
 
 static kiln_status run_groups(kiln_context *ctx, const char *name, const kiln_tensor *x, const kiln_tensor *codes,
-                              const kiln_tensor *scales, block_task *t, kiln__body body) {
+                              const kiln_tensor *scales, block_task *t, kiln__block_body *body) {
   if (t->bits != 8 && t->bits != 4 && t->bits != 2) {
     return kiln__fail(ctx, KILN_ERR_OPTION, "bits is %d, not 8, 4 or 2", (int)t->bits);
   }
@@ -125,12 +118,12 @@ kiln_status kiln_quantize_groups(kiln_context *ctx, const kiln_tensor *codes, co
   block_task t = {.bits = bits};
   kiln_rounding rounding;
   KILN_TRY(kiln__rounding(ctx, options, &rounding, &t.random));
-  return run_groups(ctx, "x", x, codes, scales, &t, quantize_chunk);
+  return run_groups(ctx, "x", x, codes, scales, &t, group_quantize);
 }
 
 kiln_status kiln_dequantize_groups(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *codes,
                                    const kiln_tensor *scales, int32_t bits) {
   KILN_TRY(kiln__begin(ctx, "dequantize_groups"));
   block_task t = {.bits = bits};
-  return run_groups(ctx, "y", y, codes, scales, &t, dequantize_chunk);
+  return run_groups(ctx, "y", y, codes, scales, &t, group_dequantize);
 }

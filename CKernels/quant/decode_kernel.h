@@ -50,13 +50,6 @@ VEC vf quant_decode_narrow(vi code, kiln__narrow_type t) {
   return (vf)(sign | vi_select(magnitude >= (int32_t)t.infinity, special, finite));
 }
 
-VEC vf quant_decode_e4m3(const uint8_t *p) {
-  return quant_decode_narrow(vi_load(p), kiln__narrow_type_of(KILN_F8_E4M3));
-}
-VEC vf quant_decode_e5m2(const uint8_t *p) {
-  return quant_decode_narrow(vi_load(p), kiln__narrow_type_of(KILN_F8_E5M2));
-}
-
 // table[index] for indices of 0 ... 15.
 VEC vf quant_lookup(const float table[16], vi index) {
 #if KILN_VL == 8 && defined(__x86_64__)

@@ -78,9 +78,8 @@ typedef struct gguf_task {
   kiln_block_format format;
 } gguf_task;
 
-enum { BLOCKS_PER_CHUNK = KILN_QUANT_CHUNK / KILN_GGUF_BLOCK };
-
-static void quantize_block(const gguf_task *t, int64_t block) {
+static void quantize_block(const void *task, int64_t block) {
+  const gguf_task *t = task;
   int64_t row = block / t->across, at = block % t->across;
   float buffer[KILN_GGUF_BLOCK];
   const void *data = kiln__at(t->x.data, t->dtype, row * t->x.stride + at * KILN_GGUF_BLOCK);
@@ -92,7 +91,8 @@ static void quantize_block(const gguf_task *t, int64_t block) {
   else to_q8_0(out, x);
 }
 
-static void dequantize_block(const gguf_task *t, int64_t block) {
+static void dequantize_block(const void *task, int64_t block) {
+  const gguf_task *t = task;
   int64_t row = block / t->across, at = block % t->across;
   float buffer[KILN_GGUF_BLOCK];
   void *y = kiln__at(t->x.data, t->dtype, row * t->x.stride + at * KILN_GGUF_BLOCK);
@@ -101,22 +101,8 @@ static void dequantize_block(const gguf_task *t, int64_t block) {
   kiln__write_block(t->kernels, y, values, t->dtype, KILN_GGUF_BLOCK);
 }
 
-static void quantize_chunk(void *arg, int64_t chunk, int thread) {
-  (void)thread;
-  const gguf_task *t = arg;
-  int64_t end = kiln__min((chunk + 1) * BLOCKS_PER_CHUNK, t->x.rows * t->across);
-  for (int64_t block = chunk * BLOCKS_PER_CHUNK; block < end; block++) quantize_block(t, block);
-}
-
-static void dequantize_chunk(void *arg, int64_t chunk, int thread) {
-  (void)thread;
-  const gguf_task *t = arg;
-  int64_t end = kiln__min((chunk + 1) * BLOCKS_PER_CHUNK, t->x.rows * t->across);
-  for (int64_t block = chunk * BLOCKS_PER_CHUNK; block < end; block++) dequantize_block(t, block);
-}
-
 static kiln_status run(kiln_context *ctx, const char *name, const kiln_tensor *x, const kiln_tensor *blocks,
-                       kiln_block_format format, kiln__body body) {
+                       kiln_block_format format, kiln__block_body *body) {
   gguf_task t = {.kernels = ctx->kernels[KILN_F32].quant, .format = format, .bytes = (int64_t)kiln_block_bytes(format)};
   if (t.bytes == 0) {
     return kiln__fail(ctx, KILN_ERR_OPTION, "format is %d, not 2 (Q4_0), 3 (Q4_1) or 8 (Q8_0)", (int)format);
@@ -134,18 +120,18 @@ static kiln_status run(kiln_context *ctx, const char *name, const kiln_tensor *x
     return kiln__fail(ctx, KILN_ERR_SHAPE, "blocks is %s, not the %lld rows of %lld bytes that %s has",
                       kiln__shape_text(blocks).s, (long long)t.x.rows, (long long)(t.across * t.bytes), name);
   }
-  if (!ctx->query) kiln__parallel_for(ctx, kiln__ceil_div(t.x.rows * t.across, BLOCKS_PER_CHUNK), body, &t);
+  if (!ctx->query) kiln__for_blocks(ctx, t.x.rows * t.across, KILN_GGUF_BLOCK, body, &t);
   return KILN_OK;
 }
 
 kiln_status kiln_quantize_blocks(kiln_context *ctx, const kiln_tensor *blocks, const kiln_tensor *x,
                                  kiln_block_format format) {
   KILN_TRY(kiln__begin(ctx, "quantize_blocks"));
-  return run(ctx, "x", x, blocks, format, quantize_chunk);
+  return run(ctx, "x", x, blocks, format, quantize_block);
 }
 
 kiln_status kiln_dequantize_blocks(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *blocks,
                                    kiln_block_format format) {
   KILN_TRY(kiln__begin(ctx, "dequantize_blocks"));
-  return run(ctx, "y", y, blocks, format, dequantize_chunk);
+  return run(ctx, "y", y, blocks, format, dequantize_block);
 }

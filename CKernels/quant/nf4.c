@@ -8,7 +8,7 @@ const float kiln__nf4[16] = {
     -0.18477343022823334f, -0.09105003625154495f, 0.0f, 0.07958029955625534f, 0.16093020141124725f,
     0.24611230194568634f, 0.33791524171829224f, 0.44070982933044434f, 0.5626170039176941f, 0.7229568362236023f, 1.0f};
 
-enum { SCALES_BLOCK = KILN_QUANT_BLOCK, BLOCKS_PER_CHUNK = KILN_QUANT_CHUNK / KILN_NF4_BLOCK };
+enum { SCALES_BLOCK = KILN_QUANT_BLOCK };
 
 typedef struct nf4_task {
   const kiln__quant_kernels *kernels;
@@ -28,7 +28,8 @@ static void nearest(int32_t code[KILN_NF4_BLOCK], const float v[KILN_NF4_BLOCK])
   }
 }
 
-static void quantize_block(const nf4_task *t, int64_t block) {
+static void quantize_block(const void *task, int64_t block) {
+  const nf4_task *t = task;
   int64_t begin = block * KILN_NF4_BLOCK, n = kiln__min(KILN_NF4_BLOCK, t->count - begin);
   float buffer[KILN_NF4_BLOCK];
   const float *x = kiln__read_block(t->kernels, buffer, kiln__at(t->x, t->dtype, begin), t->dtype, n);
@@ -42,25 +43,14 @@ static void quantize_block(const nf4_task *t, int64_t block) {
   for (int64_t i = 0; i < n; i += 2) t->codes[(begin + i) / 2] = (uint8_t)(code[i] << 4 | code[i + 1]);
 }
 
-static void quantize_chunk(void *arg, int64_t chunk, int thread) {
-  (void)thread;
-  const nf4_task *t = arg;
-  int64_t end = kiln__min((chunk + 1) * BLOCKS_PER_CHUNK, t->blocks);
-  for (int64_t block = chunk * BLOCKS_PER_CHUNK; block < end; block++) quantize_block(t, block);
-}
-
-static void dequantize_chunk(void *arg, int64_t chunk, int thread) {
-  (void)thread;
-  const nf4_task *t = arg;
-  int64_t last = kiln__min((chunk + 1) * BLOCKS_PER_CHUNK, t->blocks);
+static void dequantize_block(const void *task, int64_t block) {
+  const nf4_task *t = task;
+  int64_t begin = block * KILN_NF4_BLOCK, n = kiln__min(KILN_NF4_BLOCK, t->count - begin);
   float buffer[KILN_NF4_BLOCK];
-  for (int64_t block = chunk * BLOCKS_PER_CHUNK; block < last; block++) {
-    int64_t begin = block * KILN_NF4_BLOCK, n = kiln__min(KILN_NF4_BLOCK, t->count - begin);
-    void *y = kiln__at(t->x, t->dtype, begin);
-    float *values = kiln__open_block(buffer, y, t->dtype);
-    t->kernels->from_nf4(values, t->codes + begin / 2, t->absmax[block], n);
-    kiln__write_block(t->kernels, y, values, t->dtype, n);
-  }
+  void *y = kiln__at(t->x, t->dtype, begin);
+  float *values = kiln__open_block(buffer, y, t->dtype);
+  t->kernels->from_nf4(values, t->codes + begin / 2, t->absmax[block], n);
+  kiln__write_block(t->kernels, y, values, t->dtype, n);
 }
 
 static kiln_status check(kiln_context *ctx, const char *name, const kiln_tensor *x, const kiln_tensor *codes,
@@ -115,7 +105,7 @@ kiln_status kiln_quantize_nf4(kiln_context *ctx, const kiln_tensor *codes, const
   nf4_task t;
   KILN_TRY(check(ctx, "x", x, codes, absmax, scales, offset, &t));
   if (ctx->query) return KILN_OK;
-  kiln__parallel_for(ctx, kiln__ceil_div(t.blocks, BLOCKS_PER_CHUNK), quantize_chunk, &t);
+  kiln__for_blocks(ctx, t.blocks, KILN_NF4_BLOCK, quantize_block, &t);
   if (scales) quantize_absmax(&t, kiln__data(absmax), kiln__data(scales), kiln__data(offset));
   return KILN_OK;
 }
@@ -127,6 +117,6 @@ kiln_status kiln_dequantize_nf4(kiln_context *ctx, const kiln_tensor *y, const k
   KILN_TRY(check(ctx, "y", y, codes, absmax, scales, offset, &t));
   if (ctx->query) return KILN_OK;
   if (scales) dequantize_absmax(&t, kiln__data(absmax), kiln__data(scales), *(const float *)kiln__data(offset));
-  kiln__parallel_for(ctx, kiln__ceil_div(t.blocks, BLOCKS_PER_CHUNK), dequantize_chunk, &t);
+  kiln__for_blocks(ctx, t.blocks, KILN_NF4_BLOCK, dequantize_block, &t);
   return KILN_OK;
 }
