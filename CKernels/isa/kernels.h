@@ -17,8 +17,8 @@
 #define ELEMENT float
 #define KER(name) name##_f32
 #include "isa/families.h"
-#include "optim/kernel.h"
 #include "quant/kernel.h"
+#include "optim/kernel.h"
 #undef ELEMENT
 #undef KER
 

@@ -36,9 +36,9 @@ VEC void optim_block(kiln__rule rule, const kiln__update *update, float *const s
 
 VEC void optim_update(kiln__rule rule, const kiln__update *u, int64_t begin, int64_t end, double sums[2]) {
   const kiln__rule_traits traits = kiln__traits(rule);
-  float buffer[2][KILN_STATE_BLOCK], *state[2] = {NULL, NULL};
-  for (int64_t at = begin; at < end; at += KILN_STATE_BLOCK) {
-    int64_t count = kiln__min(KILN_STATE_BLOCK, end - at);
+  float buffer[2][KILN_QUANT_BLOCK], *state[2] = {NULL, NULL};
+  for (int64_t at = begin; at < end; at += KILN_QUANT_BLOCK) {
+    int64_t count = kiln__min(KILN_QUANT_BLOCK, end - at);
     for (int k = 0; k < traits.states; k++) state[k] = state_open(&u->state[k], buffer[k], at, count);
     optim_block(rule, u, state, at, count, sums);
     for (int k = 0; k < traits.states && traits.keeps; k++) state_close(u, k, state[k], at, count);

@@ -5,7 +5,7 @@
 
 #include <kiln.h>
 
-#include "quant/dynamic_map.h"
+#include "quant/kernels.h"
 #include "random/philox.h"
 
 // What an update does with each element p of w, its gradient d = grad_scale g + l2 p and its states s: a formula in
@@ -43,7 +43,7 @@ static inline kiln__rule_traits kiln__traits(kiln__rule rule) {
   return traits[rule];
 }
 
-// How a state is kept. Narrow ones are read and written in blocks of KILN_STATE_BLOCK elements.
+// How a state is kept. Narrow ones are read and written in blocks of KILN_QUANT_BLOCK elements.
 typedef enum kiln__codec {
   KILN_CODEC_PLAIN,       // the column's dtype
   KILN_CODEC_BF16,        // rounded to the nearest
@@ -78,7 +78,7 @@ typedef struct kiln__update {
 } kiln__update;
 
 typedef struct kiln__optim_kernels {
-  // Elements begin ..< end; `begin` is a multiple of KILN_STATE_BLOCK unless all states are plain. Adds to sums.
+  // Elements begin ..< end; `begin` is a multiple of KILN_QUANT_BLOCK unless all states are plain. Adds to sums.
   void (*update[KILN_RULES])(const kiln__update *u, int64_t begin, int64_t end, double sums[2]);
   // Every row of w, in place: w max(0, 1 - threshold / ||w||).
   void (*shrink_rows)(void *w, int64_t rows, int64_t cols, double threshold);

@@ -87,14 +87,18 @@ static REAL REF(rule)(kiln__rule rule, const kiln__update *u, REAL p, REAL d, RE
 
 // A state's block as REAL.
 static void REF(open)(REAL *to, const kiln__state *s, int64_t begin, int64_t n) {
+  float values[KILN_QUANT_BLOCK];
+  if (s->codec == KILN_CODEC_8BIT) {
+    kiln__quant_ref_f32.from_dynamic(values, (uint8_t *)s->values + begin, s->scales[begin / KILN_QUANT_BLOCK], s->map,
+                                     n);
+  }
   for (int64_t i = 0; i < n; i++) {
     int64_t at = begin + i;
     switch (s->codec) {
       case KILN_CODEC_PLAIN: to[i] = ((const REAL *)s->values)[at]; break;
       case KILN_CODEC_BF16:
       case KILN_CODEC_STOCHASTIC: to[i] = kiln__get_bf16(((const kiln__bf16 *)s->values)[at]); break;
-      case KILN_CODEC_8BIT:
-        to[i] = s->map->value[((const uint8_t *)s->values)[at]] * s->scales[at / KILN_STATE_BLOCK];
+      case KILN_CODEC_8BIT: to[i] = values[i];
     }
   }
 }
@@ -105,41 +109,31 @@ static uint16_t REF(stochastic)(float x, const kiln__update *u, int state, int64
   return (uint16_t)((kiln__bits_from_f32(x) + (word >> 16 * state & 0xffff)) >> 16);
 }
 
-// The nearest code by trying all magnitudes.
-static uint8_t REF(code)(const kiln__dynamic_map *map, float x) {
-  int k = 0, most = x < 0 ? map->most : 255 - map->zero;
-  while (k < most && fabsf(x) >= map->edge[k]) k++;
-  return (uint8_t)(x < 0 ? map->zero - k : map->zero + k);
-}
-
 static void REF(close)(const kiln__update *u, int state, const REAL *from, int64_t begin, int64_t n) {
   const kiln__state *s = &u->state[state];
-  float largest = 0;
-  for (int64_t i = 0; i < n; i++) {
-    float magnitude = fabsf((float)from[i]);
-    largest = magnitude > largest || magnitude != magnitude ? magnitude : largest;
-  }
-  if (s->codec == KILN_CODEC_8BIT) s->scales[begin / KILN_STATE_BLOCK] = largest < FLT_MIN ? 0 : largest;
-  float inverse = largest < FLT_MIN ? 0 : 1 / largest;
+  float values[KILN_QUANT_BLOCK];
   for (int64_t i = 0; i < n; i++) {
     int64_t at = begin + i;
+    values[i] = (float)from[i];
     switch (s->codec) {
       case KILN_CODEC_PLAIN: ((REAL *)s->values)[at] = from[i]; break;
-      case KILN_CODEC_BF16: ((kiln__bf16 *)s->values)[at] = kiln__put_bf16((float)from[i]); break;
-      case KILN_CODEC_STOCHASTIC:
-        ((kiln__bf16 *)s->values)[at].bits = REF(stochastic)((float)from[i], u, state, at);
-        break;
-      case KILN_CODEC_8BIT: ((uint8_t *)s->values)[at] = REF(code)(s->map, (float)from[i] * inverse);
+      case KILN_CODEC_BF16: ((kiln__bf16 *)s->values)[at] = kiln__put_bf16(values[i]); break;
+      case KILN_CODEC_STOCHASTIC: ((kiln__bf16 *)s->values)[at].bits = REF(stochastic)(values[i], u, state, at); break;
+      case KILN_CODEC_8BIT: break;
     }
+  }
+  if (s->codec == KILN_CODEC_8BIT) {
+    kiln__quant_ref_f32.to_dynamic((uint8_t *)s->values + begin, s->scales + begin / KILN_QUANT_BLOCK, values, s->map,
+                                   n);
   }
 }
 
 static void REF(update)(kiln__rule rule, const kiln__update *u, int64_t begin, int64_t end, double sums[2]) {
   const kiln__rule_traits traits = kiln__traits(rule);
   const REAL *w = u->w, *g = u->g;
-  REAL *out = u->out, state[2][KILN_STATE_BLOCK];
-  for (int64_t at = begin; at < end; at += KILN_STATE_BLOCK) {
-    int64_t count = kiln__min(KILN_STATE_BLOCK, end - at);
+  REAL *out = u->out, state[2][KILN_QUANT_BLOCK];
+  for (int64_t at = begin; at < end; at += KILN_QUANT_BLOCK) {
+    int64_t count = kiln__min(KILN_QUANT_BLOCK, end - at);
     for (int k = 0; k < traits.states; k++) REF(open)(state[k], &u->state[k], at, count);
     for (int64_t i = 0; i < count; i++) {
       REAL p = w[at + i], d = g ? (REAL)u->grad_scale * g[at + i] + (REAL)u->l2 * p : 0;

@@ -24,36 +24,6 @@ static void state_close_stochastic(kiln__bf16 *to, const float *from, int64_t be
   }
 }
 
-static void state_open_8bit(float *to, const uint8_t *codes, float scale, const kiln__dynamic_map *map, int64_t n) {
-  for (int64_t i = 0; i < n; i++) to[i] = map->value[codes[i]] * scale;
-}
-
-// A block whose largest magnitude is subnormal becomes all zeros. The leading bits of a magnitude name a bucket of the
-// map, and one comparison decides between its two candidates.
-static void state_close_8bit(uint8_t *codes, float *scale, float *from, const kiln__dynamic_map *map, int64_t n) {
-  int64_t whole = kiln__round_up(n, KILN_VL);
-  for (int64_t i = n; i < whole; i++) from[i] = 0;
-  vf largest = vf_set(0);
-  for (int64_t i = 0; i < whole; i += KILN_VL) largest = vf_max(largest, vf_abs(vf_load(from + i)));
-  float most = vf_max_lane(largest), inverse = most >= FLT_MIN ? 1 / most : most < FLT_MIN ? 0 : most;
-  *scale = most < FLT_MIN ? 0 : most;
-  int32_t bucket[KILN_STATE_BLOCK];
-  for (int64_t i = 0; i < whole; i += KILN_VL) {
-    vf x = vf_load(from + i) * inverse;
-    vi at = ((vi)vf_abs(x) >> 16) - KILN_MAP_LOW;
-    at = at > 0 ? at : 0;
-    at = at < KILN_MAP_BUCKETS - 1 ? at : KILN_MAP_BUCKETS - 1;
-    memcpy(bucket + i, &at, sizeof at);
-    vf_store(from + i, x);
-  }
-  for (int64_t i = 0; i < n; i++) {
-    int32_t k = map->first[bucket[i]];
-    k += kiln__f32_from_bits(kiln__bits_from_f32(from[i]) & 0x7fffffff) >= map->edge[k];
-    bool negative = from[i] < 0;
-    codes[i] = (uint8_t)(map->zero + (negative ? -(k < map->most ? k : map->most) : k));
-  }
-}
-
 // The n elements from `begin` on: where they lie, or in `buffer`.
 static float *state_open(const kiln__state *s, float *buffer, int64_t begin, int64_t n) {
   switch (s->codec) {
@@ -61,7 +31,7 @@ static float *state_open(const kiln__state *s, float *buffer, int64_t begin, int
     case KILN_CODEC_BF16:
     case KILN_CODEC_STOCHASTIC: state_open_bf16(buffer, (const kiln__bf16 *)s->values + begin, n); break;
     case KILN_CODEC_8BIT:
-      state_open_8bit(buffer, (const uint8_t *)s->values + begin, s->scales[begin / KILN_STATE_BLOCK], s->map, n);
+      quant_from_dynamic(buffer, (const uint8_t *)s->values + begin, s->scales[begin / KILN_QUANT_BLOCK], s->map, n);
   }
   return buffer;
 }
@@ -76,6 +46,6 @@ static void state_close(const kiln__update *u, int state, float *values, int64_t
       state_close_stochastic((kiln__bf16 *)s->values + begin, values, begin, n, u, state);
       break;
     case KILN_CODEC_8BIT:
-      state_close_8bit((uint8_t *)s->values + begin, s->scales + begin / KILN_STATE_BLOCK, values, s->map, n);
+      quant_to_dynamic((uint8_t *)s->values + begin, s->scales + begin / KILN_QUANT_BLOCK, values, s->map, n);
   }
 }

@@ -86,7 +86,7 @@ kiln_status kiln__job_state(kiln_context *ctx, kiln__job *job, int k, const char
   if (state->codec == KILN_CODEC_STOCHASTIC) job->u.random = kiln__random_of(o->seed, o->step, o->site);
   if (state->codec != KILN_CODEC_8BIT) return KILN_OK;
   if (!o->scales[k]) return kiln__fail(ctx, KILN_ERR_NULL, "%s is u8, but the scales of its blocks are NULL", name);
-  KILN_TRY(kiln__check_vector(ctx, "scales", o->scales[k], KILN_F32, kiln__ceil_div(job->count, KILN_STATE_BLOCK)));
+  KILN_TRY(kiln__check_vector(ctx, "scales", o->scales[k], KILN_F32, kiln__ceil_div(job->count, KILN_QUANT_BLOCK)));
   kiln__dynamic_map *map;
   KILN_TRY(kiln__scratch(ctx, sizeof *map, (void **)&map));
   if (ctx->query) return KILN_OK;

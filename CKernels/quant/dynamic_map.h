@@ -8,7 +8,6 @@
 #include <stdint.h>
 
 enum {
-  KILN_STATE_BLOCK = 256,   // elements that share a scale
   KILN_MAP_LOW = (127 - 23) << 7,   // the leading bits of 2^-23: smaller numbers are 0 in either map
   KILN_MAP_BUCKETS = (23 << 7) + 1  // up to those of 1
 };

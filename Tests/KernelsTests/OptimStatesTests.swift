@@ -151,6 +151,17 @@ struct OptimStatesTests {
     }
   }
 
+  /// A fault shows in its block, wherever it stands, and in no other.
+  @Test(arguments: [Float.nan, .infinity], [256, 300, 511]) func whatIsNotFinite(_ fault: Float, at index: Int) {
+    for context in Self.contexts {
+      let run = Run(520, KILN_U8)
+      run.g = .init(repeating: 1, count: 520)
+      run.g[index] = fault
+      #expect(run.step(context) { Self.adam($0, $1, $2, step: 1) } == KILN_OK)
+      for scales in run.scales { #expect(scales.map(\.isNaN) == [false, true, false]) }
+    }
+  }
+
   /// Every instruction set against the plain loops, over blocks that are not full and more than one span.
   @Test(arguments: [KILN_U8, KILN_BF16], [1, 67, 256, 300, 20_000]) func narrowStates(kind: kiln_dtype, count: Int) {
     for stochastic in kind == KILN_BF16 ? [nil, 7] as [UInt64?] : [nil] {

@@ -23,7 +23,8 @@ extern "C" {
 /// BF16: to the nearest, or stochastically: up with the probability of the part that is cut off, by 16 bits of
 /// Philox4x32-10: the low (first state) or high (second state) half of element i's word (random.h).
 /// U8: codes of a dynamic map (Dettmers et al., arXiv 2110.02861), signed for means and unsigned for squares, times the
-/// largest magnitude of each 256 elements; the nearest code, ties away from 0. Blocks below 1.2e-38 become 0.
+/// largest magnitude of each 256 elements; the nearest code, ties away from 0. Blocks below 1.2e-38 become 0, those
+/// with a number that is not finite NaN.
 typedef struct kiln_state_options {
   const kiln_tensor *scales[2]; ///< of the first and second state in U8: F32 [ceil(elements / 256)]
   uint32_t stochastic;          ///< BF16 by stochastic rounding, as a function of the following
