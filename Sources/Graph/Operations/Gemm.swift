@@ -32,7 +32,7 @@ public struct Project: Operation {
     projection.narrow = narrow
     let x = try graph.quantize(inputs[0], narrow.input)
     let w = try graph.quantize(inputs[1], narrow.weight, isCheap: true)
-    return try graph.record(projection, inputs + [x.codes, x.scales, w.codes, w.scales])[0]
+    return try graph.record(projection, inputs + [x.value, x.scales, w.value, w.scales].compactMap { $0 })[0]
   }
 
   public func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] {
@@ -72,52 +72,44 @@ public struct Project: Operation {
     if pull.needs(1) {
       var product = MatMul(
         TensorType(inputs[1].shape, inputs[0].type.dtype.wide), transposeA: true, accumulates: pull.gradientExists(1))
-      if let (narrowD, narrowX) = try weightGradientOperands(pull, d, narrowD) {
-        product.isNarrow = true
-        let (a, b) = transposedWeight ? (narrowD, narrowX) : (narrowX, narrowD)
-        let operands = [a.codes, b.codes, a.scales, b.scales]
-        gradients[1] = try graph.record(product, operands + [pull.absorb(1)].compactMap { $0 })[0]
-      } else {
-        let x = try pull.saved(inputs[0])
-        let both = hasBias && pull.needs(2) && pull.gradientExists(1) == pull.gradientExists(2)
-        if both { product.biasOperand = transposedWeight ? 0 : 1 }
-        let existing = (both ? [1, 2] : [1]).compactMap { pull.absorb($0) }
-        let results = try graph.record(product, (transposedWeight ? [d, x] : [x, d]) + existing)
-        for (index, gradient) in results.enumerated() { gradients[index + 1] = gradient }
-      }
+      let (dy, x) = try weightGradientOperands(pull, d, narrowD)
+      let both =
+        dy.scales == nil && hasBias && pull.needs(2) && pull.gradientExists(1) == pull.gradientExists(2)
+      if both { product.biasOperand = transposedWeight ? 0 : 1 }
+      let existing = (both ? [1, 2] : [1]).map { pull.absorb($0) }
+      let (a, b) = transposedWeight ? (dy, x) : (x, dy)
+      let results = try product.record(in: graph, a, b, addedTo: existing)
+      for (index, gradient) in results.enumerated() { gradients[index + 1] = gradient }
     }
     if hasBias, pull.needs(2), gradients[2] == nil {
       let sum = BiasBackward(accumulates: pull.gradientExists(2))
       gradients[2] = try graph.record(sum, [d] + [pull.absorb(2)].compactMap { $0 })[0]
     }
     if pull.needs(0) {
-      var product = MatMul(inputs[0].type, transposeB: !transposedWeight, accumulates: pull.gradientExists(0))
-      var operands: [Value] = []
-      if let narrowD {
-        product.isNarrow = true
-        let codes = try pull.saved(inputs[narrowIndex + 2])
-        operands = [narrowD.codes, codes, narrowD.scales, try pull.saved(inputs[narrowIndex + 3])]
-      } else {
-        operands = [d, try pull.saved(inputs[1])]
-      }
-      gradients[0] = try graph.record(product, operands + [pull.absorb(0)].compactMap { $0 })[0]
+      let product = MatMul(inputs[0].type, transposeB: !transposedWeight, accumulates: pull.gradientExists(0))
+      let w = try narrowD == nil ? ProductOperand(pull.saved(inputs[1])) : narrowWeight(pull)
+      gradients[0] = try product.record(in: graph, narrowD ?? ProductOperand(d), w, addedTo: [pull.absorb(0)])[0]
     }
     if hasResidual { gradients[residualIndex] = dy }
     return gradients
   }
 
-  /// What stands for dy and x in the gradient of the weight, if that is narrow.
+  private func narrowWeight(_ pull: Pullback) throws(KilnError) -> ProductOperand {
+    let (codes, scales) = (pull.node.inputs[narrowIndex + 2], pull.node.inputs[narrowIndex + 3])
+    return ProductOperand(try pull.saved(codes), scales: scales)
+  }
+
+  /// dy and x as the gradient of the weight takes them.
   private func weightGradientOperands(
-    _ pull: Pullback, _ d: Value, _ narrowD: NarrowOperand?
-  ) throws(KilnError) -> (d: NarrowOperand, x: NarrowOperand)? {
+    _ pull: Pullback, _ d: Value, _ narrowD: ProductOperand?
+  ) throws(KilnError) -> (dy: ProductOperand, x: ProductOperand) {
     let inputs = pull.node.inputs
-    switch narrow {
-    case nil, .int8(weightGradients: false): return nil
-    case .int8:
-      return (try pull.graph.quantize(d, .int8ByColumn), try pull.graph.quantize(pull.saved(inputs[0]), .int8ByColumn))
-    case .float8:
-      return narrowD.map { ($0, NarrowOperand(codes: inputs[narrowIndex], scales: inputs[narrowIndex + 1])) }
+    if narrow == .float8, let narrowD {
+      return (narrowD, ProductOperand(inputs[narrowIndex], scales: inputs[narrowIndex + 1]))
     }
+    let x = try pull.saved(inputs[0])
+    guard narrow == .int8(weightGradients: true) else { return (ProductOperand(d), ProductOperand(x)) }
+    return (try pull.graph.quantize(d, .int8ByColumn), try pull.graph.quantize(x, .int8ByColumn))
   }
 
   public func work(for inputs: [TensorType]) -> Work {
@@ -195,6 +187,17 @@ struct MatMul: Operation {
     options.gradientAt = activation == nil ? nil : inputs[operands].matrix
     if isNarrow { (options.scalesOfA, options.scalesOfB) = (inputs[2], inputs[3]) }
     try step.context.gemm(outputs[0].matrix, inputs[0].matrix, inputs[1].matrix, options)
+  }
+}
+
+extension MatMul {
+  /// Records the product, added to what is there of `existing`.
+  func record(
+    in graph: Graph, _ a: ProductOperand, _ b: ProductOperand, addedTo existing: [Value?]
+  ) throws(KilnError) -> [Value] {
+    var product = self
+    product.isNarrow = a.scales != nil
+    return try graph.record(product, ([a.value, b.value, a.scales, b.scales] + existing).compactMap { $0 })
   }
 }
 

@@ -29,7 +29,8 @@ struct Quantize: Operation {
   func pullback(_ pull: Pullback) throws(KilnError) -> [Value?] { [nil] }
 
   func recomputation(of output: Int, node: Node) -> (operation: any Operation, inputs: [Value], output: Int)? {
-    isCheap ? (self, node.inputs, output) : nil
+    // The scale of all is kept.
+    isCheap && output == 0 ? (self, node.inputs, output) : nil
   }
 
   func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
@@ -60,15 +61,20 @@ public enum NarrowProducts: Sendable, Hashable {
   var gradient: Quantize.Format { self == .float8 ? .float8(.float8E5M2) : .int8ByRow }
 }
 
-/// An operand of a product in 8 bits.
-struct NarrowOperand {
-  let codes: Value
-  let scales: Value
+/// An operand of a product: numbers of 8 bits with their scales, or as they are.
+struct ProductOperand {
+  let value: Value
+  let scales: Value?
+
+  init(_ value: Value, scales: Value? = nil) {
+    self.value = value
+    self.scales = scales
+  }
 }
 
 extension Graph {
-  func quantize(_ x: Value, _ format: Quantize.Format, isCheap: Bool = false) throws(KilnError) -> NarrowOperand {
+  func quantize(_ x: Value, _ format: Quantize.Format, isCheap: Bool = false) throws(KilnError) -> ProductOperand {
     let outputs = try record(Quantize(format: format, isCheap: isCheap), [x])
-    return NarrowOperand(codes: outputs[0], scales: outputs[1])
+    return ProductOperand(outputs[0], scales: outputs[1])
   }
 }
