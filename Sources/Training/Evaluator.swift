@@ -23,8 +23,7 @@ public struct Evaluation: Sendable, Hashable, Codable {
 
 /// Measures a model on held-out tokens, walking them in order once.
 public final class Evaluator {
-  private let session: Session
-  private let loss: Value
+  private let pass: LossPass
   private let batch: Int
   private let time: Int
 
@@ -35,18 +34,15 @@ public final class Evaluator {
     _ model: any LanguageModel, batch: Int, time: Int, precision: Precision = .fp32, hasMasters: Bool = true,
     optimizer: (any Optimizer)? = nil, context: Context, store: ParameterStore
   ) throws(KilnError) {
-    let graph = Graph(precision: precision, hasMasters: hasMasters) { (graph, weight) throws(KilnError) in
-      try optimizer?.evaluated(weight)?.value(in: graph)
-    }
     self.batch = batch
     self.time = time
-    loss = try model.loss(in: graph, batch: batch, time: time, mode: .inference)
-    session = try Session(try Planner(context: context).plan(graph, outputs: [loss]), context: context, store: store)
-    session.input("positions")?.copy(from: (0..<Int32(time)).map { $0 })
-    session.input("loss_scale")?.scalar = 1
+    pass = try LossPass(
+      model, batch: batch, time: time, precision: precision, hasMasters: hasMasters, optimizer: optimizer,
+      context: context, store: store)
+    pass.session.input("loss_scale")?.scalar = 1
   }
 
-  var plan: Plan { session.plan }
+  var plan: Plan { pass.session.plan }
 
   /// - Parameters:
   ///   - limit: stop after so many batches.
@@ -61,10 +57,9 @@ public final class Evaluator {
     for index in 0..<min(windows.count, limit ?? .max) {
       guard !shouldStop() else { throw KilnError(.interrupted, "the evaluation was interrupted") }
       let batch = windows[index]
-      session.input("tokens")?.copy(from: batch.inputs)
-      session.input("targets")?.copy(from: batch.targets)
-      try session.run()
-      let sum = session.tensor(of: loss).scalar
+      pass.session.input("tokens")?.copy(from: batch.inputs)
+      pass.session.input("targets")?.copy(from: batch.targets)
+      let sum = try pass.run()
       guard sum.isFinite else { throw KilnError(.numerics, "the loss of batch \(index) is \(sum)") }
       total += sum
       tokens += batch.targetCount

@@ -11,25 +11,8 @@ final class MonotoneChoice {
   private let weights: [Parameter]
   private let store: ParameterStore
   private let context: Context
-  private let extrapolated: Forward
-  private let iterate: Forward
-
-  /// A forward pass, with its loss.
-  private struct Forward {
-    let session: Session
-    let loss: Value
-
-    init(
-      _ model: any LanguageModel, shape: TrainingStep.Shape, context: Context, store: ParameterStore,
-      substitute: Graph.Substitute?
-    ) throws(KilnError) {
-      let graph = Graph(precision: shape.precision, substitute: substitute)
-      loss = try model.loss(in: graph, batch: shape.microBatch, time: shape.time, mode: .inference)
-      let plan = try Planner(context: context).plan(graph, outputs: [loss])
-      session = try Session(plan, context: context, store: store)
-      session.input("positions")?.copy(from: (0..<Int32(shape.time)).map { $0 })
-    }
-  }
+  private let extrapolated: LossPass
+  private let iterate: LossPass
 
   init(
     _ model: any LanguageModel, _ optimizer: ProximalGradient, shape: TrainingStep.Shape, context: Context,
@@ -39,10 +22,13 @@ final class MonotoneChoice {
     self.store = store
     self.context = context
     weights = model.parameters
-    extrapolated = try Forward(model, shape: shape, context: context, store: store, substitute: nil)
-    iterate = try Forward(model, shape: shape, context: context, store: store) { (graph, weight) throws(KilnError) in
-      try optimizer.evaluated(weight)?.value(in: graph)
+    func pass(_ optimizer: ProximalGradient?) throws(KilnError) -> LossPass {
+      try LossPass(
+        model, batch: shape.microBatch, time: shape.time, precision: shape.precision, optimizer: optimizer,
+        context: context, store: store)
     }
+    extrapolated = try pass(nil)
+    iterate = try pass(optimizer)
   }
 
   var plans: [Plan] { [extrapolated.session.plan, iterate.session.plan] }
@@ -60,16 +46,13 @@ final class MonotoneChoice {
   }
 
   private func objective(
-    _ forward: Forward, _ parameters: [Parameter], _ batch: Batch, _ shape: TrainingStep.Shape
+    _ pass: LossPass, _ parameters: [Parameter], _ batch: Batch, _ shape: TrainingStep.Shape
   ) throws(KilnError) -> Double {
     var total = 0.0
     for parameter in parameters where parameter.shape.rank >= 2 {
       total += optimizer.penalty(of: try store.tensor(parameter))
     }
-    try forward.session.forEachMicroBatch(of: batch, shape) { () throws(KilnError) in
-      try forward.session.run()
-      total += forward.session.tensor(of: forward.loss).scalar
-    }
+    try pass.session.forEachMicroBatch(of: batch, shape) { () throws(KilnError) in total += try pass.run() }
     return total
   }
 }

@@ -39,13 +39,14 @@ struct RunState {
     try CheckpointDirectory(out.appendingPathComponent("checkpoints"), keep: keep, kilnVersion: kilnVersion)
   }
 
-  private var states: [Parameter] { model.parameters.flatMap { optimizer.states(of: $0) } }
-
-  /// Weights that the model is not evaluated and saved with; a checkpoint carries them beside the states.
-  private var iterates: [Parameter] { model.parameters.filter { optimizer.evaluated($0) != nil } }
-
-  private static func asState(_ weight: Parameter) -> Parameter {
-    Parameter("optimizer.weight.\(weight.name)", weight.shape, weight.type.dtype, role: .state)
+  /// What a checkpoint carries beside the model, and where it stands in the store: the optimizer's states, and the
+  /// weights that the model is not evaluated and saved with.
+  private var states: [(saved: Parameter, stored: Parameter)] {
+    let iterates = model.parameters.filter { optimizer.evaluated($0) != nil }
+    return model.parameters.flatMap { optimizer.states(of: $0) }.map { ($0, $0) }
+      + iterates.map {
+        (Parameter("optimizer.weight.\($0.name)", $0.shape, $0.type.dtype, role: .state), $0)
+      }
   }
 
   /// Makes the output directory with the run's configuration in it, complete or not at all: from then on the run can be
@@ -76,12 +77,13 @@ struct RunState {
   func save(_ state: TrainingState, keep: Int, context: Context) throws(KilnError) -> URL {
     let checkpoint = try Self.directory(of: out, keep: keep).write(step: state.step) { (folder) throws(KilnError) in
       try saveModel(to: folder, context: context)
-      let stored = Dictionary(
-        uniqueKeysWithValues: states.map { ($0, $0) } + iterates.map { (Self.asState($0), $0) })
-      let tensors = states + iterates.map(Self.asState)
+      let states = states
+      let stored = Dictionary(uniqueKeysWithValues: states)
       try state.write(
-        to: folder.appendingPathComponent(TrainingState.fileName), tensors: tensors.map(ModelFiles.description),
-        contents: ModelFiles.contents(of: tensors) { (name) throws(KilnError) in try store.tensor(stored[name] ?? name)
+        to: folder.appendingPathComponent(TrainingState.fileName),
+        tensors: states.map { ModelFiles.description($0.saved) },
+        contents: ModelFiles.contents(of: states.map(\.saved)) { (saved) throws(KilnError) in
+          try store.tensor(stored[saved] ?? saved)
         })
     }
     return checkpoint.folder
@@ -107,11 +109,11 @@ struct RunState {
   func restoreStates(from folder: URL, context: Context) throws(KilnError) {
     let url = folder.appendingPathComponent(TrainingState.fileName)
     let tensors = try TrainingState.read(url).tensors
-    for (parameter, name) in states.map({ ($0, $0.name) }) + iterates.map({ ($0, Self.asState($0).name) }) {
-      guard let stored = tensors[name], stored.shape == parameter.shape else {
-        throw KilnError(.format, "'\(url.path)' does not hold '\(name)' as \(parameter.shape)")
+    for (saved, stored) in states {
+      guard let found = tensors[saved.name], found.shape == saved.shape else {
+        throw KilnError(.format, "'\(url.path)' does not hold '\(saved.name)' as \(saved.shape)")
       }
-      try context.copy(try store.tensor(parameter), try ModelFiles.mappedTensor(stored))
+      try context.copy(try store.tensor(stored), try ModelFiles.mappedTensor(found))
     }
   }
 }
