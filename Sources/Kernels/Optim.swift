@@ -12,6 +12,47 @@ public struct OptimizerState {
   }
 }
 
+/// The fields that the options of every method have.
+private protocol UpdateFields {
+  var lr: Double { get set }
+  var weight_decay: Double { get set }
+  var grad_scale: Double { get set }
+}
+
+/// And of those of Adam's kind.
+private protocol AdamFields: UpdateFields {
+  var step: Int64 { get set }
+  var beta1: Double { get set }
+  var beta2: Double { get set }
+  var eps: Double { get set }
+}
+
+extension kiln_sgd_options: UpdateFields {}
+extension kiln_lion_options: UpdateFields {}
+extension kiln_lars_options: UpdateFields {}
+extension kiln_adafactor_options: UpdateFields {}
+extension kiln_muon_options: UpdateFields {}
+extension kiln_adam_options: AdamFields {}
+extension kiln_lamb_options: AdamFields {}
+extension kiln_schedule_free_options: AdamFields {}
+
+extension UpdateFields {
+  fileprivate mutating func set(_ update: Context.UpdateOptions) {
+    lr = update.lr
+    weight_decay = update.weightDecay
+    grad_scale = update.gradientScale
+  }
+}
+
+extension AdamFields {
+  fileprivate mutating func set(_ update: Context.UpdateOptions, betas: (Double, Double), eps: Double) {
+    set(update)
+    step = Int64(update.step)
+    (beta1, beta2) = betas
+    self.eps = eps
+  }
+}
+
 extension Context {
   /// What every update has.
   public struct UpdateOptions {
@@ -59,10 +100,8 @@ extension Context {
       var o = kiln_sgd_defaults()
       o.nesterov = form == .nesterov ? 1 : 0
       o.heavy_ball = form == .heavyBall ? 1 : 0
-      o.lr = update.lr
+      o.set(update)
       o.momentum = factor
-      o.weight_decay = update.weightDecay
-      o.grad_scale = update.gradientScale
       (o.l1, o.group) = (penalty.l1, penalty.group)
       if let box = penalty.box { (o.box, o.low, o.high) = (1, box.lowerBound, box.upperBound) }
       o.states = update.states(p[3])
@@ -83,12 +122,7 @@ extension Context {
     try call(w, m.values, v.values, g, m.scales, v.scales) { p in
       var o = kiln_adam_defaults()
       o.decoupled = decoupled ? 1 : 0
-      o.step = Int64(update.step)
-      o.lr = update.lr
-      (o.beta1, o.beta2) = betas
-      o.eps = eps
-      o.weight_decay = update.weightDecay
-      o.grad_scale = update.gradientScale
+      o.set(update, betas: betas, eps: eps)
       o.states = update.states(p[4], p[5])
       return kiln_adam(handle, p[0], p[1], p[2], p[3], &o)
     }
@@ -100,10 +134,8 @@ extension Context {
   ) throws(KilnError) {
     try call(w, m.values, g, m.scales) { p in
       var o = kiln_lion_defaults()
-      o.lr = update.lr
+      o.set(update)
       (o.beta1, o.beta2) = betas
-      o.weight_decay = update.weightDecay
-      o.grad_scale = update.gradientScale
       o.states = update.states(p[3])
       return kiln_lion(handle, p[0], p[1], p[2], &o)
     }
@@ -115,11 +147,9 @@ extension Context {
   ) throws(KilnError) {
     try call(w, m.values, g, m.scales) { p in
       var o = kiln_lars_defaults()
-      o.lr = update.lr
+      o.set(update)
       o.momentum = momentum
       o.trust = trust
-      o.weight_decay = update.weightDecay
-      o.grad_scale = update.gradientScale
       o.states = update.states(p[3])
       return kiln_lars(handle, p[0], p[1], p[2], &o)
     }
@@ -133,12 +163,7 @@ extension Context {
     try call(w, m.values, v.values, g, m.scales, v.scales) { p in
       var o = kiln_lamb_defaults()
       o.adapt = adapts ? 1 : 0
-      o.step = Int64(update.step)
-      o.lr = update.lr
-      (o.beta1, o.beta2) = betas
-      o.eps = eps
-      o.weight_decay = update.weightDecay
-      o.grad_scale = update.gradientScale
+      o.set(update, betas: betas, eps: eps)
       o.states = update.states(p[4], p[5])
       return kiln_lamb(handle, p[0], p[1], p[2], p[3], &o)
     }
@@ -165,9 +190,7 @@ extension Context {
       o.relative_step = relative ? 1 : 0
       o.scale_parameter = relative ? 1 : 0
       o.step = Int64(update.step)
-      o.lr = update.lr
-      o.weight_decay = update.weightDecay
-      o.grad_scale = update.gradientScale
+      o.set(update)
       return kiln_adafactor(handle, p[0], p[1], p[2], p[3], p[4], &o)
     }
   }
@@ -179,12 +202,7 @@ extension Context {
   ) throws(KilnError) {
     try call(w, v, z, g) { p in
       var o = kiln_schedule_free_defaults()
-      o.step = Int64(update.step)
-      o.lr = update.lr
-      (o.beta1, o.beta2) = betas
-      o.eps = eps
-      o.weight_decay = update.weightDecay
-      o.grad_scale = update.gradientScale
+      o.set(update, betas: betas, eps: eps)
       o.share = share
       return kiln_schedule_free(handle, p[0], p[1], p[2], p[3], &o)
     }
@@ -206,10 +224,8 @@ extension Context {
     try call(w, m.values, g, m.scales) { p in
       var o = kiln_muon_defaults()
       o.match_rms = 1
-      o.lr = update.lr
+      o.set(update)
       o.momentum = momentum
-      o.weight_decay = update.weightDecay
-      o.grad_scale = update.gradientScale
       o.parts = UInt32(parts)
       o.split_columns = splitsColumns ? 1 : 0
       o.states = update.states(p[3])
