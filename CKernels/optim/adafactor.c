@@ -136,7 +136,7 @@ kiln_status kiln_adafactor(kiln_context *ctx, const kiln_tensor *w, const kiln_t
   KILN_TRY(kiln__job_begin(ctx, &a.job, w, g, o.grad_scale));
   if (v) {
     if (row || column) return kiln__fail(ctx, KILN_ERR_OPTION, "v is given, and so is row or column");
-    KILN_TRY(kiln__job_state(ctx, &a.job, 0, "v", v, &(kiln_state_options){0}, KILN_PLAIN_ONLY, false));
+    KILN_TRY(kiln__job_plain_state(ctx, &a.job, 0, "v", v));
     KILN_TRY(kiln__job_sums(ctx, &a.job));
   } else {
     KILN_TRY(check_factors(ctx, &a, w, row, column));

@@ -1,7 +1,5 @@
 #include "optim/update.h"
 
-static const kiln_state_options plain;
-
 kiln_status kiln_schedule_free(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor *v, const kiln_tensor *z,
                                const kiln_tensor *g, const kiln_schedule_free_options *options) {
   KILN_TRY(kiln__begin(ctx, "schedule_free"));
@@ -13,8 +11,8 @@ kiln_status kiln_schedule_free(kiln_context *ctx, const kiln_tensor *w, const ki
   if (!(o.share >= 0 && o.share <= 1)) return kiln__fail(ctx, KILN_ERR_OPTION, "share is %g, not in [0, 1]", o.share);
   kiln__job job;
   KILN_TRY(kiln__job_begin(ctx, &job, w, g, o.grad_scale));
-  KILN_TRY(kiln__job_state(ctx, &job, 0, "v", v, &plain, KILN_PLAIN_ONLY, false));
-  KILN_TRY(kiln__job_state(ctx, &job, 1, "z", z, &plain, KILN_PLAIN_ONLY, true));
+  KILN_TRY(kiln__job_plain_state(ctx, &job, 0, "v", v));
+  KILN_TRY(kiln__job_plain_state(ctx, &job, 1, "z", z));
   if (ctx->query) return KILN_OK;
   kiln__job_average(&job, 1, o.beta2);
   job.u.root_scale = 1 / sqrt(1 - pow(o.beta2, (double)o.step));
@@ -34,7 +32,7 @@ kiln_status kiln_schedule_free_average(kiln_context *ctx, const kiln_tensor *x, 
   if (!(beta1 > 0 && beta1 < 1)) return kiln__fail(ctx, KILN_ERR_OPTION, "beta1 is %g, not in (0, 1)", beta1);
   kiln__job job;
   KILN_TRY(kiln__job_of(ctx, &job, w));
-  KILN_TRY(kiln__job_state(ctx, &job, 0, "z", z, &plain, KILN_PLAIN_ONLY, true));
+  KILN_TRY(kiln__job_plain_state(ctx, &job, 0, "z", z));
   KILN_TRY(kiln__check_like(ctx, "x", x, "w", w));
   KILN_TRY(kiln__check_dense(ctx, "x", x));
   if (ctx->query) return KILN_OK;

@@ -96,6 +96,10 @@ kiln_status kiln__job_state(kiln_context *ctx, kiln__job *job, int k, const char
   return KILN_OK;
 }
 
+kiln_status kiln__job_plain_state(kiln_context *ctx, kiln__job *job, int k, const char *name, const kiln_tensor *t) {
+  return kiln__job_state(ctx, job, k, name, t, &(kiln_state_options){0}, KILN_PLAIN_ONLY, true);
+}
+
 kiln_status kiln__job_sums(kiln_context *ctx, kiln__job *job) {
   size_t spans = (size_t)kiln__ceil_div(job->count, KILN_SPAN_ELEMENTS);
   return kiln__scratch(ctx, spans * 2 * sizeof *job->partial, (void **)&job->partial);

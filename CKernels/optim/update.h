@@ -29,6 +29,9 @@ typedef enum kiln__codecs { KILN_PLAIN_ONLY, KILN_PLAIN_OR_BF16, KILN_ANY_CODEC 
 kiln_status kiln__job_state(kiln_context *ctx, kiln__job *job, int k, const char *name, const kiln_tensor *t,
                             const kiln_state_options *options, kiln__codecs codecs, bool is_signed);
 
+// The same for a state that is only kept in w's dtype.
+kiln_status kiln__job_plain_state(kiln_context *ctx, kiln__job *job, int k, const char *name, const kiln_tensor *t);
+
 // Takes scratch for sums; before kiln__job_run of a rule that has them.
 kiln_status kiln__job_sums(kiln_context *ctx, kiln__job *job);
 
