@@ -73,7 +73,8 @@ static void gemm_finish(const kiln__gemm_finish *f, const kiln__gemm_part *p, co
 
 // Whether sums, carry and c in fp32 are all that there is.
 VEC bool gemm_is_plain(const kiln__gemm_finish *f) {
-  return f->dtype == KILN_F32 && !f->row_scale && !f->col_scale && !f->bias && !f->preactivation.data && !f->activation && !f->residual.data;
+  return f->dtype == KILN_F32 && !f->row_scale && !f->col_scale && !f->bias && !f->preactivation.data &&
+         !f->activation && !f->residual.data;
 }
 
 // The plain end of a whole tile: c = alpha * (sums + carry), or c += that.

@@ -14,8 +14,9 @@ typedef struct kiln__matrix {
   int64_t batch, row, col;
 } kiln__matrix;
 
-// What becomes of the sums over k: v = alpha * (sum + carry) * row_scale * col_scale + bias; preactivation = v; v = act(v), or
-// v * act'(gradient_at) where that is given; v += residual; c = v or c += v. All matrices have stride 1 in n.
+// What becomes of the sums over k: v = alpha * (sum + carry) * row_scale * col_scale + bias; preactivation = v;
+// v = act(v), or v * act'(gradient_at) where that is given; v += residual; c = v or c += v. All matrices have stride 1
+// in n.
 typedef struct kiln__gemm_finish {
   kiln__matrix c, preactivation, gradient_at, residual;
   kiln_dtype dtype;    // of these four; everything else here is wide

@@ -1,6 +1,7 @@
 // A part of c: all its tiles.
 
-static void GEMM(gemm_packed)(const kiln__gemm_finish *f, const kiln__gemm_part *p, const void *a, const void *b, int64_t k) {
+static void GEMM(gemm_packed)(const kiln__gemm_finish *f, const kiln__gemm_part *p, const void *a, const void *b,
+                              int64_t k) {
   _Alignas(KILN_ALIGNMENT) float sums[KILN_GEMM_MR * KILN_GEMM_NR];
   const gemm_plain_end in_sums = {.c = sums, .ldc = KILN_GEMM_NR, .alpha = 1};
   bool plain = gemm_is_plain(f);

@@ -61,7 +61,8 @@
   {                                                                                   \
     .activation = &activation_kernels_##type, .attention = &attention_kernels_##type, \
     .elementwise = &elementwise_kernels_##type, .embedding = &embedding_kernels_##type, \
-    .gemm = &gemm_kernels_##type, .gemm_mixed = &gemm_kernels_##type, .loss = &loss_kernels_##type, .norm = &norm_kernels_##type, \
+    .gemm = &gemm_kernels_##type, .gemm_mixed = &gemm_kernels_##type,                 \
+    .loss = &loss_kernels_##type, .norm = &norm_kernels_##type,                       \
     .optim = optim_kernels, .quant = quant_kernels, .rope = &rope_kernels_##type      \
   }
 #define KILN_ROW_COLUMNS                                                                                   \
