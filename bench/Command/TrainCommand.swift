@@ -39,10 +39,8 @@ struct TrainCommand: ParsableCommand {
     let context = try Context(threads: threads)
     let machine = Machine(threads: context.threads, isa: context.isa)
     var results = try TrainingResults("\(Self.folder)/\(experiment.name)-\(machine.slug).jsonl")
-    let commit = Commit.current()
     let runner = TrainingRunner(
-      text: try TrainingText(), commit: commit.name + (commit.dirty ? "-dirty" : ""), threads: threads,
-      share: quick ? 0.05 : 1)
+      text: try TrainingText(), commit: Commit.current().label, threads: threads, share: quick ? 0.05 : 1)
     let wanted = experiment.runs(quick: quick).filter { planned in
       match.map { "\(planned.task.name) \(planned.arm.name)".contains($0) } ?? true
     }

@@ -87,7 +87,7 @@ public struct Results: Codable, Hashable, Sendable {
     cases = []
   }
 
-  public var fileName: String { "\(machine.slug)-\(commit)\(dirty ? "-dirty" : "").json" }
+  public var fileName: String { "\(machine.slug)-\(Commit(name: commit, dirty: dirty).label).json" }
 
   public static func read(_ path: String) throws -> Results {
     guard let data = FileManager.default.contents(atPath: path) else {
@@ -124,6 +124,9 @@ extension CaseResult {
 public struct Commit: Sendable {
   public var name: String
   public var dirty: Bool
+
+  /// The name, and whether there were changes.
+  public var label: String { name + (dirty ? "-dirty" : "") }
 
   public init(name: String, dirty: Bool) {
     self.name = name

@@ -31,7 +31,8 @@ struct Arm {
   /// With another batch: the same number of samples in all, the learning rate by the square root.
   func scaled(batch: Int, from base: Int) -> Arm {
     let factor = Double(batch) / Double(base)
-    return Arm("\(name), batch \(batch)", rate: rate.map { $0 * factor.squareRoot() }) {
+    let scaling = LearningRateScaling.sqrt.factor(batch: batch, base: base)
+    return Arm("\(name), batch \(batch)", rate: rate.map { $0 * scaling }) {
       change(&$0)
       $0.batch = batch
       $0.steps = $0.steps.map { Int(Double($0) / factor) }
@@ -53,7 +54,7 @@ extension Experiment {
         .lars, .lamb,
         Arm("adafactor", rate: 3e-3) { $0.optimizer = .adafactor },
         Arm("muon", rate: 3e-3) { $0.optimizer = .muon },
-        Arm("schedule-free", rate: 5e-3) { ($0.optimizer, $0.schedule) = (.scheduleFree, .constant) },
+        Arm("schedule-free", rate: 5e-3) { $0.optimizer = .scheduleFree },
         Arm("adafactor, relative steps", rate: nil) { $0.optimizer = .adafactor },
       ])
   }

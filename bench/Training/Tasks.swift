@@ -11,7 +11,7 @@ struct TrainingTask {
   /// Tokens of the vocabulary; nil for bytes.
   let vocabulary: Int?
 
-  /// A GPT-2 with cosine decay, 5 % warm-up and clipping to 1.
+  /// A GPT-2 with the optimizer's own decay (cosine, or none for Schedule-Free), 5 % warm-up and clipping to 1.
   init(
     _ name: String, layers: Int, width: Int, heads: Int, time: Int, batch: Int, steps: Int, vocabulary: Int? = nil
   ) {
@@ -21,7 +21,7 @@ struct TrainingTask {
     configuration.arch = .gpt2
     (configuration.layers, configuration.width, configuration.heads) = (layers, width, heads)
     (configuration.context, configuration.batch, configuration.steps) = (time, batch, steps)
-    (configuration.schedule, configuration.gradClip) = (.cosine, 1)
+    configuration.gradClip = 1
     self.configuration = configuration
   }
 
