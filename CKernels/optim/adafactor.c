@@ -57,7 +57,7 @@ static void rows_chunk(void *arg, int64_t chunk, int thread) {
   double sums[2] = {0, 0};
   for (int64_t r = begin; r < kiln__min(begin + per_chunk, a->rows); r++) {
     kiln__update u = a->job.u;
-    u.w = u.out = at(a, u.w, r * a->cols);
+    u.w.values = at(a, u.w.values, r * a->cols);
     u.g = at(a, u.g, r * a->cols);
     u.grad_scale *= sqrt(a->row_mean / kiln__real(a->row, a->job.dtype, r));
     a->job.kernels->update[a->rule](&u, 0, a->cols, sums);
@@ -133,7 +133,7 @@ kiln_status kiln_adafactor(kiln_context *ctx, const kiln_tensor *w, const kiln_t
   KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
   KILN_TRY(check_options(ctx, &o));
   adafactor a = {.options = &o};
-  KILN_TRY(kiln__job_begin(ctx, &a.job, w, g, o.grad_scale));
+  KILN_TRY(kiln__job_begin(ctx, &a.job, w, g, o.grad_scale, NULL));
   if (v) {
     if (row || column) return kiln__fail(ctx, KILN_ERR_OPTION, "v is given, and so is row or column");
     KILN_TRY(kiln__job_plain_state(ctx, &a.job, 0, "v", v));

@@ -13,7 +13,7 @@ kiln_status kiln_adam(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor
   KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
   KILN_TRY(check_options(ctx, &o));
   kiln__job job;
-  KILN_TRY(kiln__job_begin(ctx, &job, w, g, o.grad_scale));
+  KILN_TRY(kiln__job_begin(ctx, &job, w, g, o.grad_scale, &o.states));
   KILN_TRY(kiln__job_state(ctx, &job, 0, "m", m, &o.states, KILN_ANY_CODEC, true));
   KILN_TRY(kiln__job_state(ctx, &job, 1, "v", v, &o.states, KILN_ANY_CODEC, false));
   if (ctx->query) return KILN_OK;

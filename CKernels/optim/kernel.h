@@ -7,12 +7,10 @@
 VEC void optim_fetch(const float *p) { __builtin_prefetch((const char *)p + 512, 0, 3); }
 
 // The arguments are copied, so that the compiler knows that no store changes them and keeps the scalars in registers.
-VEC void optim_block(kiln__rule rule, const kiln__update *update, float *const state[2], int64_t at, int64_t count,
-                     double sums[2]) {
+VEC void optim_block(kiln__rule rule, const kiln__update *update, const float *w, const float *g, float *out,
+                     float *const state[2], int64_t count, double sums[2]) {
   const kiln__update u = *update;
   const kiln__rule_traits traits = kiln__traits(rule);
-  const float *w = (const float *)u.w + at, *g = u.g ? (const float *)u.g + at : NULL;
-  float *out = (float *)u.out + at;
   vf sum[2] = {vf_set(0), vf_set(0)};
   for (int64_t i = 0; i < count; i += KILN_VL) {
     int64_t n = count - i;
@@ -36,12 +34,14 @@ VEC void optim_block(kiln__rule rule, const kiln__update *update, float *const s
 
 VEC void optim_update(kiln__rule rule, const kiln__update *u, int64_t begin, int64_t end, double sums[2]) {
   const kiln__rule_traits traits = kiln__traits(rule);
-  float buffer[2][KILN_QUANT_BLOCK], *state[2] = {NULL, NULL};
+  float buffer[3][KILN_QUANT_BLOCK], *state[2] = {NULL, NULL};
   for (int64_t at = begin; at < end; at += KILN_QUANT_BLOCK) {
     int64_t count = kiln__min(KILN_QUANT_BLOCK, end - at);
     for (int k = 0; k < traits.states; k++) state[k] = state_open(&u->state[k], buffer[k], at, count);
-    optim_block(rule, u, state, at, count, sums);
-    for (int k = 0; k < traits.states && traits.keeps; k++) state_close(u, k, state[k], at, count);
+    float *w = state_open(&u->w, buffer[2], at, count), *out = u->out ? (float *)u->out + at : w;
+    optim_block(rule, u, w, u->g ? (const float *)u->g + at : NULL, out, state, count, sums);
+    for (int k = 0; k < traits.states && traits.keeps; k++) state_close(&u->state[k], state[k], at, count);
+    if (traits.out && !u->out) state_close(&u->w, w, at, count);
   }
 }
 

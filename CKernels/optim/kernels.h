@@ -1,5 +1,6 @@
-// Optimizer updates: what the kernels take. Arrays are of the column's dtype, fp32 or fp64, but for states that are
-// kept narrower. Scalars stay in fp64 until the kernels round them, since 1 - beta in fp32 would carry an error of 6e-5.
+// Optimizer updates: what the kernels take. Arrays are of the column's dtype, fp32 or fp64, but for states and weights
+// that are kept narrower. Scalars stay in fp64 until the kernels round them, since 1 - beta in fp32 would carry an error
+// of 6e-5.
 #ifndef KILN_OPTIM_KERNELS_H
 #define KILN_OPTIM_KERNELS_H
 
@@ -43,24 +44,29 @@ static inline kiln__rule_traits kiln__traits(kiln__rule rule) {
   return traits[rule];
 }
 
-// How a state is kept. Narrow ones are read and written in blocks of KILN_QUANT_BLOCK elements.
+// How a state, or the weight, is kept. Narrow ones are read and written in blocks of KILN_QUANT_BLOCK elements.
 typedef enum kiln__codec {
   KILN_CODEC_PLAIN,       // the column's dtype
   KILN_CODEC_BF16,        // rounded to the nearest
   KILN_CODEC_STOCHASTIC,  // bf16, rounded up with the probability of what would be cut off
+  KILN_CODEC_SPLIT,       // bf16 to the nearest, and what that leaves out in bf16 again
   KILN_CODEC_8BIT         // codes of a dynamic map, times the largest magnitude of their block
 } kiln__codec;
 
 typedef struct kiln__state {
   kiln__codec codec;
   void *values;
+  void *remainder;                // split
   float *scales;                  // 8bit
+  const kiln__random *random;     // stochastic: the half of element i's word that begins at bit `half`
+  int half;
   const kiln__dynamic_map *map;   // 8bit
 } kiln__state;
 
 typedef struct kiln__update {
-  const void *w, *g;
-  void *out;                      // w itself where a rule updates w
+  kiln__state w;
+  const void *g;
+  void *out;                      // NULL where a rule updates w
   kiln__state state[2];
   double grad_scale, l2;
   double decay;                   // multiplies w
@@ -74,7 +80,6 @@ typedef struct kiln__update {
   double l1, low, high;           // proximal operator: soft threshold, then clamp
   bool nesterov;
   bool first;                     // Schedule-Free: z starts as w
-  kiln__random random;            // of stochastic rounding: the half k of element i's word is that of state k
 } kiln__update;
 
 typedef struct kiln__optim_kernels {

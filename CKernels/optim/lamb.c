@@ -9,7 +9,7 @@ kiln_status kiln_lamb(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor
   KILN_TRY(kiln__check_rates(ctx, o.lr, o.beta1, o.beta2, o.weight_decay));
   KILN_TRY(kiln__check_eps(ctx, "eps", o.eps));
   kiln__job job;
-  KILN_TRY(kiln__job_begin(ctx, &job, w, g, o.grad_scale));
+  KILN_TRY(kiln__job_begin(ctx, &job, w, g, o.grad_scale, &o.states));
   KILN_TRY(kiln__job_state(ctx, &job, 0, "m", m, &o.states, KILN_PLAIN_OR_BF16, true));
   KILN_TRY(kiln__job_state(ctx, &job, 1, "v", v, &o.states, KILN_PLAIN_OR_BF16, false));
   KILN_TRY(kiln__job_sums(ctx, &job));

@@ -11,7 +11,7 @@ kiln_status kiln_lars(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor
   KILN_TRY(kiln__check_not_negative(ctx, "trust", o.trust));
   KILN_TRY(kiln__check_not_negative(ctx, "eps", o.eps));
   kiln__job job;
-  KILN_TRY(kiln__job_begin(ctx, &job, w, g, o.grad_scale));
+  KILN_TRY(kiln__job_begin(ctx, &job, w, g, o.grad_scale, &o.states));
   KILN_TRY(kiln__job_state(ctx, &job, 0, "m", m, &o.states, KILN_ANY_CODEC, true));
   KILN_TRY(kiln__job_sums(ctx, &job));
   if (ctx->query) return KILN_OK;

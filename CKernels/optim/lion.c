@@ -7,7 +7,7 @@ kiln_status kiln_lion(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor
   KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
   KILN_TRY(kiln__check_rates(ctx, o.lr, o.beta1, o.beta2, o.weight_decay));
   kiln__job job;
-  KILN_TRY(kiln__job_begin(ctx, &job, w, g, o.grad_scale));
+  KILN_TRY(kiln__job_begin(ctx, &job, w, g, o.grad_scale, &o.states));
   KILN_TRY(kiln__job_state(ctx, &job, 0, "m", m, &o.states, KILN_ANY_CODEC, true));
   if (ctx->query) return KILN_OK;
   kiln__job_average(&job, 0, o.beta1);

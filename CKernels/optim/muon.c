@@ -26,9 +26,8 @@ static kiln_status orthogonal_begin(kiln_context *ctx, orthogonal *o) {
 
 // Every element of the Gram matrix times `factor`.
 static void scale_gram(const kiln_context *ctx, const orthogonal *o, double factor) {
-  kiln__job job = {.u = {.decay = factor, .low = -INFINITY, .high = INFINITY}, .dtype = o->dtype,
-                   .kernels = ctx->kernels[o->dtype].optim, .count = kiln__count(&o->gram)};
-  job.u.w = job.u.out = kiln__data(&o->gram);
+  kiln__job job = {.u = {.w = {.values = kiln__data(&o->gram)}, .decay = factor, .low = -INFINITY, .high = INFINITY},
+                   .dtype = o->dtype, .kernels = ctx->kernels[o->dtype].optim, .count = kiln__count(&o->gram)};
   kiln__job_run(ctx, &job, KILN_RULE_DESCENT, NULL);
 }
 
@@ -101,7 +100,7 @@ kiln_status kiln_muon(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor
   KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
   KILN_TRY(check_options(ctx, &o, w));
   kiln__job job;
-  KILN_TRY(kiln__job_begin(ctx, &job, w, g, o.grad_scale));
+  KILN_TRY(kiln__job_begin(ctx, &job, w, g, o.grad_scale, &o.states));
   KILN_TRY(kiln__job_state(ctx, &job, 0, "m", m, &o.states, KILN_ANY_CODEC, true));
   kiln_tensor u;
   KILN_TRY(scratch_matrix(ctx, &u, job.dtype, w->shape[0], w->shape[1]));
@@ -124,7 +123,7 @@ kiln_status kiln_muon(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor
   double rows = (double)x.rows, cols = (double)x.cols;
   double scale = o.match_rms ? 0.2 * sqrt(fmax(rows, cols)) : sqrt(fmax(1, rows / cols));
   job.u.g = job.u.out;
-  job.u.out = kiln__data(w);
+  job.u.out = NULL;
   job.u.grad_scale = 1;
   job.u.decay = 1 - o.lr * o.weight_decay;
   job.u.lr = o.lr * scale;

@@ -85,7 +85,7 @@ static REAL REF(rule)(kiln__rule rule, const kiln__update *u, REAL p, REAL d, RE
   return p;
 }
 
-// A state's block as REAL.
+// The block of a state, or of the weight, as REAL.
 static void REF(open)(REAL *to, const kiln__state *s, int64_t begin, int64_t n) {
   float values[KILN_QUANT_BLOCK];
   if (s->codec == KILN_CODEC_8BIT) {
@@ -98,19 +98,22 @@ static void REF(open)(REAL *to, const kiln__state *s, int64_t begin, int64_t n) 
       case KILN_CODEC_PLAIN: to[i] = ((const REAL *)s->values)[at]; break;
       case KILN_CODEC_BF16:
       case KILN_CODEC_STOCHASTIC: to[i] = kiln__get_bf16(((const kiln__bf16 *)s->values)[at]); break;
+      case KILN_CODEC_SPLIT:
+        to[i] = kiln__get_bf16(((const kiln__bf16 *)s->values)[at]);
+        to[i] += kiln__get_bf16(((const kiln__bf16 *)s->remainder)[at]);
+        break;
       case KILN_CODEC_8BIT: to[i] = values[i];
     }
   }
 }
 
-static uint16_t REF(stochastic)(float x, const kiln__update *u, int state, int64_t at) {
+static uint16_t REF(stochastic)(float x, const kiln__state *s, int64_t at) {
   if (!isfinite(x)) return kiln__bf16_from_f32(x);
-  uint32_t buffer[KILN_RANDOM_BUFFER(1)], word = *kiln__random_words(buffer, &u->random, at, 1);
-  return (uint16_t)((kiln__bits_from_f32(x) + (word >> 16 * state & 0xffff)) >> 16);
+  uint32_t buffer[KILN_RANDOM_BUFFER(1)], word = *kiln__random_words(buffer, s->random, at, 1);
+  return (uint16_t)((kiln__bits_from_f32(x) + (word >> s->half & 0xffff)) >> 16);
 }
 
-static void REF(close)(const kiln__update *u, int state, const REAL *from, int64_t begin, int64_t n) {
-  const kiln__state *s = &u->state[state];
+static void REF(close)(const kiln__state *s, const REAL *from, int64_t begin, int64_t n) {
   float values[KILN_QUANT_BLOCK];
   for (int64_t i = 0; i < n; i++) {
     int64_t at = begin + i;
@@ -118,7 +121,13 @@ static void REF(close)(const kiln__update *u, int state, const REAL *from, int64
     switch (s->codec) {
       case KILN_CODEC_PLAIN: ((REAL *)s->values)[at] = from[i]; break;
       case KILN_CODEC_BF16: ((kiln__bf16 *)s->values)[at] = kiln__put_bf16(values[i]); break;
-      case KILN_CODEC_STOCHASTIC: ((kiln__bf16 *)s->values)[at].bits = REF(stochastic)(values[i], u, state, at); break;
+      case KILN_CODEC_STOCHASTIC: ((kiln__bf16 *)s->values)[at].bits = REF(stochastic)(values[i], s, at); break;
+      case KILN_CODEC_SPLIT: {
+        kiln__bf16 *kept = (kiln__bf16 *)s->values + at, *remainder = (kiln__bf16 *)s->remainder + at;
+        *kept = kiln__put_bf16(values[i]);
+        *remainder = kiln__put_bf16(values[i] - kiln__get_bf16(*kept));
+        break;
+      }
       case KILN_CODEC_8BIT: break;
     }
   }
@@ -130,18 +139,20 @@ static void REF(close)(const kiln__update *u, int state, const REAL *from, int64
 
 static void REF(update)(kiln__rule rule, const kiln__update *u, int64_t begin, int64_t end, double sums[2]) {
   const kiln__rule_traits traits = kiln__traits(rule);
-  const REAL *w = u->w, *g = u->g;
-  REAL *out = u->out, state[2][KILN_QUANT_BLOCK];
+  const REAL *g = u->g;
+  REAL *out = u->out, state[2][KILN_QUANT_BLOCK], w[KILN_QUANT_BLOCK];
   for (int64_t at = begin; at < end; at += KILN_QUANT_BLOCK) {
     int64_t count = kiln__min(KILN_QUANT_BLOCK, end - at);
     for (int k = 0; k < traits.states; k++) REF(open)(state[k], &u->state[k], at, count);
+    REF(open)(w, &u->w, at, count);
     for (int64_t i = 0; i < count; i++) {
-      REAL p = w[at + i], d = g ? (REAL)u->grad_scale * g[at + i] + (REAL)u->l2 * p : 0;
+      REAL p = w[i], d = g ? (REAL)u->grad_scale * g[at + i] + (REAL)u->l2 * p : 0;
       REAL s[2] = {state[0][i], state[1][i]}, result = REF(rule)(rule, u, p, d, s, sums);
       for (int k = 0; k < traits.states; k++) state[k][i] = s[k];
-      if (traits.out) out[at + i] = result;
+      if (traits.out) *(out ? &out[at + i] : &w[i]) = result;
     }
-    for (int k = 0; k < traits.states && traits.keeps; k++) REF(close)(u, k, state[k], at, count);
+    for (int k = 0; k < traits.states && traits.keeps; k++) REF(close)(&u->state[k], state[k], at, count);
+    if (traits.out && !out) REF(close)(&u->w, w, at, count);
   }
 }
 

@@ -10,7 +10,7 @@ kiln_status kiln_schedule_free(kiln_context *ctx, const kiln_tensor *w, const ki
   KILN_TRY(kiln__check_eps(ctx, "eps", o.eps));
   if (!(o.share >= 0 && o.share <= 1)) return kiln__fail(ctx, KILN_ERR_OPTION, "share is %g, not in [0, 1]", o.share);
   kiln__job job;
-  KILN_TRY(kiln__job_begin(ctx, &job, w, g, o.grad_scale));
+  KILN_TRY(kiln__job_begin(ctx, &job, w, g, o.grad_scale, NULL));
   KILN_TRY(kiln__job_plain_state(ctx, &job, 0, "v", v));
   KILN_TRY(kiln__job_plain_state(ctx, &job, 1, "z", z));
   if (ctx->query) return KILN_OK;

@@ -23,7 +23,7 @@ static void shrink_chunk(void *arg, int64_t chunk, int thread) {
   (void)thread;
   const shrink_task *t = arg;
   int64_t per_chunk = kiln__rows_per_chunk(t->cols), begin = chunk * per_chunk;
-  char *w = (char *)t->job->u.out + begin * t->cols * (int64_t)kiln_dtype_size(t->job->dtype);
+  char *w = (char *)t->job->u.w.values + begin * t->cols * (int64_t)kiln_dtype_size(t->job->dtype);
   t->job->kernels->shrink_rows(w, kiln__min(per_chunk, t->rows - begin), t->cols, t->threshold);
 }
 
@@ -35,10 +35,13 @@ kiln_status kiln_sgd(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor 
   KILN_TRY(check_options(ctx, &o));
   if (m && o.momentum == 0) return kiln__fail(ctx, KILN_ERR_OPTION, "m is given but momentum is 0");
   kiln__job job;
-  KILN_TRY(kiln__job_begin(ctx, &job, w, g, o.grad_scale));
+  KILN_TRY(kiln__job_begin(ctx, &job, w, g, o.grad_scale, &o.states));
   if (o.momentum != 0) KILN_TRY(kiln__job_state(ctx, &job, 0, "m", m, &o.states, KILN_ANY_CODEC, true));
   if (o.group != 0 && w->rank < 2) {
     return kiln__fail(ctx, KILN_ERR_SHAPE, "group needs rows, and w is %s", kiln__shape_text(w).s);
+  }
+  if (o.group != 0 && job.u.w.codec != KILN_CODEC_PLAIN) {
+    return kiln__fail(ctx, KILN_ERR_DTYPE, "group needs w in f32, and it is %s", kiln_dtype_name(w->dtype));
   }
   if (ctx->query) return KILN_OK;
   job.u.lr = o.lr;

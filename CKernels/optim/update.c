@@ -41,19 +41,41 @@ static kiln_status check_dense(kiln_context *ctx, const char *name, const kiln_t
   return kiln__check_dense(ctx, name, t);
 }
 
+static kiln_status job_fill(kiln_context *ctx, kiln__job *job, const kiln_tensor *w, kiln_dtype dtype) {
+  *job = (kiln__job){.w = w, .dtype = dtype, .kernels = ctx->kernels[dtype].optim, .count = kiln__count(w),
+                     .u = {.w = {.values = kiln__data(w)}, .decay = 1, .grad_scale = 1, .low = -INFINITY,
+                           .high = INFINITY}};
+  return kiln__check_dense(ctx, "w", w);
+}
+
 kiln_status kiln__job_of(kiln_context *ctx, kiln__job *job, const kiln_tensor *w) {
-  *job = (kiln__job){.w = w, .u = {.decay = 1, .grad_scale = 1, .low = -INFINITY, .high = INFINITY}};
-  KILN_TRY(kiln__check_wide(ctx, "w", w, &job->dtype));
-  KILN_TRY(kiln__check_dense(ctx, "w", w));
-  job->count = kiln__count(w);
-  job->kernels = ctx->kernels[job->dtype].optim;
-  job->u.w = job->u.out = kiln__data(w);
+  kiln_dtype dtype;
+  KILN_TRY(kiln__check_wide(ctx, "w", w, &dtype));
+  return job_fill(ctx, job, w, dtype);
+}
+
+// A job that updates w in BF16.
+static kiln_status narrow_job(kiln_context *ctx, kiln__job *job, const kiln_tensor *w, const kiln_state_options *o) {
+  KILN_TRY(job_fill(ctx, job, w, KILN_F32));
+  kiln__state *state = &job->u.w;
+  if (!o->remainder) {
+    job->random[1] = kiln__random_of(o->seed, o->step, o->site + 1);
+    state->codec = KILN_CODEC_STOCHASTIC;
+    state->random = &job->random[1];
+    return KILN_OK;
+  }
+  KILN_TRY(kiln__check_dtype(ctx, "remainder", o->remainder, KILN_BF16));
+  KILN_TRY(check_dense(ctx, "remainder", o->remainder, job));
+  state->codec = KILN_CODEC_SPLIT;
+  state->remainder = kiln__data(o->remainder);
   return KILN_OK;
 }
 
 kiln_status kiln__job_begin(kiln_context *ctx, kiln__job *job, const kiln_tensor *w, const kiln_tensor *g,
-                            double grad_scale) {
-  KILN_TRY(kiln__job_of(ctx, job, w));
+                            double grad_scale, const kiln_state_options *options) {
+  KILN_TRY(kiln__check(ctx, "w", w));
+  if (w->dtype == KILN_BF16 && options) KILN_TRY(narrow_job(ctx, job, w, options));
+  else KILN_TRY(kiln__job_of(ctx, job, w));
   KILN_TRY(kiln__check_dtype(ctx, "g", g, job->dtype));
   KILN_TRY(check_dense(ctx, "g", g, job));
   KILN_TRY(kiln__check_finite(ctx, "grad_scale", grad_scale));
@@ -83,14 +105,19 @@ kiln_status kiln__job_state(kiln_context *ctx, kiln__job *job, int k, const char
   KILN_TRY(codec_of(ctx, job, name, t, o, codecs, &state->codec));
   KILN_TRY(check_dense(ctx, name, t, job));
   state->values = kiln__data(t);
-  if (state->codec == KILN_CODEC_STOCHASTIC) job->u.random = kiln__random_of(o->seed, o->step, o->site);
+  if (state->codec == KILN_CODEC_STOCHASTIC) {
+    job->random[0] = kiln__random_of(o->seed, o->step, o->site);
+    state->random = &job->random[0];
+    state->half = 16 * k;
+  }
   if (state->codec != KILN_CODEC_8BIT) return KILN_OK;
   if (!o->scales[k]) return kiln__fail(ctx, KILN_ERR_NULL, "%s is u8, but the scales of its blocks are NULL", name);
   KILN_TRY(kiln__check_vector(ctx, "scales", o->scales[k], KILN_F32, kiln__ceil_div(job->count, KILN_QUANT_BLOCK)));
   kiln__dynamic_map *map;
   KILN_TRY(kiln__scratch(ctx, sizeof *map, (void **)&map));
   if (ctx->query) return KILN_OK;
-  kiln__dynamic_map_make(map, is_signed);
+  if (o->linear && !is_signed) kiln__linear_map_make(map);
+  else kiln__dynamic_map_make(map, is_signed);
   state->map = map;
   state->scales = kiln__data(o->scales[k]);
   return KILN_OK;

@@ -12,15 +12,17 @@ typedef struct kiln__job {
   const kiln_tensor *w;
   kiln_dtype dtype;
   int64_t count;
+  kiln__random random[2];  // of the states and of w
   double *partial;  // two sums for each span of elements
 } kiln__job;
 
-// Checks w, dense and F32 or F64, and fills a job whose out is w.
+// Checks w, dense and F32 or F64, and fills a job that updates it.
 kiln_status kiln__job_of(kiln_context *ctx, kiln__job *job, const kiln_tensor *w);
 
-// As above, with the gradient g of w's dtype and number of elements.
+// As above, with the gradient g of w's dtype and number of elements; or, where a method has `options`, w BF16 beside g
+// F32, kept as they say.
 kiln_status kiln__job_begin(kiln_context *ctx, kiln__job *job, const kiln_tensor *w, const kiln_tensor *g,
-                            double grad_scale);
+                            double grad_scale, const kiln_state_options *options);
 
 // The ways in which a method keeps a state.
 typedef enum kiln__codecs { KILN_PLAIN_ONLY, KILN_PLAIN_OR_BF16, KILN_ANY_CODEC } kiln__codecs;

@@ -35,9 +35,8 @@ static void fill_values(kiln__dynamic_map *map, bool is_signed) {
   map->value[255] = 1;
 }
 
-void kiln__dynamic_map_make(kiln__dynamic_map *map, bool is_signed) {
-  map->zero = is_signed ? 127 : 0;
-  fill_values(map, is_signed);
+// What finds the nearest of the map's numbers.
+static void fill_edges(kiln__dynamic_map *map) {
   int largest = 255 - map->zero, k = 0;
   for (int i = 0; i < largest; i++) map->edge[i] = midpoint(map->value[map->zero + i], map->value[map->zero + i + 1]);
   for (int i = largest; i < 257; i++) map->edge[i] = INFINITY;
@@ -46,4 +45,16 @@ void kiln__dynamic_map_make(kiln__dynamic_map *map, bool is_signed) {
     while (start >= map->edge[k]) k++;
     map->first[bucket] = (uint8_t)k;
   }
+}
+
+void kiln__dynamic_map_make(kiln__dynamic_map *map, bool is_signed) {
+  map->zero = is_signed ? 127 : 0;
+  fill_values(map, is_signed);
+  fill_edges(map);
+}
+
+void kiln__linear_map_make(kiln__dynamic_map *map) {
+  map->zero = map->most = 0;
+  for (int k = 0; k < 256; k++) map->value[k] = (float)k / 255;
+  fill_edges(map);
 }

@@ -25,4 +25,7 @@ typedef struct kiln__dynamic_map {
 // Bit for bit the map of bitsandbytes and torchao.
 void kiln__dynamic_map_make(kiln__dynamic_map *map, bool is_signed);
 
+// In its place a map of equal steps: k / 255.
+void kiln__linear_map_make(kiln__dynamic_map *map);
+
 #endif

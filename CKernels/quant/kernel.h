@@ -142,7 +142,13 @@ static void quant_from_int8(float *y, const int8_t *q, const float *scale, int64
   }
 }
 
-// The leading bits of a magnitude name a bucket of the map, and one comparison decides between its two candidates.
+// Which magnitude of the map is the nearest to that of these bits, of 2^-23 ... 1: the leading bits name a bucket of the
+// map, and one comparison decides between its two candidates. Positive numbers are in the order of their bits.
+static inline uint8_t quant_magnitude(int32_t bits, const kiln__dynamic_map *map) {
+  int32_t k = map->first[(bits >> 16) - KILN_MAP_LOW];
+  return (uint8_t)(k + (bits >= (int32_t)kiln__bits_from_f32(map->edge[k])));
+}
+
 static void quant_to_dynamic(uint8_t *codes, float *scale, const float *x, const kiln__dynamic_map *map, int64_t n) {
   float amax = quant_absmax(x, n);
   *scale = amax < FLT_MIN ? 0 : amax <= FLT_MAX ? amax : NAN;
@@ -150,21 +156,16 @@ static void quant_to_dynamic(uint8_t *codes, float *scale, const float *x, const
     memset(codes, map->zero, (size_t)n);
     return;
   }
-  float inverse = 1 / amax, magnitude[KILN_QUANT_BLOCK + KILN_VL];
-  int32_t bucket[KILN_QUANT_BLOCK + KILN_VL];
+  float inverse = 1 / amax;
+  int32_t bits[KILN_QUANT_BLOCK + KILN_VL];
   for (int64_t i = 0; i < n; i += KILN_VL) {
-    vf v = vf_abs(vf_read(x + i, n - i) * inverse);
-    vi at = ((vi)v >> 16) - KILN_MAP_LOW;
-    at = vi_select(at > 0, at, (vi)(0));
-    at = vi_select(at < KILN_MAP_BUCKETS - 1, at, (vi)(KILN_MAP_BUCKETS - 1));
-    vf_store(magnitude + i, v);
-    memcpy(bucket + i, &at, sizeof at);
+    vf v = vf_clamp(vf_abs(vf_read(x + i, n - i) * inverse), 0x1p-23f, 1);
+    memcpy(bits + i, &v, sizeof v);
   }
-  for (int64_t i = 0; i < n; i++) {
-    int32_t k = map->first[bucket[i]];
-    k += magnitude[i] >= map->edge[k];
-    int32_t mirrored = k < map->most ? -k : -map->most;
-    codes[i] = (uint8_t)(map->zero + (x[i] < 0 ? mirrored : k));
+  for (int64_t i = 0; i < n; i++) codes[i] = quant_magnitude(bits[i], map);
+  for (int64_t i = 0; i < n; i += KILN_VL) {
+    vi k = vi_read(codes + i, n - i), mirrored = vi_select(k < map->most, -k, (vi)(-map->most));
+    vi_write(codes + i, map->zero + vi_select(vf_read(x + i, n - i) < 0.0f, mirrored, k), n - i);
   }
 }
 

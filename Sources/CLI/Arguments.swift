@@ -61,6 +61,7 @@ extension TrainingConfiguration.Order: ExpressibleByArgument {}
 extension TrainingConfiguration.OptimizerName: ExpressibleByArgument {}
 extension Precision: ExpressibleByArgument {}
 extension StateFormat: ExpressibleByArgument {}
+extension MasterWeights: ExpressibleByArgument {}
 extension Schedule.Shape: ExpressibleByArgument {}
 extension LearningRateScaling: ExpressibleByArgument {}
 extension Context.Device: ExpressibleByArgument {}

@@ -8,7 +8,7 @@ enum RunDescription {
     [
       ("model", model(trainer)), ("data", data(trainer)), ("run", length(trainer)),
       ("optimizer", optimizer(trainer.configuration)), ("rate", rate(trainer)), ("update", update(trainer)),
-      ("precision", precision(trainer.configuration.precision)),
+      ("precision", precision(trainer.configuration)),
       ("device", device(trainer.context)), ("memory", memory(trainer.memory)),
     ]
   }
@@ -53,8 +53,15 @@ enum RunDescription {
     return trainer.updateMode + (clip > 0 ? ", gradients clipped to \(clip)" : "")
   }
 
-  private static func precision(_ precision: Precision) -> String {
-    precision.rawValue + (precision == .fp32 ? "" : " over fp32 weights")
+  private static func precision(_ configuration: TrainingConfiguration) -> String {
+    let precision = configuration.precision
+    let weights =
+      switch configuration.master {
+      case .fp32: precision == .fp32 ? "" : " over fp32 weights"
+      case .none: ", weights rounded stochastically"
+      case .kahan: ", weights by Kahan's sums"
+      }
+    return precision.rawValue + weights
       + (precision.scalesLoss ? ", loss scaled" : "")
   }
 

@@ -61,18 +61,26 @@ extension Context {
     public var lr = 0.0
     public var weightDecay = 0.0
     public var gradientScale = 1.0
-    /// States in bf16 are rounded stochastically by these random numbers; nil: to the nearest.
-    public var rounding: RandomKey?
+    /// The random numbers by which weights in bf16 are rounded.
+    public var rounding = RandomKey(seed: 0)
+    /// So are states in bf16; otherwise to the nearest.
+    public var roundsStatesStochastically = false
+    /// Squares in 8 bits are kept in equal steps: a control.
+    public var hasLinearSquares = false
+    /// What rounding has left out of a weight in bf16, which is then rounded to the nearest.
+    public var remainder: Tensor?
     public init() {}
 
-    func states(_ first: UnsafePointer<kiln_tensor>?, _ second: UnsafePointer<kiln_tensor>? = nil) -> kiln_state_options
-    {
+    func states(
+      _ remainder: UnsafePointer<kiln_tensor>?, _ first: UnsafePointer<kiln_tensor>?,
+      _ second: UnsafePointer<kiln_tensor>? = nil
+    ) -> kiln_state_options {
       var o = kiln_state_options()
       o.scales = (first, second)
-      o.stochastic = rounding == nil ? 0 : 1
-      o.seed = rounding?.seed ?? 0
-      o.step = rounding?.step ?? 0
-      o.site = rounding?.site ?? 0
+      o.remainder = remainder
+      o.linear = hasLinearSquares ? 1 : 0
+      o.stochastic = roundsStatesStochastically ? 1 : 0
+      (o.seed, o.step, o.site) = (rounding.seed, rounding.step, rounding.site)
       return o
     }
   }
@@ -96,7 +104,7 @@ extension Context {
     _ w: Tensor, momentum m: OptimizerState?, _ g: Tensor, factor: Double, form: Momentum, penalty: Penalty = Penalty(),
     _ update: UpdateOptions
   ) throws(KilnError) {
-    try call(w, m?.values, g, m?.scales) { p in
+    try call(w, m?.values, g, m?.scales, update.remainder) { p in
       var o = kiln_sgd_defaults()
       o.nesterov = form == .nesterov ? 1 : 0
       o.heavy_ball = form == .heavyBall ? 1 : 0
@@ -104,7 +112,7 @@ extension Context {
       o.momentum = factor
       (o.l1, o.group) = (penalty.l1, penalty.group)
       if let box = penalty.box { (o.box, o.low, o.high) = (1, box.lowerBound, box.upperBound) }
-      o.states = update.states(p[3])
+      o.states = update.states(p[4], p[3])
       return kiln_sgd(handle, p[0], p[1], p[2], &o)
     }
   }
@@ -119,11 +127,11 @@ extension Context {
     _ w: Tensor, m: OptimizerState, v: OptimizerState, _ g: Tensor, betas: (Double, Double), eps: Double,
     decoupled: Bool, _ update: UpdateOptions
   ) throws(KilnError) {
-    try call(w, m.values, v.values, g, m.scales, v.scales) { p in
+    try call(w, m.values, v.values, g, m.scales, v.scales, update.remainder) { p in
       var o = kiln_adam_defaults()
       o.decoupled = decoupled ? 1 : 0
       o.set(update, betas: betas, eps: eps)
-      o.states = update.states(p[4], p[5])
+      o.states = update.states(p[6], p[4], p[5])
       return kiln_adam(handle, p[0], p[1], p[2], p[3], &o)
     }
   }
@@ -132,11 +140,11 @@ extension Context {
   public func lion(
     _ w: Tensor, m: OptimizerState, _ g: Tensor, betas: (Double, Double), _ update: UpdateOptions
   ) throws(KilnError) {
-    try call(w, m.values, g, m.scales) { p in
+    try call(w, m.values, g, m.scales, update.remainder) { p in
       var o = kiln_lion_defaults()
       o.set(update)
       (o.beta1, o.beta2) = betas
-      o.states = update.states(p[3])
+      o.states = update.states(p[4], p[3])
       return kiln_lion(handle, p[0], p[1], p[2], &o)
     }
   }
@@ -145,12 +153,12 @@ extension Context {
   public func lars(
     _ w: Tensor, m: OptimizerState, _ g: Tensor, momentum: Double, trust: Double, _ update: UpdateOptions
   ) throws(KilnError) {
-    try call(w, m.values, g, m.scales) { p in
+    try call(w, m.values, g, m.scales, update.remainder) { p in
       var o = kiln_lars_defaults()
       o.set(update)
       o.momentum = momentum
       o.trust = trust
-      o.states = update.states(p[3])
+      o.states = update.states(p[4], p[3])
       return kiln_lars(handle, p[0], p[1], p[2], &o)
     }
   }
@@ -160,11 +168,11 @@ extension Context {
     _ w: Tensor, m: OptimizerState, v: OptimizerState, _ g: Tensor, betas: (Double, Double), eps: Double, adapts: Bool,
     _ update: UpdateOptions
   ) throws(KilnError) {
-    try call(w, m.values, v.values, g, m.scales, v.scales) { p in
+    try call(w, m.values, v.values, g, m.scales, v.scales, update.remainder) { p in
       var o = kiln_lamb_defaults()
       o.adapt = adapts ? 1 : 0
       o.set(update, betas: betas, eps: eps)
-      o.states = update.states(p[4], p[5])
+      o.states = update.states(p[6], p[4], p[5])
       return kiln_lamb(handle, p[0], p[1], p[2], p[3], &o)
     }
   }
@@ -221,14 +229,14 @@ extension Context {
     _ w: Tensor, m: OptimizerState, _ g: Tensor, momentum: Double, parts: Int, splitsColumns: Bool,
     _ update: UpdateOptions
   ) throws(KilnError) {
-    try call(w, m.values, g, m.scales) { p in
+    try call(w, m.values, g, m.scales, update.remainder) { p in
       var o = kiln_muon_defaults()
       o.match_rms = 1
       o.set(update)
       o.momentum = momentum
       o.parts = UInt32(parts)
       o.split_columns = splitsColumns ? 1 : 0
-      o.states = update.states(p[3])
+      o.states = update.states(p[4], p[3])
       return kiln_muon(handle, p[0], p[1], p[2], &o)
     }
   }

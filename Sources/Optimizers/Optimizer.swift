@@ -87,7 +87,7 @@ struct Update: Operation {
   var isEager: Bool { true }
   var label: String { optimizer.name }
 
-  /// Which random numbers the rounding of states takes, others for each weight: FNV-1a of its name.
+  /// Which random numbers rounding takes, others for each weight: FNV-1a of its name.
   private var site: UInt32 { parameter.name.utf8.reduce(2_166_136_261) { ($0 ^ UInt32($1)) &* 16_777_619 } }
 
   func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
@@ -99,7 +99,9 @@ struct Update: Operation {
       guard inputs[3].scalar != 0 else { return }
       (options.lr, options.gradientScale) = (inputs[2].scalar, inputs[3].scalar)
     }
-    options.rounding = optimizer.format == .stochastic ? step.key(site: site) : nil
+    options.rounding = step.key(site: site)
+    options.roundsStatesStochastically = optimizer.format == .stochastic
+    options.hasLinearSquares = optimizer.format == .linear
     try optimizer.update(
       WeightUpdate(
         context: step.context, parameter: parameter, weight: inputs[0], gradient: inputs[1],

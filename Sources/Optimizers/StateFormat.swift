@@ -9,6 +9,8 @@ public enum StateFormat: String, Sendable, Hashable, Codable, CaseIterable {
   case stochastic = "bf16-sr"
   /// Codes of a dynamic map in blocks of 256 (Dettmers et al., arXiv 2110.02861). Small tensors stay in fp32.
   case eightBit = "8bit"
+  /// The same with squares in equal steps, where small ones are lost: what the dynamic map is held against.
+  case linear = "8bit-linear"
 
   private static let block = 256
   private static let leastElements = 4096
@@ -21,7 +23,7 @@ public enum StateFormat: String, Sendable, Hashable, Codable, CaseIterable {
     switch self {
     case .fp32: return [tensor("", weight.shape, .float32)]
     case .bf16, .stochastic: return [tensor("", weight.shape, .bfloat16)]
-    case .eightBit:
+    case .eightBit, .linear:
       let count = weight.shape.count
       guard count >= Self.leastElements else { return [tensor("", weight.shape, .float32)] }
       let blocks = (count + Self.block - 1) / Self.block

@@ -73,15 +73,18 @@ public enum ModelFiles {
   }
 
   /// Writes config.json, model.safetensors and the tokenizer's files.
-  /// - Parameter tensor: what is written for a weight.
+  /// - Parameters:
+  ///   - precision: what matrices are kept in.
+  ///   - tensor: what is written for a weight.
   public static func save(
-    _ model: any LanguageModel, tokenizer: any Tokenizer, to folder: URL,
+    _ model: any LanguageModel, tokenizer: any Tokenizer, to folder: URL, precision: Precision = .fp32,
     tensor: @escaping (Parameter) throws(KilnError) -> Tensor
   ) throws(KilnError) {
-    try AtomicFile.write(model.configuration.json(), to: folder.appendingPathComponent("config.json"))
+    let configuration = model.configuration.stored(as: precision.dtype)
+    try AtomicFile.write(configuration.json(), to: folder.appendingPathComponent("config.json"))
     try tokenizer.save(to: folder)
-    try SafetensorsWriter.writeModel(
-      model.parameters.map(description), in: folder, contents: contents(of: model.parameters, tensor))
+    let weights = model.parameters.map(precision.operand)
+    try SafetensorsWriter.writeModel(weights.map(description), in: folder, contents: contents(of: weights, tensor))
   }
 
   static func description(_ parameter: Parameter) -> TensorDescription {

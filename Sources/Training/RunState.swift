@@ -31,6 +31,8 @@ func json(of value: some Encodable) -> String {
 struct RunState {
   let out: URL
   let model: any LanguageModel
+  /// What matrices are kept in.
+  let precision: Precision
   let optimizer: any Optimizer
   let store: ParameterStore
   let tokenizer: any Tokenizer
@@ -42,8 +44,9 @@ struct RunState {
   /// What a checkpoint carries beside the model, and where it stands in the store: the optimizer's states, and the
   /// weights that the model is not evaluated and saved with.
   private var states: [(saved: Parameter, stored: Parameter)] {
-    let iterates = model.parameters.filter { optimizer.evaluated($0) != nil }
-    return model.parameters.flatMap { optimizer.states(of: $0) }.map { ($0, $0) }
+    let weights = model.parameters.map(precision.operand)
+    let iterates = weights.filter { optimizer.evaluated($0) != nil }
+    return weights.flatMap { optimizer.states(of: $0) }.map { ($0, $0) }
       + iterates.map {
         (Parameter("optimizer.weight.\($0.name)", $0.shape, $0.type.dtype, role: .state), $0)
       }
@@ -67,7 +70,7 @@ struct RunState {
 
   /// Writes the model, as it is evaluated.
   func saveModel(to folder: URL, context: Context) throws(KilnError) {
-    try ModelFiles.save(model, tokenizer: tokenizer, to: folder) { (weight) throws(KilnError) in
+    try ModelFiles.save(model, tokenizer: tokenizer, to: folder, precision: precision) { (weight) throws(KilnError) in
       guard let evaluated = optimizer.evaluated(weight) else { return try store.tensor(weight) }
       return try evaluated.tensor(from: store, context: context)
     }

@@ -90,11 +90,15 @@ public final class Trainer {
 
     let store = ParameterStore()
     let optimizer = try configuration.makeOptimizer()
-    runState = RunState(out: out, model: inputs.model, optimizer: optimizer, store: store, tokenizer: inputs.tokenizer)
+    let hasMasters = configuration.master == .fp32
+    let kept = hasMasters ? .fp32 : configuration.precision
+    runState = RunState(
+      out: out, model: inputs.model, precision: kept, optimizer: optimizer, store: store, tokenizer: inputs.tokenizer)
     if let pretrained = inputs.pretrained {
-      try ModelFiles.load(inputs.model, from: pretrained, into: store, access: .copied, context: context)
+      try ModelFiles.load(
+        inputs.model, from: pretrained, into: store, access: .copied, precision: kept, context: context)
     } else {
-      try inputs.model.initialize(store, seed: configuration.seed, context: context)
+      try inputs.model.initialize(store, seed: configuration.seed, precision: kept, context: context)
     }
     if let folder = point?.folder { try runState.restoreStates(from: folder, context: context) }
     scaler = configuration.precision.scalesLoss ? try RunState.lossScaler(resuming: point) : nil
@@ -104,12 +108,13 @@ public final class Trainer {
       device: context.device.rawValue, isa: context.isa, gemm: context.gemm, microBatch: microBatch)
     let shape = TrainingStep.Shape(
       batch: configuration.batch, microBatch: microBatch, time: inputs.context, dropout: Float(configuration.dropout),
-      clip: configuration.gradClip > 0 ? configuration.gradClip : nil, precision: configuration.precision)
+      clip: configuration.gradClip > 0 ? configuration.gradClip : nil, precision: configuration.precision,
+      hasMasters: hasMasters)
     step = try TrainingStep(inputs.model, optimizer, shape: shape, context: context, store: store)
     evaluator = try inputs.evalCorpus.map { (_) throws(KilnError) in
       try Evaluator(
         inputs.model, batch: microBatch, time: inputs.context, precision: configuration.precision,
-        optimizer: optimizer, context: context, store: store)
+        hasMasters: hasMasters, optimizer: optimizer, context: context, store: store)
     }
     parameterCount = inputs.model.parameters.reduce(0) { $0 + $1.shape.count }
     memory = MemoryForecast(step.plans, evaluation: evaluator?.plan)

@@ -23,6 +23,8 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
     public var hasBetas: Bool { [.adam, .adamw, .lion, .lamb, .muon, .scheduleFree].contains(self) }
     public var hasEps: Bool { [.adam, .adamw, .lamb, .muon, .scheduleFree].contains(self) }
     public var hasWeightDecay: Bool { !hasPenalty }
+    public var worksWithoutMasters: Bool { ![.adafactor, .scheduleFree].contains(self) && !hasPenalty }
+    public var keepsSquaresInBlocks: Bool { [.adam, .adamw, .muon].contains(self) }
     public var hasPenalty: Bool { [.proximalSGD, .apg, .apgnc].contains(self) }
   }
 
@@ -56,6 +58,7 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   public var lr: Double?
   public var lrScaling = LearningRateScaling.none
   public var optimizerState = StateFormat.fp32
+  public var master = MasterWeights.fp32
   public var betas: [Double]?
   public var eps: Double?
   public var momentum: Double?
@@ -157,6 +160,11 @@ extension TrainingConfiguration {
   /// The optimizer with its hyperparameters; weight decay is 0.1 for AdamW and Muon, 0.01 for LAMB and off elsewhere
   /// unless given.
   public func makeOptimizer() throws(KilnError) -> any Optimizer {
+    let optimizer = try makeBaseOptimizer()
+    return master == .fp32 ? optimizer : WithoutMasters(optimizer, compensates: master == .kahan)
+  }
+
+  private func makeBaseOptimizer() throws(KilnError) -> any Optimizer {
     let format = optimizerState
     let (momentum, decay) = (momentum ?? (optimizer == .muon ? 0.95 : 0.9), weightDecay ?? 0)
     func betas(_ first: Double, _ second: Double) -> (Double, Double) {
@@ -238,7 +246,17 @@ extension TrainingConfiguration {
       ("l1", l1.map { "\($0)" }, \.hasPenalty), ("group-lasso", groupLasso.map { "\($0)" }, \.hasPenalty),
       ("box", box.map(text), \.hasPenalty),
     ]
-    for (flag, value, knows) in flags {
+    let master = master == .fp32 ? nil : self.master.rawValue
+    guard master == nil || precision.dtype == .bfloat16 else {
+      throw KilnError(
+        .argument, "--master \(self.master.rawValue) keeps weights in bf16, and --precision is \(precision.rawValue)",
+        hint: "use --precision "
+          + Precision.allCases.filter { $0.dtype == .bfloat16 }.map(\.rawValue).joined(separator: ", "))
+    }
+    let linear = optimizerState == .linear ? optimizerState.rawValue : nil
+    for (flag, value, knows) in flags + [
+      ("master", master, \.worksWithoutMasters), ("optimizer-state", linear, \.keepsSquaresInBlocks),
+    ] {
       guard let value, !knows(optimizer) else { continue }
       throw KilnError(
         .argument, "--\(flag) \(value) means nothing to --optimizer \(optimizer.rawValue)",

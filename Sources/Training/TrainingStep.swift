@@ -15,6 +15,8 @@ final class TrainingStep {
     /// Global norm to clip to; nil leaves gradients alone.
     var clip: Double?
     var precision = Precision.fp32
+    /// Whether matrices are kept in fp32, or in `precision`.
+    var hasMasters = true
   }
 
   struct Result {
@@ -48,18 +50,19 @@ final class TrainingStep {
     choice = try monotone.map { (optimizer) throws(KilnError) in
       try MonotoneChoice(model, optimizer, shape: shape, context: context, store: store)
     }
-    let graph = Graph(precision: shape.precision)
+    let graph = Graph(precision: shape.precision, hasMasters: shape.hasMasters)
+    let weights = shape.hasMasters ? model.parameters : model.parameters.map(shape.precision.operand)
     loss = try model.loss(in: graph, batch: shape.microBatch, time: shape.time, mode: .training(dropout: shape.dropout))
     try graph.record(FiniteCheck(of: "the loss"), [loss])
     let planner = Planner(context: context)
     if accumulates {
-      let buffers = Dictionary(uniqueKeysWithValues: model.parameters.map { ($0, Self.buffer(of: $0)) })
-      let sums = try graph.gradients(of: [(loss, graph.unit)], for: model.parameters, into: buffers)
+      let buffers = Dictionary(uniqueKeysWithValues: weights.map { ($0, Self.buffer(of: $0)) })
+      let sums = try graph.gradients(of: [(loss, graph.unit)], for: weights, into: buffers)
       let update = Graph()
-      let gradients = model.parameters.map { ($0, update[Self.buffer(of: $0)]) }
+      let gradients = weights.map { ($0, update[Self.buffer(of: $0)]) }
       norm = try Self.recordUpdates(gradients, optimizer, shape, mode)
       let clear = Graph()
-      for parameter in model.parameters { try clear.record(Clear(), [clear[Self.buffer(of: parameter)]]) }
+      for parameter in weights { try clear.record(Clear(), [clear[Self.buffer(of: parameter)]]) }
       let planned = [
         try planner.plan(graph, outputs: [loss] + sums.values.sorted { $0.id < $1.id }),
         try planner.plan(update, outputs: [norm]),
@@ -69,7 +72,7 @@ final class TrainingStep {
       clearSession = try Session(planned[2], context: context, store: store)
       plans = planned + (choice?.plans ?? [])
     } else {
-      let gradients = try graph.gradients(of: [(loss, graph.unit)], for: model.parameters)
+      let gradients = try graph.gradients(of: [(loss, graph.unit)], for: weights)
       let byCompletion = gradients.sorted { $0.value.id < $1.value.id }.map { ($0.key, $0.value) }
       norm = try Self.recordUpdates(byCompletion, optimizer, shape, mode)
       plans = [try planner.plan(graph, outputs: [loss, norm])] + (choice?.plans ?? [])

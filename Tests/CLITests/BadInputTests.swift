@@ -56,6 +56,11 @@ import Testing
     try expectRefused("lamb --optimizer-state 8bit", "--optimizer lamb does not keep its state in 8bit")
     try expectRefused("muon --momentum 1", "momentum 1.0 is not in 0 ..< 1")
     try expectRefused("schedule-free --betas 0,0.9", "the first beta of schedule-free is 0")
+    try expectRefused(
+      "lion --optimizer-state 8bit-linear", "--optimizer-state 8bit-linear means nothing to --optimizer lion")
+    try expectRefused("adamw --master none", "--master none keeps weights in bf16, and --precision is fp32")
+    try expectRefused(
+      "adafactor --master kahan --precision bf16", "--master kahan means nothing to --optimizer adafactor")
     try expectRefused("schedule-free --optimizer-state 8bit", "schedule-free does not keep its state in 8bit")
     try expectRefused("adamw --l1 0.1", "--l1 0.1 means nothing to --optimizer adamw")
     try expectRefused("apg --l1 -1", "--l1 is -1.0, not a number >= 0")

@@ -151,6 +151,22 @@ struct OptimStatesTests {
     }
   }
 
+  /// The control: squares below half a 255th of their block's largest are gone.
+  @Test func linearSquares() {
+    for context in Self.contexts {
+      let run = Run(256, KILN_U8)
+      run.g = (0...255).map { Float($0 * 1000).squareRoot() }
+      run.g[1] *= 0.7
+      let status = run.step(context) { handle, p, states in
+        var states = states
+        states.linear = 1
+        return Self.adam(handle, p, states, step: 1)
+      }
+      #expect(status == KILN_OK, "\(context.lastError)")
+      #expect(run.codes[1] == [0, 0] + (2...255).map { UInt8($0) })
+    }
+  }
+
   /// A fault shows in its block, wherever it stands, and in no other.
   @Test(arguments: [Float.nan, .infinity], [256, 300, 511]) func whatIsNotFinite(_ fault: Float, at index: Int) {
     for context in Self.contexts {

@@ -27,11 +27,7 @@ struct GenerationWorker {
     of model: any LanguageModel, in precision: Precision, _ context: Context
   ) throws -> ParameterStore {
     let store = ParameterStore()
-    try model.initialize(store, seed: 1, context: context)
-    for parameter in model.parameters where precision.operand(parameter) != parameter {
-      try context.copy(try store.tensor(precision.operand(parameter)), try store.tensor(parameter))
-      store.remove(parameter)
-    }
+    try model.initialize(store, seed: 1, precision: precision, context: context)
     return store
   }
 

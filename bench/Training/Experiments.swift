@@ -59,7 +59,7 @@ extension Experiment {
       ])
   }
 
-  /// Of arithmetic and activations, then of the optimizer's memory.
+  /// Of arithmetic and activations, of weights, then of the optimizer's memory.
   static var precision: Experiment {
     Experiment(
       name: "precision", tasks: [.small],
@@ -71,9 +71,12 @@ extension Experiment {
         Arm("int8-head", rate: 1e-3) { $0.precision = .int8Head },
         Arm("int8-all", rate: 1e-3) { $0.precision = .int8All },
         Arm("fp8", rate: 1e-3) { $0.precision = .fp8 },
+        Arm("bf16, no masters", rate: 1e-3) { ($0.precision, $0.master) = (.bf16, .none) },
+        Arm("bf16, Kahan's sums", rate: 1e-3) { ($0.precision, $0.master) = (.bf16, .kahan) },
         Arm("states bf16", rate: 1e-3) { $0.optimizerState = .bf16 },
         Arm("states bf16-sr", rate: 1e-3) { $0.optimizerState = .stochastic },
         Arm("states 8bit", rate: 1e-3) { $0.optimizerState = .eightBit },
+        Arm("states 8bit-linear", rate: 1e-3) { $0.optimizerState = .linear },
       ], rates: [1])
   }
 

@@ -1,4 +1,5 @@
-/// Optimizer updates. w, g and states are dense and of one number of elements; w and g are F32, or F64 for the reference.
+/// Optimizer updates. w, g and states are dense and of one number of elements; w and g are F32, or F64 for the reference;
+/// methods with kiln_state_options also take w in BF16 beside g in F32.
 /// Everything but g is updated in place, and states start as zeros. `grad_scale` multiplies the gradient as it is read:
 /// clipping without a pass of its own. Element-wise methods take one pass over memory; LARS, LAMB and Adafactor reduce
 /// first, in an order that depends on the shape alone.
@@ -19,21 +20,26 @@
 extern "C" {
 #endif
 
-/// How states are kept beside what their dtype says. Weights follow the moments before these are rounded.
+/// How states, and weights in BF16, are kept beside what their dtype says. Weights follow the moments before these are rounded.
 /// BF16: to the nearest, or stochastically: up with the probability of the part that is cut off, by 16 bits of
 /// Philox4x32-10: the low (first state) or high (second state) half of element i's word (random.h).
 /// U8: codes of a dynamic map (Dettmers et al., arXiv 2110.02861), signed for means and unsigned for squares, times the
 /// largest magnitude of each 256 elements; the nearest code, ties away from 0. Blocks below 1.2e-38 become 0, those
 /// with a number that is not finite NaN.
+/// w in BF16: with a remainder, w + remainder is what is updated, w is that to the nearest and remainder what is left of
+/// it (Kahan's compensated sum); else stochastically, by the low halves of the words of site + 1.
 typedef struct kiln_state_options {
   const kiln_tensor *scales[2]; ///< of the first and second state in U8: F32 [ceil(elements / 256)]
-  uint32_t stochastic;          ///< BF16 by stochastic rounding, as a function of the following
+  uint32_t stochastic;          ///< states in BF16 by stochastic rounding, as a function of the following
   uint32_t site;
   uint64_t seed;
   uint64_t step;
+  const kiln_tensor *remainder; ///< of w in BF16, and BF16 as well; starts as zeros
+  uint32_t linear;              ///< squares in U8 by 0, 1/255, 2/255 ... 1 instead: a control, which loses small ones
+  uint32_t reserved;
 } kiln_state_options;
 
-#define KILN_STATE_DEFAULTS {{NULL, NULL}, 0, 0, 0, 0}
+#define KILN_STATE_DEFAULTS {{NULL, NULL}, 0, 0, 0, 0, NULL, 0, 0}
 
 typedef struct kiln_sgd_options {
   uint32_t size;

@@ -83,9 +83,17 @@ struct OptimizerOptions: ParsableArguments {
 
   @Option(
     help:
-      "Of products, activations and their gradients; weights stay in fp32. (default: \(TrainingConfiguration.defaults.precision.rawValue))"
+      "Of products, activations and their gradients. (default: \(TrainingConfiguration.defaults.precision.rawValue))"
   )
   var precision: Precision?
+
+  @Option(
+    help: ArgumentHelp(
+      """
+      The matrices that updates change; none: those that products take, in bf16, by stochastic rounding; kahan: so, \
+      beside what rounding leaves out. (default: \(TrainingConfiguration.defaults.master.rawValue))
+      """))
+  var master: MasterWeights?
 
   func apply(to configuration: inout TrainingConfiguration) {
     configuration.optimizer = optimizer ?? configuration.optimizer
@@ -104,5 +112,6 @@ struct OptimizerOptions: ParsableArguments {
     configuration.warmup = warmup ?? configuration.warmup
     configuration.seed = seed ?? configuration.seed
     configuration.precision = precision ?? configuration.precision
+    configuration.master = master ?? configuration.master
   }
 }

@@ -9,13 +9,20 @@ public enum InitialValue: Sendable, Hashable {
 
 extension LanguageModel {
   /// Gives every parameter its initial value: a function of the seed and the parameter's place in the model.
-  public func initialize(_ store: ParameterStore, seed: UInt64, context: Context) throws(KilnError) {
+  /// - Parameter precision: what matrices are kept in.
+  public func initialize(
+    _ store: ParameterStore, seed: UInt64, precision: Precision = .fp32, context: Context
+  ) throws(KilnError) {
     for (site, parameter) in parameters.enumerated() {
       let tensor = try store.tensor(parameter)
       switch initialValue(of: parameter) {
       case .constant(let value): try context.fill(tensor, value)
       case .normal(let std): try context.randomNormal(tensor, std: std, key: RandomKey(seed: seed, site: UInt32(site)))
       }
+      let kept = precision.operand(parameter)
+      guard kept != parameter else { continue }
+      try context.copy(try store.tensor(kept), tensor)
+      store.remove(parameter)
     }
   }
 }

@@ -37,7 +37,7 @@ public struct GPT2Configuration: TransformerConfiguration {
   /// The tokens that end a text.
   public let eosTokens: [Int]
   /// The type of the weights in the model's files.
-  public let dtype: DType
+  public var dtype: DType
 
   public var kvHeads: Int { heads }
   public var headWidth: Int { width / heads }

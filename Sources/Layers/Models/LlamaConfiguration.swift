@@ -30,7 +30,7 @@ public struct LlamaConfiguration: TransformerConfiguration {
   /// The tokens that end a text.
   public let eosTokens: [Int]
   /// The type of the weights in the model's files.
-  public let dtype: DType
+  public var dtype: DType
 
   public var parameterCount: Int {
     let queries = heads * headWidth

@@ -96,6 +96,18 @@ public enum ModelConfiguration: Sendable, Equatable {
   public var parameterCount: Int { base.parameterCount }
 
   public func json() -> Data { base.json() }
+
+  /// The same for files whose matrices are of another type.
+  public func stored(as dtype: DType) -> Self {
+    switch self {
+    case .gpt2(var configuration):
+      configuration.dtype = dtype
+      return .gpt2(configuration)
+    case .llama(var configuration):
+      configuration.dtype = dtype
+      return .llama(configuration)
+    }
+  }
 }
 
 /// Turns what decoding threw into one clear line.
