@@ -55,11 +55,18 @@ final class ProgressDisplay {
     let held = evalLoss.map { String(format: ", held-out loss %.4f", $0) } ?? ""
     let result = String(format: "loss %.4f", last.loss) + held
     let files = "model in \(out.relativePath), report in \(report.relativePath)"
-    return switch outcome {
-    case .finished: "finished \(done) steps in \(time): \(result); \(files)"
-    case .outOfTime: "time is up after \(done)\(ofSteps) steps: \(result); \(files); go on with: \(resume)"
-    case .interrupted: "stopped and saved after \(done)\(ofSteps) steps: \(result); go on with: \(resume)"
-    }
+    let text =
+      switch outcome {
+      case .finished: "finished \(done) steps in \(time): \(result); \(files)"
+      case .outOfTime: "time is up after \(done)\(ofSteps) steps: \(result); \(files); go on with: \(resume)"
+      case .interrupted: "stopped and saved after \(done)\(ofSteps) steps: \(result); go on with: \(resume)"
+      }
+    return text + (last.noiseScale.map(advice) ?? "")
+  }
+
+  private func advice(noiseScale: Double) -> String {
+    let sequences = max(1, Int(noiseScale.rounded()))
+    return "\ngradient noise scale: \(sequences) sequences; a larger --batch than about that saves few steps"
   }
 
   private func show(_ metrics: StepMetrics) {

@@ -19,6 +19,8 @@ public struct StepMetrics: Sendable, Hashable, Codable {
   public var peakBytes: Int
   /// What the loss was multiplied by, where it is scaled (fp16).
   public var lossScale: Double?
+  /// The gradient noise scale so far, in sequences, where a batch has several micro-batches.
+  public var noiseScale: Double?
   /// Mean token loss on the held-out data after this step, where it was evaluated.
   public var evalLoss: Double?
   public var evalBitsPerByte: Double?
@@ -29,6 +31,7 @@ public struct StepMetrics: Sendable, Hashable, Codable {
     case tokensPerSecond = "tokens_per_second"
     case peakBytes = "peak_bytes"
     case lossScale = "loss_scale"
+    case noiseScale = "gradient_noise_scale"
     case evalLoss = "eval_loss"
     case evalBitsPerByte = "eval_bits_per_byte"
   }

@@ -93,19 +93,36 @@ struct RunState {
   }
 
   private static let lossScaling = "loss_scaling"
+  private static let noiseScale = "gradient_noise_scale"
 
   /// What a checkpoint carries of the training methods.
-  static func methodState(_ scaler: LossScaler?) -> [String: String] {
-    scaler.map { [lossScaling: json(of: $0)] } ?? [:]
+  static func methodState(_ scaler: LossScaler?, _ noise: GradientNoiseScale? = nil) -> [String: String] {
+    var state: [String: String] = [:]
+    state[lossScaling] = scaler.map { json(of: $0) }
+    state[noiseScale] = noise.map { json(of: $0) }
+    return state
+  }
+
+  /// What a checkpoint carries of a method; nil where the run did not get so far.
+  private static func methodState<Value: Decodable>(
+    _ key: String, _ what: String, in point: ResumePoint?, isPlausible: (Value) -> Bool
+  ) throws(KilnError) -> Value? {
+    guard let point, let json = point.state.methodState[key] else { return nil }
+    guard let value = try? JSONDecoder().decode(Value.self, from: Data(json.utf8)), isPlausible(value) else {
+      throw KilnError(.format, "the checkpoint '\(point.folder?.path ?? point.out.path)' holds no usable \(what)")
+    }
+    return value
   }
 
   /// Where loss scaling goes on; a run that did not get so far begins it.
   static func lossScaler(resuming point: ResumePoint?) throws(KilnError) -> LossScaler {
-    guard let point, let json = point.state.methodState[lossScaling] else { return LossScaler() }
-    guard let scaler = try? JSONDecoder().decode(LossScaler.self, from: Data(json.utf8)), scaler.isPlausible else {
-      throw KilnError(.format, "the checkpoint '\(point.folder?.path ?? point.out.path)' holds no usable loss scale")
-    }
-    return scaler
+    try methodState(lossScaling, "loss scale", in: point) { (scaler: LossScaler) in scaler.isPlausible } ?? LossScaler()
+  }
+
+  /// Where the measurement of the gradient noise scale goes on.
+  static func noiseScale(resuming point: ResumePoint?) throws(KilnError) -> GradientNoiseScale {
+    try methodState(noiseScale, "gradient noise scale", in: point) { (noise: GradientNoiseScale) in noise.isPlausible }
+      ?? GradientNoiseScale()
   }
 
   /// Fills the optimizer's states, and the weights that it goes on from, from a checkpoint.

@@ -61,6 +61,8 @@ public final class Trainer {
   private let numericPlan: NumericPlan
   /// Nil where the precision needs no scaling of the loss.
   private var scaler: LossScaler?
+  /// Nil where each batch is computed at once.
+  private var noise: GradientNoiseScale?
   private let notices: [String]
 
   /// Prepares a run, so far that the first step can be taken; nothing is written yet.
@@ -104,6 +106,7 @@ public final class Trainer {
     scaler = configuration.precision.scalesLoss ? try RunState.lossScaler(resuming: point) : nil
 
     let microBatch = configuration.microBatch ?? configuration.batch
+    noise = microBatch < configuration.batch ? try RunState.noiseScale(resuming: point) : nil
     numericPlan = NumericPlan(
       device: context.device.rawValue, isa: context.isa, gemm: context.gemm, microBatch: microBatch)
     let shape = TrainingStep.Shape(
@@ -195,7 +198,17 @@ public final class Trainer {
     return StepMetrics(
       step: index, loss: result.loss, gradNorm: result.gradNorm, lr: rate, tokens: tokens, seconds: clock.seconds,
       tokensPerSecond: Double(batch.targetCount) / clock.last, peakBytes: ProcessMemory.peakResident,
-      lossScale: scaler?.scale)
+      lossScale: scaler?.scale, noiseScale: noiseScale(after: result))
+  }
+
+  /// The gradient noise scale so far, with this step in it.
+  private func noiseScale(after result: TrainingStep.Result) -> Double? {
+    if let norm = result.gradNorm, let squaredNorm = result.firstSquaredNorm {
+      noise?.update(
+        .init(batch: numericPlan.microBatch, squaredNorm: squaredNorm),
+        .init(batch: configuration.batch, squaredNorm: norm * norm))
+    }
+    return noise?.sequences
   }
 
   /// The loss scale of the next step; a text if this one was skipped.
@@ -253,7 +266,7 @@ public final class Trainer {
   private func save(step: Int, tokens: Int) throws(KilnError) -> URL {
     let state = TrainingState(
       step: step, tokensSeen: tokens, configuration: json(of: configuration.withAbsolutePaths),
-      numericPlan: json(of: numericPlan), methodState: RunState.methodState(scaler))
+      numericPlan: json(of: numericPlan), methodState: RunState.methodState(scaler, noise))
     return try runState.save(state, keep: configuration.keep, context: context)
   }
 

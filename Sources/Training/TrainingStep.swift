@@ -23,6 +23,8 @@ final class TrainingStep {
     var loss: Double
     /// Nil where the loss was scaled and the gradients were not finite: no weight or state has changed.
     var gradNorm: Double?
+    /// The squared norm of the first micro-batch's gradient by itself; nil where it is the whole batch.
+    var firstSquaredNorm: Double?
   }
 
   /// When weights are updated: each as soon as its gradient is complete, or all after one look at every gradient.
@@ -35,9 +37,12 @@ final class TrainingStep {
   /// Applies accumulated gradients; nil where the gradient session does so itself.
   private let updateSession: Session?
   private let clearSession: Session?
+  /// The squared norm of what has been accumulated so far.
+  private let squaresSession: Session?
   private let choice: MonotoneChoice?
   private let loss: Value
   private let norm: Value
+  private let squares: Value?
 
   init(
     _ model: any LanguageModel, _ optimizer: any Optimizer, shape: Shape, context: Context, store: ParameterStore
@@ -63,13 +68,18 @@ final class TrainingStep {
       norm = try Self.recordUpdates(gradients, optimizer, shape, mode)
       let clear = Graph()
       for parameter in weights { try clear.record(Clear(), [clear[Self.buffer(of: parameter)]]) }
+      let look = Graph()
+      let squares = try Self.recordSquares(weights.map { ($0, look[Self.buffer(of: $0)]) }, in: look, mayOverflow: true)
+      self.squares = squares.sum
       let planned = [
         try planner.plan(graph, outputs: [loss] + sums.values.sorted { $0.id < $1.id }),
         try planner.plan(update, outputs: [norm]),
         try planner.plan(clear, outputs: []),
+        try planner.plan(look, outputs: [squares.sum]),
       ]
       updateSession = try Session(planned[1], context: context, store: store)
       clearSession = try Session(planned[2], context: context, store: store)
+      squaresSession = try Session(planned[3], context: context, store: store)
       plans = planned + (choice?.plans ?? [])
     } else {
       let gradients = try graph.gradients(of: [(loss, graph.unit)], for: weights)
@@ -78,14 +88,31 @@ final class TrainingStep {
       plans = [try planner.plan(graph, outputs: [loss, norm])] + (choice?.plans ?? [])
       updateSession = nil
       clearSession = nil
+      squaresSession = nil
+      squares = nil
     }
     gradientSession = try Session(plans[0], context: context, store: store)
     gradientSession.input("positions")?.copy(from: (0..<Int32(shape.time)).map { $0 })
-    (updateSession ?? gradientSession).input("zero")?.scalar = 0
+    for session in [gradientSession, updateSession, squaresSession] { session?.input("zero")?.scalar = 0 }
   }
 
   private static func buffer(of parameter: Parameter) -> Parameter {
     Parameter("gradient.\(parameter.name)", parameter.shape, role: .gradient)
+  }
+
+  /// The sum of all squares, and for each gradient a gate that opens when it has been found finite.
+  private static func recordSquares(
+    _ gradients: [(Parameter, Value)], in graph: Graph, mayOverflow: Bool
+  ) throws(KilnError) -> (sum: Value, gates: [Value]) {
+    var sum = graph.input("zero", .scalar(.float64))
+    var gates: [Value] = []
+    for (parameter, gradient) in gradients {
+      let squares = SquaredNorm(of: "the gradient of \(parameter.name)", mayOverflow: mayOverflow)
+      let results = try graph.record(squares, [sum, gradient])
+      sum = results[0]
+      gates.append(results[1])
+    }
+    return (sum, gates)
   }
 
   /// The global norm, and every parameter's update, which waits for its own gradient's check (immediate) or for all
@@ -95,14 +122,7 @@ final class TrainingStep {
   ) throws(KilnError) -> Value {
     guard let graph = gradients.first?.1.graph else { throw KilnError(.argument, "nothing is trained") }
     let lr = graph.input("lr", .scalar(.float64))
-    var sum = graph.input("zero", .scalar(.float64))
-    var gates: [Value] = []
-    for (parameter, gradient) in gradients {
-      let squares = SquaredNorm(of: "the gradient of \(parameter.name)", mayOverflow: shape.precision.scalesLoss)
-      let results = try graph.record(squares, [sum, gradient])
-      sum = results[0]
-      gates.append(results[1])
-    }
+    let (sum, gates) = try recordSquares(gradients, in: graph, mayOverflow: shape.precision.scalesLoss)
     let unscale = shape.precision.scalesLoss ? [graph.input("unscale", .scalar(.float64))] : []
     let clipped = try graph.record(ClipScale(limit: shape.clip), [sum] + unscale)
     for ((parameter, gradient), gate) in zip(gradients, gates) {
@@ -120,14 +140,25 @@ final class TrainingStep {
     updates.input("unscale")?.scalar = 1 / lossScale
     try clearSession?.run()
     var total = 0.0
+    var firstSquaredNorm: Double?
     try gradientSession.forEachMicroBatch(of: batch, shape, lossScale: lossScale) { () throws(KilnError) in
       try gradientSession.run(step: step, seed: seed)
       total += gradientSession.tensor(of: loss).scalar
+      if firstSquaredNorm == nil { firstSquaredNorm = try squaredNorm(lossScale) }
     }
     try updateSession?.run(step: step, seed: seed)
     let gradNorm = updates.tensor(of: norm).scalar
     if gradNorm.isFinite { try choice?.run(batch, shape) }
-    return Result(loss: total / lossScale, gradNorm: gradNorm.isFinite ? gradNorm : nil)
+    return Result(
+      loss: total / lossScale, gradNorm: gradNorm.isFinite ? gradNorm : nil, firstSquaredNorm: firstSquaredNorm)
+  }
+
+  /// Of the gradient of a micro-batch that is alone in the buffers, where it is a part of the batch's mean.
+  private func squaredNorm(_ lossScale: Double) throws(KilnError) -> Double? {
+    guard let squaresSession, let squares else { return nil }
+    try squaresSession.run()
+    let share = Double(shape.microBatch) / Double(shape.batch) * lossScale
+    return squaresSession.tensor(of: squares).scalar / (share * share)
   }
 
   /// Runs the same step again with a look at every result; the error names the first that is not finite.

@@ -38,7 +38,7 @@ struct TrainerTests {
     metrics.map {
       [
         UInt64($0.step), $0.loss.bitPattern, $0.gradNorm?.bitPattern ?? 0, $0.lr.bitPattern, UInt64($0.tokens),
-        $0.lossScale?.bitPattern ?? 0,
+        $0.lossScale?.bitPattern ?? 0, $0.noiseScale?.bitPattern ?? 0,
       ]
     }
   }

@@ -13,7 +13,7 @@ public enum Report {
       charts: [
         loss(metrics, unigramBitsPerByte: summary.unigramBitsPerByte), learningRate(metrics), gradientNorm(metrics),
         speed(metrics), memory(metrics),
-      ],
+      ] + noiseScale(metrics),
       rows: summary.rows, sample: summary.sample)
     return page.html
   }
@@ -78,6 +78,17 @@ extension Report {
   private static func gradientNorm(_ metrics: [StepMetrics]) -> SVGChart {
     let series = measuredAndSmoothed("norm", points(metrics, \.gradNorm))
     return SVGChart(title: "Gradient norm", unit: "before clipping", series: series, scale: .logarithmicIfWide)
+  }
+
+  /// Where it was measured.
+  private static func noiseScale(_ metrics: [StepMetrics]) -> [SVGChart] {
+    let points = points(metrics, \.noiseScale)
+    guard !points.isEmpty else { return [] }
+    let series = ChartSeries("noise scale", .line, points)
+    return [
+      SVGChart(
+        title: "Gradient noise scale", unit: "sequences: a useful batch", series: [series], scale: .logarithmicIfWide)
+    ]
   }
 
   private static func speed(_ metrics: [StepMetrics]) -> SVGChart {
