@@ -111,6 +111,11 @@ extension Graph {
     return value.id
   }
 
+  /// The parameter that a value is, or was converted from.
+  func parameter(behind value: Value) -> Parameter? {
+    if case .parameter(let parameter) = sources[owner(of: value)] { parameter } else { nil }
+  }
+
   /// Gradients of parameters are sums over a batch, which take a wide type; others have the type of their value.
   private func gradientType(of owner: Int) -> DType {
     if case .parameter = sources[owner] { types[owner].dtype.wide } else { types[owner].dtype }

@@ -13,14 +13,15 @@ public enum Precision: String, Sendable, Hashable, Codable, CaseIterable {
   case int8
   case int8Head = "int8-head"
   case int8All = "int8-all"
-  /// Or floats.
+  /// Or floats, scaled by their own largest magnitude, or by that of the passes before.
   case fp8
+  case fp8Delayed = "fp8-delayed"
 
   /// The type of matrices and activations.
   public var dtype: DType {
     switch self {
     case .fp32: .float32
-    case .bf16, .int8, .int8Head, .int8All, .fp8: .bfloat16
+    case .bf16, .int8, .int8Head, .int8All, .fp8, .fp8Delayed: .bfloat16
     case .fp16: .float16
     }
   }
@@ -31,7 +32,8 @@ public enum Precision: String, Sendable, Hashable, Codable, CaseIterable {
     case .fp32, .bf16, .fp16: nil
     case .int8, .int8Head: .int8(weightGradients: false)
     case .int8All: .int8(weightGradients: true)
-    case .fp8: .float8
+    case .fp8: .float8(isDelayed: false)
+    case .fp8Delayed: .float8(isDelayed: true)
     }
   }
 
@@ -41,6 +43,9 @@ public enum Precision: String, Sendable, Hashable, Codable, CaseIterable {
   /// Whether gradients are too small for its type unless the loss is multiplied by a factor, which is searched for:
   /// gradients may then overflow, and the step is skipped.
   public var scalesLoss: Bool { self == .fp16 }
+
+  /// The same without a past.
+  public var forInference: Precision { self == .fp8Delayed ? .fp8 : self }
 
   /// The parameter as products take it: matrices in this precision, vectors as they are.
   public func operand(_ parameter: Parameter) -> Parameter {

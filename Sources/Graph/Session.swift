@@ -81,10 +81,11 @@ public final class Session {
   }
 
   private func changesWeights(_ node: Node) -> Bool {
-    node.operation.mutated.contains { place in
-      guard case .parameter(let parameter) = plan.graph.sources[node.inputs[place].id] else { return false }
-      return parameter.role != .gradient
-    }
+    node.outputs.isEmpty
+      && node.operation.mutated.contains { place in
+        guard case .parameter(let parameter) = plan.graph.sources[node.inputs[place].id] else { return false }
+        return parameter.role != .gradient
+      }
   }
 
   private func check(_ node: Node, _ outputs: [Tensor]) throws(KilnError) {

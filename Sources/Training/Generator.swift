@@ -122,7 +122,7 @@ private final class Decoder {
     _ model: any LanguageModel, _ precision: Precision, time: Int, capacity: Int, _ context: Context,
     _ store: ParameterStore
   ) throws(KilnError) {
-    let graph = Graph(precision: precision, hasMasters: false)
+    let graph = Graph(precision: precision.forInference, hasMasters: false)
     let configuration = model.configuration
     let cache = KVCache(capacity: capacity, width: configuration.kvHeads * configuration.headWidth, in: graph)
     self.time = time

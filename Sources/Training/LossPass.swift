@@ -13,7 +13,7 @@ struct LossPass {
     _ model: any LanguageModel, batch: Int, time: Int, precision: Precision, hasMasters: Bool = true,
     optimizer: (any Optimizer)?, context: Context, store: ParameterStore
   ) throws(KilnError) {
-    let graph = Graph(precision: precision, hasMasters: hasMasters) { (graph, weight) throws(KilnError) in
+    let graph = Graph(precision: precision.forInference, hasMasters: hasMasters) { (graph, weight) throws(KilnError) in
       try optimizer?.evaluated(weight)?.value(in: graph)
     }
     loss = try model.loss(in: graph, batch: batch, time: time, mode: .inference)

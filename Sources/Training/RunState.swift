@@ -36,17 +36,19 @@ struct RunState {
   let optimizer: any Optimizer
   let store: ParameterStore
   let tokenizer: any Tokenizer
+  /// Of the training step.
+  let memories: [Parameter]
 
   static func directory(of out: URL, keep: Int = 2) throws(KilnError) -> CheckpointDirectory {
     try CheckpointDirectory(out.appendingPathComponent("checkpoints"), keep: keep, kilnVersion: kilnVersion)
   }
 
-  /// What a checkpoint carries beside the model, and where it stands in the store: the optimizer's states, and the
-  /// weights that the model is not evaluated and saved with.
+  /// What a checkpoint carries beside the model, and where it stands in the store: the states of the optimizer and of
+  /// the step, and the weights that the model is not evaluated and saved with.
   private var states: [(saved: Parameter, stored: Parameter)] {
     let weights = model.parameters.map(precision.operand)
     let iterates = weights.filter { optimizer.evaluated($0) != nil }
-    return weights.flatMap { optimizer.states(of: $0) }.map { ($0, $0) }
+    return (weights.flatMap { optimizer.states(of: $0) } + memories).map { ($0, $0) }
       + iterates.map {
         (Parameter("optimizer.weight.\($0.name)", $0.shape, $0.type.dtype, role: .state), $0)
       }

@@ -94,15 +94,12 @@ public final class Trainer {
     let optimizer = try configuration.makeOptimizer()
     let hasMasters = configuration.master == .fp32
     let kept = hasMasters ? .fp32 : configuration.precision
-    runState = RunState(
-      out: out, model: inputs.model, precision: kept, optimizer: optimizer, store: store, tokenizer: inputs.tokenizer)
     if let pretrained = inputs.pretrained {
       try ModelFiles.load(
         inputs.model, from: pretrained, into: store, access: .copied, precision: kept, context: context)
     } else {
       try inputs.model.initialize(store, seed: configuration.seed, precision: kept, context: context)
     }
-    if let folder = point?.folder { try runState.restoreStates(from: folder, context: context) }
     scaler = configuration.precision.scalesLoss ? try RunState.lossScaler(resuming: point) : nil
 
     let microBatch = configuration.microBatch ?? configuration.batch
@@ -114,6 +111,10 @@ public final class Trainer {
       clip: configuration.gradClip > 0 ? configuration.gradClip : nil, precision: configuration.precision,
       hasMasters: hasMasters)
     step = try TrainingStep(inputs.model, optimizer, shape: shape, context: context, store: store)
+    runState = RunState(
+      out: out, model: inputs.model, precision: kept, optimizer: optimizer, store: store, tokenizer: inputs.tokenizer,
+      memories: step.memories)
+    if let folder = point?.folder { try runState.restoreStates(from: folder, context: context) }
     evaluator = try inputs.evalCorpus.map { (_) throws(KilnError) in
       try Evaluator(
         inputs.model, batch: microBatch, time: inputs.context, precision: configuration.precision,

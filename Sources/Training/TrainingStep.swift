@@ -32,6 +32,8 @@ final class TrainingStep {
 
   let mode: UpdateMode
   let plans: [Plan]
+  /// What operations remember from step to step, other than weights and the optimizer's states.
+  let memories: [Parameter]
   private let shape: Shape
   private let gradientSession: Session
   /// Applies accumulated gradients; nil where the gradient session does so itself.
@@ -91,6 +93,8 @@ final class TrainingStep {
       squaresSession = nil
       squares = nil
     }
+    let known = Set(weights.flatMap { optimizer.states(of: $0) })
+    memories = plans[0].parameters.filter { $0.role == .state && !known.contains($0) }
     gradientSession = try Session(plans[0], context: context, store: store)
     gradientSession.input("positions")?.copy(from: (0..<Int32(shape.time)).map { $0 })
     for session in [gradientSession, updateSession, squaresSession] { session?.input("zero")?.scalar = 0 }

@@ -52,7 +52,9 @@ struct PrecisionTests {
   }
 
   /// Products in 8 bits: how far gradients may be from those of fp32, about twice what is found.
-  @Test(arguments: Autocast.names, [(Precision.int8, 0.15), (.int8Head, 0.15), (.int8All, 0.15), (.fp8, 0.5)])
+  @Test(
+    arguments: Autocast.names,
+    [(Precision.int8, 0.15), (.int8Head, 0.15), (.int8All, 0.15), (.fp8, 0.5), (.fp8Delayed, 0.5)])
   func gradientsOfNarrowProductsAreNearFP32(_ name: String, _ bound: (precision: Precision, error: Double)) throws {
     for device in GoldenTests.devices {
       let step = try Golden.load(name).firstStep(of: name, on: device, in: bound.precision)

@@ -71,6 +71,7 @@ extension Experiment {
         Arm("int8-head", rate: 1e-3) { $0.precision = .int8Head },
         Arm("int8-all", rate: 1e-3) { $0.precision = .int8All },
         Arm("fp8", rate: 1e-3) { $0.precision = .fp8 },
+        Arm("fp8-delayed", rate: 1e-3) { $0.precision = .fp8Delayed },
         Arm("bf16, no masters", rate: 1e-3) { ($0.precision, $0.master) = (.bf16, .none) },
         Arm("bf16, Kahan's sums", rate: 1e-3) { ($0.precision, $0.master) = (.bf16, .kahan) },
         Arm("states bf16", rate: 1e-3) { $0.optimizerState = .bf16 },

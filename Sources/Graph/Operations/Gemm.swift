@@ -30,9 +30,16 @@ public struct Project: Operation {
     guard let narrow else { return try graph.record(self, inputs)[0] }
     var projection = self
     projection.narrow = narrow
-    let x = try graph.quantize(inputs[0], narrow.input)
-    let w = try graph.quantize(inputs[1], narrow.weight, isCheap: true)
+    func history(_ operand: String) -> String? { projection.history(of: operand, weight: inputs[1]) }
+    let x = try graph.quantize(inputs[0], narrow.input, history: history("input"))
+    let w = try graph.quantize(inputs[1], narrow.weight, isCheap: true, history: history("weight"))
     return try graph.record(projection, inputs + [x.value, x.scales, w.value, w.scales].compactMap { $0 })[0]
+  }
+
+  /// The name of what delayed scaling remembers of an operand.
+  private func history(of operand: String, weight: Value) -> String? {
+    guard narrow == .float8(isDelayed: true), let parameter = weight.graph.parameter(behind: weight) else { return nil }
+    return "\(operand).\(parameter.name)"
   }
 
   public func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] {
@@ -68,7 +75,9 @@ public struct Project: Operation {
       d = try graph.activationBackward(activation, dy, at: pull.node.outputs[1])
     }
     var gradients = [Value?](repeating: nil, count: inputs.count)
-    let narrowD = try narrow.map { (narrow) throws(KilnError) in try graph.quantize(d, narrow.gradient) }
+    let narrowD = try narrow.map { (narrow) throws(KilnError) in
+      try graph.quantize(d, narrow.gradient, history: history(of: "gradient", weight: inputs[1]))
+    }
     if pull.needs(1) {
       var product = MatMul(
         TensorType(inputs[1].shape, inputs[0].type.dtype.wide), transposeA: true, accumulates: pull.gradientExists(1))
@@ -104,7 +113,7 @@ public struct Project: Operation {
     _ pull: Pullback, _ d: Value, _ narrowD: ProductOperand?
   ) throws(KilnError) -> (dy: ProductOperand, x: ProductOperand) {
     let inputs = pull.node.inputs
-    if narrow == .float8, let narrowD {
+    if let narrow, narrow.isFloat8, let narrowD {
       return (narrowD, ProductOperand(inputs[narrowIndex], scales: inputs[narrowIndex + 1]))
     }
     let x = try pull.saved(inputs[0])
