@@ -1,6 +1,8 @@
 // Checks of matrix products and the choice of the way through.
 #include "gemm/gemm.h"
 
+#include "gemm/blocks.h"
+
 // One operand: [rows, cols], or transposed [cols, rows], or a batch of these.
 typedef struct operand {
   kiln__matrix matrix;
@@ -13,9 +15,14 @@ static bool is_8bit(const kiln_tensor *t) {
 
 // The type that c, biases and so on go by: that of the operands, or, where one has 8 bits, of the other, or of c.
 static kiln_status check_types(kiln_context *ctx, const kiln_tensor *c, const kiln_tensor *a, const kiln_tensor *b,
-                               kiln_dtype *dtype) {
+                               bool in_blocks, kiln_dtype *dtype) {
   KILN_TRY(kiln__check(ctx, "a", a));
   KILN_TRY(kiln__check(ctx, "b", b));
+  if (in_blocks) {
+    KILN_TRY(kiln__check_real(ctx, "a", a, dtype));
+    if (*dtype != KILN_F64) return KILN_OK;
+    return kiln__fail(ctx, KILN_ERR_DTYPE, "b in blocks does not go with f64");
+  }
   bool narrow_a = is_8bit(a), narrow_b = is_8bit(b);
   if (!narrow_a) KILN_TRY(kiln__check_real(ctx, "a", a, dtype));
   if (!narrow_a && !narrow_b) return kiln__check_dtype(ctx, "b", b, *dtype);
@@ -35,6 +42,33 @@ static kiln_status view(kiln_context *ctx, const char *name, const kiln_tensor *
   int row = t->rank - 2 + transposed, col = t->rank - 1 - transposed;
   *out = (operand){{kiln__data(t), t->rank == 3 ? t->strides[0] : 0, t->strides[row], t->strides[col]},
                    t->rank == 3 ? t->shape[0] : 1, t->shape[row], t->shape[col]};
+  return KILN_OK;
+}
+
+// b in blocks: its bytes make rows of whole blocks.
+static kiln_status view_blocks(kiln_context *ctx, const kiln_tensor *t, const kiln_gemm_options *o, operand *out,
+                               kiln__blocks *blocks) {
+  KILN_TRY(kiln__check_dtype(ctx, "b", t, KILN_U8));
+  int64_t elements = kiln__block_elements(o->b_blocks), bytes = kiln__block_size(o->b_blocks);
+  if (elements == 0) {
+    return kiln__fail(ctx, KILN_ERR_OPTION, "b_blocks is %d, not 2 (Q4_0), 3 (Q4_1), 8 (Q8_0) or 256 (NF4)",
+                      (int)o->b_blocks);
+  }
+  if (t->rank != 2 || t->shape[1] % bytes != 0) {
+    return kiln__fail(ctx, KILN_ERR_SHAPE, "b is %s, not a matrix whose rows are blocks of %lld bytes",
+                      kiln__shape_text(t).s, (long long)bytes);
+  }
+  if (t->shape[1] > 1 && t->strides[1] != 1) {
+    return kiln__fail(ctx, KILN_ERR_STRIDE, "b has stride %lld in its last dimension, not 1", (long long)t->strides[1]);
+  }
+  int64_t rows = t->shape[0], cols = t->shape[1] / bytes * elements;
+  *blocks = (kiln__blocks){.format = o->b_blocks, .along_k = o->transpose_b, .data = kiln__data(t),
+                           .stride = t->strides[0], .cols = cols};
+  *out = (operand){.batches = 1, .rows = o->transpose_b ? cols : rows, .cols = o->transpose_b ? rows : cols};
+  if (o->b_blocks != KILN_NF4) return KILN_OK;
+  KILN_TRY(kiln__check(ctx, "b_scales", o->b_scales));
+  KILN_TRY(kiln__check_vector(ctx, "b_scales", o->b_scales, KILN_F32, rows * cols / elements));
+  blocks->absmax = kiln__data(o->b_scales);
   return KILN_OK;
 }
 
@@ -128,10 +162,12 @@ static kiln_dtype dtype_of_c(const kiln_tensor *c, kiln_dtype dtype) {
 static kiln_status arguments(kiln_context *ctx, const kiln_tensor *c, const kiln_tensor *a, const kiln_tensor *b,
                              const kiln_gemm_options *o, kiln_dtype *dtype, kiln__gemm_args *g) {
   operand x, y, z;
-  KILN_TRY(check_types(ctx, c, a, b, dtype));
+  bool in_blocks = o->b_blocks != 0;
+  KILN_TRY(check_types(ctx, c, a, b, in_blocks, dtype));
   KILN_TRY(view(ctx, "c", c, dtype_of_c(c, *dtype), false, &z));
   KILN_TRY(view(ctx, "a", a, a->dtype, o->transpose_a, &x));
-  KILN_TRY(view(ctx, "b", b, b->dtype, o->transpose_b, &y));
+  if (in_blocks) KILN_TRY(view_blocks(ctx, b, o, &y, &g->blocks));
+  else KILN_TRY(view(ctx, "b", b, b->dtype, o->transpose_b, &y));
   KILN_TRY(check_shapes(ctx, c, a, b, o, &x, &y));
   if ((unsigned)o->activation > KILN_ACT_SILU) {
     return kiln__fail(ctx, KILN_ERR_OPTION, "unknown activation %d", o->activation);
@@ -145,24 +181,24 @@ static kiln_status arguments(kiln_context *ctx, const kiln_tensor *c, const kiln
   if (o->preactivation) KILN_TRY(check_rows_apart(ctx, "preactivation", o->preactivation));
   KILN_TRY(view_like_c(ctx, "gradient_at", o->gradient_at, c, &f->gradient_at));
   if (o->bias_gradient) KILN_TRY(check_bias_gradient(ctx, o, kiln__wide(*dtype), &z));
-  if (o->bias_gradient && (is_8bit(a) || is_8bit(b))) {
-    return kiln__fail(ctx, KILN_ERR_OPTION, "bias_gradient is not for operands in 8 bits");
+  if (o->bias_gradient && (is_8bit(a) || is_8bit(b) || in_blocks)) {
+    return kiln__fail(ctx, KILN_ERR_OPTION, "bias_gradient is not for operands in 8 bits or blocks");
   }
   KILN_TRY(check_scales(ctx, "a_scales", o->a_scales, a, z.rows));
-  KILN_TRY(check_scales(ctx, "b_scales", o->b_scales, b, z.cols));
+  if (!g->blocks.absmax) KILN_TRY(check_scales(ctx, "b_scales", o->b_scales, b, z.cols));
   f->bias = kiln__data(o->bias);
   g->bias_gradient = kiln__data(o->bias_gradient);
   g->bias_gradient_of_b = o->bias_gradient_of_b;
   f->alpha = o->alpha;
   f->row_scale = scales_of(o->a_scales, &f->alpha);
-  f->col_scale = scales_of(o->b_scales, &f->alpha);
+  if (!g->blocks.absmax) f->col_scale = scales_of(o->b_scales, &f->alpha);
   f->activation = o->activation;
   f->accumulate = o->accumulate;
   f->dtype = c->dtype;
   g->a = x.matrix;
   g->b = y.matrix;
   g->a_dtype = a->dtype;
-  g->b_dtype = b->dtype;
+  g->b_dtype = in_blocks ? KILN_F32 : b->dtype;
   g->batches = z.batches;
   g->m = z.rows;
   g->n = z.cols;
@@ -180,10 +216,10 @@ kiln_status kiln__gemm(kiln_context *ctx, const kiln_tensor *c, const kiln_tenso
   KILN_TRY(arguments(ctx, c, a, b, &o, &dtype, &g));
   if (g.batches == 0 || g.m == 0 || g.n == 0) return KILN_OK;
   const kiln__kernels *of_a = &ctx->kernels[g.a_dtype], *of_b = &ctx->kernels[g.b_dtype];
-  bool mixed = g.a_dtype != g.b_dtype;
+  bool mixed = g.a_dtype != g.b_dtype, plain = !mixed && g.blocks.format == 0;
   const kiln__gemm_kernels *kernels = mixed ? of_a->gemm_mixed : of_a->gemm;
-  bool by_openblas = ctx->openblas.sgemm && !mixed && g.a_dtype == KILN_F32 && kiln__openblas_takes(&g);
-  bool prefers_direct = !mixed && !o.bias_gradient && kernels->prefers_direct && kernels->prefers_direct(&g);
+  bool by_openblas = ctx->openblas.sgemm && plain && g.a_dtype == KILN_F32 && kiln__openblas_takes(&g);
+  bool prefers_direct = plain && !o.bias_gradient && kernels->prefers_direct && kernels->prefers_direct(&g);
   size_t mark = kiln__scratch_mark(ctx);
   kiln_status status = by_openblas ? kiln__gemm_openblas(ctx, &g)
                        : prefers_direct || !kernels->packed

@@ -14,6 +14,15 @@ typedef struct kiln__matrix {
   int64_t batch, row, col;
 } kiln__matrix;
 
+// b in blocks: rows of `cols` elements, `stride` bytes apart. format 0: it is not in blocks.
+typedef struct kiln__blocks {
+  kiln_block_format format;
+  bool along_k;         // rows follow k, as where b is given transposed; otherwise they follow n
+  const uint8_t *data;
+  int64_t stride, cols;
+  const float *absmax;  // of NF4
+} kiln__blocks;
+
 // What becomes of the sums over k: v = alpha * (sum + carry) * row_scale * col_scale + bias; preactivation = v;
 // v = act(v), or v * act'(gradient_at) where that is given; v += residual; c = v or c += v. All matrices have stride 1
 // in n.
@@ -31,7 +40,8 @@ typedef struct kiln__gemm_finish {
 // c [m, n] of a [m, k] and b [k, n], both of any strides.
 typedef struct kiln__gemm_args {
   kiln__matrix a, b;
-  kiln_dtype a_dtype, b_dtype;
+  kiln_dtype a_dtype, b_dtype;  // b_dtype of blocks: F32, to which they are unpacked
+  kiln__blocks blocks;          // in place of b
   int64_t batches, m, n, k;
   kiln__gemm_finish finish;
   void *bias_gradient;  // wide, with one batch: alpha * the sums over k of a, [m], or of b, [n]; or += as c

@@ -3,6 +3,7 @@
 // and multiplies it with all of the shared one. The smaller operand is shared: so the larger one is read once and
 // written nowhere but into a cache. Batches that are small share a round.
 // All cuts of k follow from the shape, so each element's sum has one order whatever the threads.
+#include "gemm/blocks.h"
 #include "gemm/gemm.h"
 
 enum {
@@ -25,6 +26,7 @@ typedef struct operand {
 typedef struct packed_task {
   const kiln__gemm_kernels *kernels;   // those that pack a
   const kiln__gemm_args *args;
+  const kiln__quant_kernels *quant;    // for blocks
   operand a, b;
   operand *shared, *parted;            // a and b, or b and a
   int64_t kc, runs;                    // k is `runs` runs of kc, the last one maybe shorter
@@ -52,7 +54,7 @@ static void plan(packed_task *t, const kiln__gemm_kernels *of_b) {
   t->b = (operand){of_b->pack_b, g->b.data, item_b, g->b.batch, g->b.col, g->b.row, .rows = g->n, .width = ker->nr};
   operand *s = t->shared = g->m < g->n ? &t->a : &t->b, *p = t->parted = g->m < g->n ? &t->b : &t->a;
   t->runs = kiln__max(1, kiln__ceil_div(g->k, ker->kc));
-  t->kc = kiln__round_up(kiln__ceil_div(g->k, t->runs), ker->steps);
+  t->kc = kiln__round_up(kiln__ceil_div(g->k, t->runs), g->blocks.format ? KILN_NF4_BLOCK : ker->steps);
   s->panel = block(s->rows, SHARED, s->width);
   p->panel = block(p->rows, t->runs > 1 ? SUMS / s->panel : p->rows, p->width);
   int64_t room = kiln__min(SHARED * ker->kc / (s->panel * kiln__max(t->kc, 1)), SUMS / (s->panel * p->panel));
@@ -71,6 +73,11 @@ static int64_t packed_bytes(const packed_task *t, int64_t rows, int64_t k) {
 // Packs strips begin ..< end of the round's rows of x, in one batch, to `to`. Each strip of one operand is packed once
 // in a run while the other is at its first rows: then it is summed for bias_gradient.
 static void pack(const packed_task *t, const operand *x, int64_t batch, int64_t begin, int64_t end, char *to) {
+  if (x == &t->b && t->args->blocks.format) {
+    kiln__pack_blocks(t->quant, &t->args->blocks, x->pack, (float *)to, x->width, x->begin + begin * x->width,
+                      x->count - begin * x->width, t->run * t->kc, t->depth, end - begin);
+    return;
+  }
   int64_t at = (t->batch + batch) * x->batch + (x->begin + begin * x->width) * x->across + t->run * t->kc * x->along;
   x->pack(to, x->data + at * x->item, x->across, x->along, x->count - begin * x->width, t->depth, end - begin);
   float *sums = t->args->bias_gradient;
@@ -156,7 +163,7 @@ static void multiply(const kiln_context *ctx, packed_task *t) {
 
 kiln_status kiln__gemm_packed(kiln_context *ctx, const kiln__gemm_kernels *of_a, const kiln__gemm_kernels *of_b,
                               const kiln__gemm_args *g) {
-  packed_task t = {.kernels = of_a, .args = g};
+  packed_task t = {.kernels = of_a, .args = g, .quant = ctx->kernels[KILN_F32].quant};
   plan(&t, of_b);
   int64_t panel = kiln__round_up(packed_bytes(&t, t.batches * t.shared->panel, t.kc), KILN_ALIGNMENT);
   t.own_bytes = kiln__round_up(packed_bytes(&t, t.part, t.kc), KILN_ALIGNMENT);

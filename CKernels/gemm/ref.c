@@ -1,6 +1,7 @@
 // The plain loops, for sums in fp32 and in fp64.
 #ifndef REAL
 #include "core/internal.h"
+#include "gemm/blocks.h"
 #include "simd/half.h"
 
 #define REAL float
@@ -64,12 +65,21 @@ static REAL REF(int8_product)(const kiln__gemm_args *g, int64_t a, int64_t b) {
   return (REAL)sum;
 }
 
+// b's element at step k of column j.
+static REAL REF(from_blocks)(const kiln__blocks *b, int64_t k, int64_t j) {
+  float values[KILN_NF4_BLOCK];
+  int64_t row = b->along_k ? j : k, col = b->along_k ? k : j, elements = kiln__block_elements(b->format);
+  kiln__unpack_blocks(&kiln__quant_ref_f32, b, values, row, col / elements * elements, elements);
+  return values[col % elements];
+}
+
 static REAL REF(product)(const kiln__gemm_args *g, int64_t batch, int64_t i, int64_t j) {
   int64_t a = REF(at)(&g->a, batch, i, 0), b = REF(at)(&g->b, batch, 0, j);
   if (g->a_dtype == KILN_I8 && g->b_dtype == KILN_I8) return REF(int8_product)(g, a, b);
   REAL sum = 0;
   for (int64_t k = 0; k < g->k; k++) {
-    sum += REF(get)(g->a_dtype, g->a.data, a + k * g->a.col) * REF(get)(g->b_dtype, g->b.data, b + k * g->b.row);
+    REAL y = g->blocks.format ? REF(from_blocks)(&g->blocks, k, j) : REF(get)(g->b_dtype, g->b.data, b + k * g->b.row);
+    sum += REF(get)(g->a_dtype, g->a.data, a + k * g->a.col) * y;
   }
   return sum;
 }

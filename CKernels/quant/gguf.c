@@ -66,8 +66,8 @@ size_t kiln_block_bytes(kiln_block_format format) {
     case KILN_Q4_0: return 18;
     case KILN_Q4_1: return 20;
     case KILN_Q8_0: return 34;
+    default: return 0;
   }
-  return 0;
 }
 
 typedef struct gguf_task {

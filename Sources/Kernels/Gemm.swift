@@ -14,6 +14,21 @@ public enum Activation: String, Sendable, Hashable, CaseIterable {
   }
 }
 
+/// How a matrix lies in blocks: a format of GGUF, or codes of NF4 with the absmax of their blocks.
+public enum WeightBlocks: Sendable {
+  case gguf(BlockFormat)
+  case nf4(absmax: Tensor)
+
+  var code: kiln_block_format {
+    switch self {
+    case .gguf(let format): format.code
+    case .nf4: KILN_NF4
+    }
+  }
+
+  var absmax: Tensor? { if case .nf4(let absmax) = self { absmax } else { nil } }
+}
+
 extension Context {
   /// What happens around a product.
   public struct GemmOptions {
@@ -31,6 +46,8 @@ extension Context {
     /// What numbers in 8 bits are multiplied by: one for all, or for each row of a and column of b.
     public var scalesOfA: Tensor?
     public var scalesOfB: Tensor?
+    /// b is in blocks, which are unpacked on the way.
+    public var blocksOfB: WeightBlocks?
     public init() {}
   }
 
@@ -39,7 +56,7 @@ extension Context {
   public func gemm(_ c: Tensor, _ a: Tensor, _ b: Tensor, _ options: GemmOptions = GemmOptions()) throws(KilnError) {
     try call(
       c, a, b, options.bias, options.residual, options.preactivation, options.gradientAt, options.biasGradient,
-      options.scalesOfA, options.scalesOfB
+      options.scalesOfA, options.blocksOfB?.absmax ?? options.scalesOfB
     ) { p in
       var o = kiln_gemm_defaults()
       o.transpose_a = options.transposeA ? 1 : 0
@@ -55,6 +72,7 @@ extension Context {
       o.bias_gradient_of_b = options.biasGradientOfB ? 1 : 0
       o.a_scales = p[8]
       o.b_scales = p[9]
+      if let blocks = options.blocksOfB { o.b_blocks = blocks.code }
       return kiln_gemm(handle, p[0], p[1], p[2], &o)
     }
   }

@@ -31,11 +31,12 @@ struct LayoutTests {
     pin(kiln_attention_saved.self, size: 40, [(\.q, 0), (\.k, 8), (\.v, 16), (\.o, 24), (\.lse, 32)])
     pin(kiln_embedding_options.self, size: 8, [(\.size, 0), (\.accumulate, 4)])
     pin(
-      kiln_gemm_options.self, size: 88,
+      kiln_gemm_options.self, size: 96,
       [
         (\.size, 0), (\.transpose_a, 4), (\.transpose_b, 8), (\.accumulate, 12), (\.activation, 16), (\.alpha, 20),
         (\.bias, 24), (\.residual, 32), (\.preactivation, 40), (\.gradient_at, 48), (\.bias_gradient, 56),
         (\.bias_gradient_of_b, 64), (\.a_scales, 72), (\.b_scales, 80),
+        (\.b_blocks, 88),
       ])
     pin(kiln_bias_options.self, size: 8, [(\.size, 0), (\.accumulate, 4)])
     pin(
@@ -140,7 +141,7 @@ struct LayoutTests {
     let scalings = [KILN_ROPE_DEFAULT, KILN_ROPE_LINEAR, KILN_ROPE_LLAMA3]
     #expect(scalings.map(\.rawValue) == [0, 1, 2])
     #expect([KILN_ROUND_NEAREST, KILN_ROUND_STOCHASTIC].map(\.rawValue) == [0, 1])
-    #expect([KILN_Q4_0, KILN_Q4_1, KILN_Q8_0].map(\.rawValue) == [2, 3, 8])
+    #expect([KILN_Q4_0, KILN_Q4_1, KILN_Q8_0, KILN_NF4].map(\.rawValue) == [2, 3, 8, 256])
     #expect([KILN_DEVICE_CPU, KILN_DEVICE_REF].map(\.rawValue) == [0, 1])
     let isas = [
       KILN_ISA_BEST, KILN_ISA_SCALAR, KILN_ISA_AVX2, KILN_ISA_AVX512, KILN_ISA_AVX512_BF16, KILN_ISA_AMX, KILN_ISA_NEON,
@@ -156,7 +157,7 @@ struct LayoutTests {
     #expect(kiln_dropout_defaults().size == 32)
     #expect(kiln_attention_defaults().size == 32)
     #expect(kiln_embedding_defaults().size == 8)
-    #expect(kiln_gemm_defaults().size == 88)
+    #expect(kiln_gemm_defaults().size == 96)
     #expect(kiln_bias_defaults().size == 8)
     #expect(kiln_cross_entropy_defaults().size == 24)
     #expect(kiln_norm_defaults().size == 16)

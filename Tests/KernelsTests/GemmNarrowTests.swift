@@ -158,6 +158,6 @@ struct GemmNarrowTests {
     expect(KILN_ERR_SHAPE, "a_scales is [3], not of 1 or 4 elements", 1, 1) { $0.a_scales = $1[2] }
     expect(KILN_ERR_OPTION, "b_scales is for an operand in 8 bits, which is f32", 1, 0) { $0.b_scales = $1[4] }
     expect(KILN_ERR_DTYPE, "operands in 8 bits do not go with f64", 1, 3)
-    expect(KILN_ERR_OPTION, "bias_gradient is not for operands in 8 bits", 1, 1) { $0.bias_gradient = $1[4] }
+    expect(KILN_ERR_OPTION, "bias_gradient is not for operands in 8 bits or blocks", 1, 1) { $0.bias_gradient = $1[4] }
   }
 }

@@ -3,6 +3,7 @@
 #define KILN_GEMM_H
 
 #include "activation.h"
+#include "quant.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -23,12 +24,14 @@ typedef struct kiln_gemm_options {
   const kiln_tensor *bias_gradient;  ///< output [m] or [n], default none; F32 for narrow a and b; not for batches
   uint32_t bias_gradient_of_b;       ///< bias_gradient is that of b's columns, [n], in place of a's rows
   const kiln_tensor *a_scales;       ///< F32 [m] or [1], default none: what a's numbers in 8 bits are multiplied by
-  const kiln_tensor *b_scales;       ///< F32 [n] or [1], for b
+  const kiln_tensor *b_scales;       ///< F32 [n] or [1], for b; for b in NF4 the absmax of its blocks
+  kiln_block_format b_blocks;        ///< default 0: b is not in blocks
+  uint32_t reserved;
 } kiln_gemm_options;
 
 static inline kiln_gemm_options kiln_gemm_defaults(void) {
   kiln_gemm_options o = {(uint32_t)sizeof(kiln_gemm_options), 0, 0, 0, KILN_ACT_NONE, 1,
-                         NULL, NULL, NULL, NULL, NULL, 0, NULL, NULL};
+                         NULL, NULL, NULL, NULL, NULL, 0, NULL, NULL, (kiln_block_format)0, 0};
   return o;
 }
 
@@ -43,7 +46,9 @@ static inline kiln_gemm_options kiln_gemm_defaults(void) {
 /// Operands in 8 bits (I8, F8_E4M3, F8_E5M2; quant.h makes them) may stand beside each other, of one type or two, or
 /// beside one in F32, BF16 or F16, whose type c then goes by; beside each other, c is F32, BF16 or F16, and the rest goes
 /// by c. Their scales multiply the sums. The sums of I8 by I8 are exact over runs of at most 1024 steps, which are added
-/// in fp32; other numbers in 8 bits are widened to fp32. bias_gradient is not for them (KILN_ERR_OPTION).
+/// in fp32; other numbers in 8 bits are widened to fp32. bias_gradient is not for 8 bits and blocks (KILN_ERR_OPTION).
+/// b in blocks (Q8_0, Q4_0, Q4_1, NF4; quant.h makes them) is a matrix U8 of the rows' blocks, stride 1 in the last
+/// dimension, beside a in F32, BF16 or F16; it is unpacked to fp32 a piece at a time.
 /// Accumulation in fp32 over all of k, in an order that depends on shapes, strides and the instruction set alone.
 /// Where an instruction adds up several products of bf16 (avx512_bf16, amx), it takes subnormal numbers as zero and
 /// rounds each of its sums to fp32.

@@ -67,14 +67,16 @@ KILN_API kiln_status kiln_quantize_int8(kiln_context *ctx, const kiln_tensor *q,
 KILN_API kiln_status kiln_dequantize_int8(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *q,
                                           const kiln_tensor *scales);
 
-/// Block formats of GGUF: 32 elements of a row, by the numbers of its tensor types.
+/// Block formats: those of GGUF, 32 elements of a row, by the numbers of its tensor types; and NF4, 64 elements, which
+/// kiln_gemm alone takes by this number.
 typedef enum kiln_block_format {
   KILN_Q4_0 = 2, ///< 18 bytes: f16 d, then 16 bytes, element j in the low and j + 16 in the high half; (q - 8) d
   KILN_Q4_1 = 3, ///< 20 bytes: f16 d, f16 m, then as above; q d + m
-  KILN_Q8_0 = 8  ///< 34 bytes: f16 d, then 32 signed bytes; q d
+  KILN_Q8_0 = 8, ///< 34 bytes: f16 d, then 32 signed bytes; q d
+  KILN_NF4 = 256 ///< 32 bytes: codes of kiln_quantize_nf4, whose absmax are kept apart
 } kiln_block_format;
 
-/// Bytes of a block of 32 elements, 0 for an unknown format.
+/// Bytes of a block of 32 elements, 0 for another format.
 KILN_API size_t kiln_block_bytes(kiln_block_format format);
 
 /// x [..., c], c a multiple of 32; blocks U8 [..., c/32 * kiln_block_bytes(format)]; both seen as rows as in kiln_cast.
