@@ -10,7 +10,7 @@ static const kiln__row reference = {.name = "ref", .available = always};
 // Best first.
 static const kiln__row *const rows[] = {
 #if defined(__x86_64__)
-    &kiln__row_amx, &kiln__row_avx512_bf16, &kiln__row_avx512, &kiln__row_avx2,
+    &kiln__row_amx, &kiln__row_avx512_bf16, &kiln__row_avx512_vnni, &kiln__row_avx512, &kiln__row_avx2,
 #elif defined(__aarch64__)
     &kiln__row_neon,
 #endif

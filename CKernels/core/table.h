@@ -39,8 +39,8 @@ typedef struct kiln__row {
   const struct kiln__row *base;  // the row that it extends; NULL: none
 } kiln__row;
 
-extern const kiln__row kiln__row_scalar, kiln__row_avx2, kiln__row_avx512, kiln__row_avx512_bf16, kiln__row_amx,
-    kiln__row_neon;
+extern const kiln__row kiln__row_scalar, kiln__row_avx2, kiln__row_avx512, kiln__row_avx512_vnni, kiln__row_avx512_bf16,
+    kiln__row_amx, kiln__row_neon;
 
 // The row for a device and an instruction set (KILN_ISA_BEST: the environment's, else the best available).
 kiln_status kiln__choose_row(kiln_device device, kiln_isa isa, const kiln__row **row, char *error, size_t error_size);

@@ -68,6 +68,7 @@ typedef struct kiln__gemm_kernels {
   int32_t mr, nr;      // the tile in registers
   int32_t item;        // bytes of a packed element
   int32_t steps;       // zeros fill k up to a multiple of these; divides kc
+  int32_t tail;        // bytes after a packed row, for the kernels' own use
   int32_t kc;          // most of k in one run
   int32_t mc;          // most rows of a, or columns of b, in one part: mc x kc of them stay in the second cache
   // Packs strips of rows of a or columns of b, one after another. Each holds `width` rows of k steps, filled up, in the

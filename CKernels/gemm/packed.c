@@ -67,7 +67,7 @@ static void plan(packed_task *t, const kiln__gemm_kernels *of_b) {
 
 // Bytes of `rows` of them, packed, in a run of k steps.
 static int64_t packed_bytes(const packed_task *t, int64_t rows, int64_t k) {
-  return rows * kiln__round_up(k, t->kernels->steps) * t->kernels->item;
+  return rows * (kiln__round_up(k, t->kernels->steps) * t->kernels->item + t->kernels->tail);
 }
 
 // Packs strips begin ..< end of the round's rows of x, in one batch, to `to`. Each strip of one operand is packed once

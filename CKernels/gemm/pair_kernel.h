@@ -2,8 +2,10 @@
 // along k. What else GEMM_... mean: fma_kernel.h. A file that includes this one has set GEMM_STEPS.
 #define GEMM(name) name
 #define GEMM_UNIT 2
+#define GEMM_TAIL 0
 #define GEMM_READ(x, along, k) gemm_pair(x, along, k)
 #define GEMM_READ4(x) gemm_pairs(x)
+#define GEMM_START(a, units, i) vf_set(0)
 #define GEMM_TOTAL(sum) (sum)
 #define GEMM_ADD(x, sum) gemm_add_pairs(x, sum)
 

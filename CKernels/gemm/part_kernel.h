@@ -16,7 +16,8 @@ static void GEMM(gemm_packed)(const kiln__gemm_finish *f, const kiln__gemm_part 
     bool direct = plain && tile.rows == KILN_GEMM_MR && tile.cols == KILN_GEMM_NR;
     gemm_plain_end end = direct ? gemm_end_in_c(f, &tile) : in_sums;
     gemm_prefetch(f, &tile);
-    GEMM(gemm_tile)((const float *)a + i * units, (const float *)b + j * units, units, &end);
+    int64_t row = units + GEMM_TAIL;
+    GEMM(gemm_tile)((const float *)a + i * row, (const float *)b + j * row, units, &end);
     if (!direct) gemm_finish(f, &tile, sums, KILN_GEMM_NR);
   }
 }

@@ -6,7 +6,7 @@ static void GEMM(gemm_tile)(const float *a, const float *b, int64_t units, const
   GEMM_UNROLL
   for (int i = 0; i < KILN_GEMM_MR; i++) {
     GEMM_UNROLL
-    for (int j = 0; j < KILN_GEMM_NV; j++) sum[i][j] = vf_set(0);
+    for (int j = 0; j < KILN_GEMM_NV; j++) sum[i][j] = GEMM_START(a, units, i);
   }
   _Pragma("clang loop unroll_count(4)")
   for (int64_t x = 0; x < units; x++) {

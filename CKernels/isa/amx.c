@@ -1,4 +1,4 @@
-// AMX: avx512, and tdpbf16ps for products of bf16; a tile of 32 x 32 sums fills 4 of the 8 tile registers.
+// AMX: avx512_vnni, and tdpbf16ps for products of bf16; a tile of 32 x 32 sums fills 4 of the 8 tile registers.
 #include "core/internal.h"
 
 #if defined(__x86_64__)
@@ -35,10 +35,10 @@ static bool permitted(void) {
 }
 
 static bool available(void) {
-  return kiln__row_avx512.available() && __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16") &&
+  return kiln__row_avx512_vnni.available() && __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16") &&
          permitted();
 }
 
 const kiln__row kiln__row_amx = {
-    "amx", KILN_ISA_AMX, available, .bf16.gemm = &gemm_kernels, .base = &kiln__row_avx512};
+    "amx", KILN_ISA_AMX, available, .bf16.gemm = &gemm_kernels, .base = &kiln__row_avx512_vnni};
 #endif

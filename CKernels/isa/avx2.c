@@ -8,6 +8,7 @@
 #define KILN_FMA 1
 #define KILN_GEMM_MR 6
 #define KILN_GEMM_NV 2
+#define KILN_GEMM_QUADS 0
 #define KILN_GEMM_KC 768
 #define KILN_GEMM_MC 96
 #include "isa/kernels.h"

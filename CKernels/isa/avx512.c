@@ -9,6 +9,7 @@
 #define KILN_FMA 1
 #define KILN_GEMM_MR 14
 #define KILN_GEMM_NV 2
+#define KILN_GEMM_QUADS 0
 #define KILN_GEMM_KC 192
 #define KILN_GEMM_MC 224
 #include "isa/kernels.h"

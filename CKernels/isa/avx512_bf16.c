@@ -1,4 +1,4 @@
-// AVX512_BF16: avx512, and vdpbf16ps for products of bf16, with tiles of as many bytes.
+// AVX512_BF16: avx512_vnni, and vdpbf16ps for products of bf16, with tiles of as many bytes.
 #include "core/internal.h"
 
 #if defined(__x86_64__)
@@ -19,8 +19,8 @@
 
 #pragma clang attribute pop
 
-static bool available(void) { return kiln__row_avx512.available() && __builtin_cpu_supports("avx512bf16"); }
+static bool available(void) { return kiln__row_avx512_vnni.available() && __builtin_cpu_supports("avx512bf16"); }
 
 const kiln__row kiln__row_avx512_bf16 = {
-    "avx512_bf16", KILN_ISA_AVX512_BF16, available, .bf16.gemm = &gemm_kernels, .base = &kiln__row_avx512};
+    "avx512_bf16", KILN_ISA_AVX512_BF16, available, .bf16.gemm = &gemm_kernels, .base = &kiln__row_avx512_vnni};
 #endif

@@ -2,6 +2,7 @@
 //   KILN_VL             lanes of fp32 in a vector
 //   KILN_FMA            1 where a fused multiply-add is one instruction
 //   KILN_GEMM_MR, _NV   rows and vectors of the GEMM tile kept in registers
+//   KILN_GEMM_QUADS     1 where products of int8 add up four at a time
 //   KILN_GEMM_KC        most of k in one run: so long that reading and writing c hardly counts
 //   KILN_GEMM_MC        most rows of a, or columns of b, in one part: MC x KC of them fit into the second cache
 // All functions are static, so that each instruction set's file has its own.
@@ -54,7 +55,11 @@
 #undef ELEMENT
 #undef KER
 
+#if KILN_GEMM_QUADS
+#include "gemm/quad_kernel.h"
+#else
 #include "gemm/int8_kernel.h"
+#endif
 
 // A column of the row; updates of weights and conversions of narrow numbers have kernels for fp32 alone.
 #define KILN_ROW_KERNELS(type, optim_kernels, quant_kernels)                          \

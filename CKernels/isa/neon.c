@@ -6,6 +6,7 @@
 #define KILN_FMA 1
 #define KILN_GEMM_MR 8
 #define KILN_GEMM_NV 3
+#define KILN_GEMM_QUADS 0
 #define KILN_GEMM_KC 256
 #define KILN_GEMM_MC 96
 #include "isa/kernels.h"

@@ -5,6 +5,7 @@
 #define KILN_FMA 0
 #define KILN_GEMM_MR 4
 #define KILN_GEMM_NV 4
+#define KILN_GEMM_QUADS 1
 #define KILN_GEMM_KC 256
 #define KILN_GEMM_MC 64
 #include "isa/kernels.h"

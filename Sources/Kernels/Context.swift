@@ -49,7 +49,8 @@ public final class Context {
   /// Names of the instruction sets that this CPU and build have, best first.
   public static var availableISAs: [String] {
     [
-      (KILN_ISA_AMX, "amx"), (KILN_ISA_AVX512_BF16, "avx512_bf16"), (KILN_ISA_AVX512, "avx512"),
+      (KILN_ISA_AMX, "amx"), (KILN_ISA_AVX512_BF16, "avx512_bf16"),
+      (KILN_ISA_AVX512_VNNI, "avx512_vnni"), (KILN_ISA_AVX512, "avx512"),
       (KILN_ISA_AVX2, "avx2"), (KILN_ISA_NEON, "neon"), (KILN_ISA_SCALAR, "scalar"),
     ].filter { kiln_isa_available($0.0) }.map(\.1)
   }

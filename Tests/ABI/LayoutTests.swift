@@ -145,8 +145,9 @@ struct LayoutTests {
     #expect([KILN_DEVICE_CPU, KILN_DEVICE_REF].map(\.rawValue) == [0, 1])
     let isas = [
       KILN_ISA_BEST, KILN_ISA_SCALAR, KILN_ISA_AVX2, KILN_ISA_AVX512, KILN_ISA_AVX512_BF16, KILN_ISA_AMX, KILN_ISA_NEON,
+      KILN_ISA_AVX512_VNNI,
     ]
-    #expect(isas.map(\.rawValue) == [0, 1, 10, 20, 21, 22, 40])
+    #expect(isas.map(\.rawValue) == [0, 1, 10, 20, 21, 22, 40, 23])
     #expect([KILN_GEMM_DEFAULT, KILN_GEMM_KILN, KILN_GEMM_OPENBLAS].map(\.rawValue) == [0, 1, 2])
   }
 

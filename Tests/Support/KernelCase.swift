@@ -26,8 +26,11 @@ public final class TestContext {
 
   /// The instruction sets of this machine and build.
   public static var availableISAs: [kiln_isa] {
-    [KILN_ISA_SCALAR, KILN_ISA_AVX2, KILN_ISA_AVX512, KILN_ISA_AVX512_BF16, KILN_ISA_AMX, KILN_ISA_NEON]
-      .filter { kiln_isa_available($0) }
+    [
+      KILN_ISA_SCALAR, KILN_ISA_AVX2, KILN_ISA_AVX512, KILN_ISA_AVX512_VNNI, KILN_ISA_AVX512_BF16, KILN_ISA_AMX,
+      KILN_ISA_NEON,
+    ]
+    .filter { kiln_isa_available($0) }
   }
 }
 

@@ -9,26 +9,30 @@ typedef struct loop {
   int operations; // of one instruction
 } loop;
 
-// The chains are named in one assembly block: the compiler can neither drop them nor move them to memory.
+// The chains are named in one assembly block: the compiler can neither drop them nor move them to memory. %13 is a
+// number that goes into them, %12 a register for what is on its way.
 #if defined(__x86_64__)
 #include <immintrin.h>
 #define CHAIN_LOOP(name, isa, instruction, type, start)                                                              \
   __attribute__((target(isa))) static void name(long rounds) {                                                      \
-    type x = start, a = x, b = x, c = x, d = x, e = x, f = x, g = x, h = x, i = x, j = x, k = x, l = x;             \
+    type t, x = start, a = x, b = x, c = x, d = x, e = x, f = x, g = x, h = x, i = x, j = x, k = x, l = x;             \
     for (long r = 0; r < rounds; r++) {                                                                              \
       __asm__ volatile(instruction(0) instruction(1) instruction(2) instruction(3) instruction(4) instruction(5)     \
                        instruction(6) instruction(7) instruction(8) instruction(9) instruction(10) instruction(11)   \
                        : "+v"(a), "+v"(b), "+v"(c), "+v"(d), "+v"(e), "+v"(f), "+v"(g), "+v"(h), "+v"(i), "+v"(j),   \
-                         "+v"(k), "+v"(l)                                                                            \
+                         "+v"(k), "+v"(l), "=&v"(t)                                                                  \
                        : "v"(x));                                                                                    \
     }                                                                                                                \
   }
-#define FMA(i) "vfmadd231ps %12, %12, %" #i "\n\t"
-#define DPBF16(i) "vdpbf16ps %12, %12, %" #i "\n\t"
-#define DPBUSD(i) "vpdpbusd %12, %12, %" #i "\n\t"
+#define FMA(i) "vfmadd231ps %13, %13, %" #i "\n\t"
+#define DPBF16(i) "vdpbf16ps %13, %13, %" #i "\n\t"
+#define DPBUSD(i) "vpdpbusd %13, %13, %" #i "\n\t"
+#define MADDWD(i) "vpmaddwd %13, %13, %12\n\tvpaddd %12, %" #i ", %" #i "\n\t"
 CHAIN_LOOP(fma_avx2, "avx2,fma", FMA, __m256, _mm256_set1_ps(1e-4f))
 CHAIN_LOOP(fma_avx512, "avx512f", FMA, __m512, _mm512_set1_ps(1e-4f))
 CHAIN_LOOP(dpbf16_avx512, "avx512f,avx512bf16", DPBF16, __m512i, _mm512_set1_epi16(0x3c00))
+CHAIN_LOOP(maddwd_avx2, "avx2", MADDWD, __m256i, _mm256_set1_epi16(3))
+CHAIN_LOOP(maddwd_avx512, "avx512f,avx512bw", MADDWD, __m512i, _mm512_set1_epi16(3))
 CHAIN_LOOP(dpbusd_avx512, "avx512f,avx512vnni", DPBUSD, __m512i, _mm512_set1_epi8(3))
 
 static loop find(ceiling_unit unit) {
@@ -39,6 +43,10 @@ static loop find(ceiling_unit unit) {
     break;
   case CEILING_DPBF16:
     if (__builtin_cpu_supports("avx512bf16")) return (loop){dpbf16_avx512, 64};
+    break;
+  case CEILING_MADDWD:
+    if (__builtin_cpu_supports("avx512bw")) return (loop){maddwd_avx512, 64};
+    if (__builtin_cpu_supports("avx2")) return (loop){maddwd_avx2, 32};
     break;
   case CEILING_DPBUSD:
     if (__builtin_cpu_supports("avx512vnni")) return (loop){dpbusd_avx512, 128};

@@ -6,7 +6,8 @@ import Harness
 enum Catalog {
   static var families: [any Family.Type] {
     [
-      GemmFamily.self, AttentionFamily.self, LossFamily.self, NormFamily.self, ActivationFamily.self,
+      GemmFamily.self, GemmNarrowFamily.self, AttentionFamily.self, LossFamily.self, NormFamily.self,
+      ActivationFamily.self,
       ElementwiseFamily.self, OptimFamily.self, StepFamily.self, GenerationFamily.self, GrowthFamily.self,
     ]
   }

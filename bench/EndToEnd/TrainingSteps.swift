@@ -8,7 +8,7 @@ enum StepFamily: Family {
 
   static func cases(_ setup: Setup) -> [Case] {
     let small = ModelShape(layers: 4, width: 256, heads: 4, vocabulary: 256)
-    return Job.DType.allCases.flatMap { dtype in
+    return Job.DType.floats.flatMap { dtype in
       [
         item("4 layers x 256 wide", small, batch: 16, time: 256, dtype, setup),
         item("GPT-2 124M", ModelShape(), batch: 1, time: 1024, dtype, setup),

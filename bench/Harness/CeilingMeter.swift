@@ -2,13 +2,14 @@ import Ceilings
 
 /// A unit of arithmetic whose ceiling is measured.
 public enum ComputeUnit: String, Codable, Sendable, CaseIterable {
-  case fma, dpbf16, dpbusd
+  case fma, dpbf16, dpbusd, maddwd
 
   fileprivate var code: ceiling_unit {
     switch self {
     case .fma: CEILING_FMA
     case .dpbf16: CEILING_DPBF16
     case .dpbusd: CEILING_DPBUSD
+    case .maddwd: CEILING_MADDWD
     }
   }
 
@@ -63,7 +64,10 @@ public final class CeilingMeter {
   }
 
   /// The unit itself, or the next best where this CPU lacks it.
-  public func resolve(_ unit: ComputeUnit) -> ComputeUnit { units.contains(unit) ? unit : .fma }
+  public func resolve(_ unit: ComputeUnit) -> ComputeUnit {
+    if units.contains(unit) { return unit }
+    return unit == .dpbusd && units.contains(.maddwd) ? .maddwd : .fma
+  }
 
   /// The rates that bound a cost; 0 for one that does not matter to it, or that cannot be measured.
   func measure(for cost: Cost, _ unit: ComputeUnit) -> Ceiling {

@@ -17,7 +17,7 @@ public func measureCeilings(threads: Int, memoryBytes: Int, rounds: Int) throws 
   for unit in ComputeUnit.allCases {
     for count in counts {
       let rates = (0..<rounds).map { _ in unit.measure(threads: count, seconds: 0.1) }.filter { $0 > 0 }
-      let label = unit == .dpbusd ? "GOP/s" : "GFLOP/s"
+      let label = unit == .dpbusd || unit == .maddwd ? "GOP/s" : "GFLOP/s"
       results.append(CeilingResult(name: unit.rawValue, threads: count, unit: label, rate: Spread(rates)))
     }
   }

@@ -6,11 +6,15 @@ public struct Job: Codable, Hashable, Sendable {
   /// The type of weights and activations.
   public enum DType: String, Codable, Sendable, CaseIterable {
     case float32, bfloat16
+    /// Products alone, with sums in int32 or fp32.
+    case int8
+
+    public static let floats = [float32, bfloat16]
 
     /// Bytes of an element.
-    public var size: Int { self == .float32 ? 4 : 2 }
+    public var size: Int { self == .float32 ? 4 : self == .bfloat16 ? 2 : 1 }
     /// As tables call it.
-    public var label: String { self == .float32 ? "fp32" : "bf16" }
+    public var label: String { self == .float32 ? "fp32" : self == .bfloat16 ? "bf16" : "int8" }
   }
 
   public var kind: Kind

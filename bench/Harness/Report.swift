@@ -57,7 +57,12 @@ public enum Report {
     var table = TextTable(["ceiling", "threads", "median", "from .. to", ""], textColumns: 1)
     for item in results {
       guard let rate = item.rate else {
-        let instead = item.name == ComputeUnit.dpbf16.rawValue ? ": bf16 is held against fma" : ""
+        let instead =
+          switch ComputeUnit(rawValue: item.name) {
+          case .dpbf16: ": bf16 is held against fma"
+          case .dpbusd: ": int8 is held against maddwd"
+          default: ""
+          }
         table.rows.append([item.name, "\(item.threads)", "none", "", "this CPU lacks it" + instead])
         continue
       }

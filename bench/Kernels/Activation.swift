@@ -7,7 +7,7 @@ enum ActivationFamily: Family {
   static let name = "activation"
 
   static func cases(_ setup: Setup) -> [Case] {
-    Job.DType.allCases.flatMap { dtype in
+    Job.DType.floats.flatMap { dtype in
       [("gelu_tanh", Activation.geluTanh), ("silu", .silu)].flatMap { op, kind in
         [(4096, Caches.cold), (4096, .warm), (64, .warm)].map { rows, caches in
           rowsCase(setup, .activation, op, rows: rows, channels: 3072, dtype, caches) { shape, copies in

@@ -9,7 +9,7 @@ enum AttentionFamily: Family {
   private static let width = 64
 
   static func cases(_ setup: Setup) -> [Case] {
-    Job.DType.allCases.flatMap { dtype in
+    Job.DType.floats.flatMap { dtype in
       [(4, 1024), (1, 4096)].flatMap { batch, time in
         [false, true].map { item(setup, batch: batch, time: time, backward: $0, dtype) }
       }

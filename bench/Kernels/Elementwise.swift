@@ -9,7 +9,7 @@ enum ElementwiseFamily: Family {
 
   static func cases(_ setup: Setup) -> [Case] {
     let element = rows * channels
-    return Job.DType.allCases.flatMap { dtype in
+    return Job.DType.floats.flatMap { dtype in
       [
         item(setup, "add", bytes: 3 * element * dtype.size, dtype) { try add(setup, dtype) },
         item(setup, "rope", bytes: 2 * element * dtype.size, dtype) { try rope(setup, dtype) },

@@ -64,9 +64,9 @@ struct Setup {
 enum Caches: String { case cold, warm }
 
 extension Job.DType {
-  var storage: DType { self == .float32 ? .float32 : .bfloat16 }
+  var storage: DType { self == .float32 ? .float32 : self == .bfloat16 ? .bfloat16 : .int8 }
   /// The unit that products of this type can use at best.
-  var unit: ComputeUnit { self == .float32 ? .fma : .dpbf16 }
+  var unit: ComputeUnit { self == .float32 ? .fma : self == .bfloat16 ? .dpbf16 : .dpbusd }
   /// How far a result may be from exact, relative to the largest: sums of a few thousand products, or one rounding to 8
   /// bits in the inputs of the last operation and one in its result.
   var tolerance: Double { self == .float32 ? 2e-5 : 2e-2 }

@@ -10,7 +10,7 @@ enum GemmFamily: Family {
   static let weights = [(2304, 768), (768, 768), (3072, 768), (768, 3072), (50304, 768)]
 
   static func cases(_ setup: Setup) -> [Case] {
-    Job.DType.allCases.flatMap { dtype in
+    Job.DType.floats.flatMap { dtype in
       [256, 4096].flatMap { m in
         weights.flatMap { n, k in Product.Operand.allCases.map { large(setup, $0, m, n, k, dtype) } }
       } + skinny(setup, dtype)

@@ -8,7 +8,7 @@ enum LossFamily: Family {
   private static let (rows, channels, vocabulary) = (4096, 768, 50257)
 
   static func cases(_ setup: Setup) -> [Case] {
-    Job.DType.allCases.map { dtype in
+    Job.DType.floats.map { dtype in
       var item = Case(
         name, "projection + cross-entropy \(rows)x\(vocabulary) \(dtype.label)",
         Cost(flops: 6 * Double(rows * channels * vocabulary)), unit: dtype.unit,

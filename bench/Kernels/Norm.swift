@@ -7,7 +7,7 @@ enum NormFamily: Family {
   static let name = "norm"
 
   static func cases(_ setup: Setup) -> [Case] {
-    Job.DType.allCases.flatMap { dtype in
+    Job.DType.floats.flatMap { dtype in
       ["layer_norm", "rms_norm"].flatMap { op in
         [(4096, Caches.cold), (4096, .warm), (128, .warm)].map { rows, caches in
           rowsCase(setup, .norm, op, rows: rows, channels: 768, dtype, caches) { shape, copies in

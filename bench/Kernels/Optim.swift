@@ -59,6 +59,7 @@ enum OptimFamily: Family {
       Method("adamw bf16-sr", bytes: 20, states: [.bfloat16, .bfloat16]) { (context, a) throws(KilnError) in
         var rounding = a
         rounding.options.rounding = RandomKey(seed: 1)
+        rounding.options.roundsStatesStochastically = true
         try adamw(context, rounding)
       },
       Method("adamw 8bit", bytes: 16, states: [.uint8, .uint8], apply: adamw),

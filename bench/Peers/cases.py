@@ -1,4 +1,5 @@
-"""The cases that a peer may be asked for: {"work": NAME, and these fields}; "dtype" is float32 or bfloat16.
+"""The cases that a peer may be asked for: {"work": NAME, and these fields}; "dtype" is float32 or bfloat16, of a gemm
+also int8, with sums in int32.
 
   gemm        op fwd | dx | dw, m, n, k, dtype: Y[m,n] = X[m,k] W[n,k]^T; dX = dY W; dW = dY^T X
   attention   op fwd | fwd_bwd, batch, heads, time, width (of one head), dtype: causal

@@ -95,7 +95,7 @@ def check_compilable(peer):
 
 
 def check_eager(peer):
-  check_gemm(peer, {"float32": 1e-5, "bfloat16": 1e-2})
+  check_gemm(peer, {"float32": 1e-5, "bfloat16": 1e-2, "int8": 0})
   heads = {"work": "attention", "batch": 2, "heads": 3, "time": 33, "width": 16}
   check_gradients(peer, {"op": "fwd_bwd", **heads}, causal)
   run = peer.prepare({"op": "fwd", "dtype": "bfloat16", **heads})

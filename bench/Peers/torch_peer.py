@@ -32,14 +32,14 @@ class Peer:
 
 
 def check_length(case):
-  """Leaves out what takes too long: torch multiplies bfloat16 very slowly where the CPU has no instruction for it."""
+  """Leaves out what takes too long: torch multiplies narrow numbers slowly where the CPU has no instruction for it."""
   flops = product_flops(case)
-  if flops == 0 or case["dtype"] != "bfloat16":
+  if flops == 0 or case["dtype"] == "float32":
     return
   ops = [case["op"]] if case["work"] == "gemm" else ["fwd", "dx", "dw"]
-  seconds = sum(flops / len(ops) / bfloat16_pace(op) for op in ops)
+  seconds = sum(flops / len(ops) / pace(op, case["dtype"]) for op in ops)
   if seconds > LONGEST:
-    raise NotImplementedError(f"about {seconds:.0f} s a run: this CPU has no instruction for products of bfloat16")
+    raise NotImplementedError(f"about {seconds:.0f} s a run: this CPU has no instruction for products of {case['dtype']}")
 
 
 def product_flops(case):
@@ -55,13 +55,13 @@ def product_flops(case):
 
 
 @lru_cache
-def bfloat16_pace(op):
-  """Floating-point operations a second of a product of bfloat16, the second time that it runs."""
+def pace(op, dtype):
+  """Operations a second of a product of narrow numbers, the second time that it runs."""
   size = 384
-  a, b = gemm_operands({"op": op, "m": size, "n": size, "k": size}, partial(torch.ones, dtype=torch.bfloat16))
-  torch.mm(a, b)
+  run = gemm({"op": op, "m": size, "n": size, "k": size, "dtype": dtype})
+  run()
   start = time.perf_counter()
-  torch.mm(a, b)
+  run()
   return 2 * size**3 / (time.perf_counter() - start)
 
 
@@ -95,6 +95,9 @@ def forward_backward(function, inputs, upstream=None):
 
 
 def gemm(case):
+  if case["dtype"] == "int8":
+    a, b = gemm_operands(case, lambda *shape: torch.randint(-127, 128, shape, dtype=torch.int8))
+    return partial(torch._int_mm, a, b)
   a, b = gemm_operands(case, partial(normal, case))
   return partial(torch.mm, a, b, out=a.new_empty(a.shape[0], b.shape[1]))
 

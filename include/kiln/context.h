@@ -23,8 +23,9 @@ typedef enum kiln_isa {
   KILN_ISA_AVX2 = 10,  ///< AVX2 + FMA
   KILN_ISA_AVX512 = 20,///< AVX-512 F, BW, DQ, VL
   KILN_ISA_NEON = 40,
-  KILN_ISA_AVX512_BF16 = 21, ///< AVX512, and AVX512_BF16 for products of bf16
-  KILN_ISA_AMX = 22          ///< AVX512, and AMX-BF16 for products of bf16; where Linux permits tile data
+  KILN_ISA_AVX512_BF16 = 21, ///< AVX512_VNNI, and AVX512_BF16 for products of bf16
+  KILN_ISA_AMX = 22,         ///< AVX512_VNNI, and AMX-BF16 for products of bf16; where Linux permits tile data
+  KILN_ISA_AVX512_VNNI = 23  ///< AVX512, and AVX512_VNNI for products of int8
 } kiln_isa;
 
 /// Who multiplies matrices. Kiln's own kernels give the same bits for any thread count. OpenBLAS does not: it cuts its
@@ -40,8 +41,8 @@ typedef enum kiln_gemm_provider {
 typedef struct kiln_context_options {
   uint32_t size;
   kiln_device device;
-  kiln_isa isa;     ///< default: the environment variable KILN_ISA (scalar, avx2, avx512, avx512_bf16, amx, neon),
-                    ///< else the best there is
+  kiln_isa isa;     ///< default: the environment variable KILN_ISA (scalar, avx2, avx512, avx512_vnni, avx512_bf16,
+                    ///< amx, neon), else the best there is
   int32_t threads;  ///< default: the environment variable KILN_THREADS, else the CPUs this process may run on
   kiln_gemm_provider gemm;
 } kiln_context_options;

@@ -8,7 +8,8 @@
 typedef enum ceiling_unit {
   CEILING_FMA = 0,    ///< fp32 fused multiply-adds in the widest registers
   CEILING_DPBF16 = 1, ///< vdpbf16ps: pairs of bf16 products added to fp32
-  CEILING_DPBUSD = 2  ///< vpdpbusd: four products of 8-bit integers added to an int32
+  CEILING_DPBUSD = 2, ///< vpdpbusd: four products of 8-bit integers added to an int32
+  CEILING_MADDWD = 3  ///< vpmaddwd and vpaddd in the widest registers: two products of 16-bit integers added to an int32
 } ceiling_unit;
 
 /// Runs 12 independent chains of the unit's instruction on `threads` threads (1 ... 256) at once for about `seconds`.
