@@ -25,7 +25,7 @@ public struct ProximalGradient: Optimizer {
     for (name, value) in [("l1", penalty.l1), ("group lasso", penalty.group)] {
       guard value >= 0, value.isFinite else { throw KilnError(.argument, "\(name) \(value) is not a number >= 0") }
     }
-    if form.isAccelerated { try format.check(among: [.fp32], of: "apg") }
+    if case .accelerated(let isMonotone) = form { try format.check(among: [.fp32], of: isMonotone ? "apgnc" : "apg") }
     self.form = form
     self.penalty = penalty
     self.format = format

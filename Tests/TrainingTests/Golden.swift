@@ -18,10 +18,13 @@ struct Golden: Decodable {
     var gradClip: Double
     var batch: Int
     var microBatch: Int
+    var optimizerState: StateFormat?
     var loss: [Double]
     var gradNorm: [Double]
 
-    var testDescription: String { "\(optimizer), clip \(gradClip), batch \(batch)/\(microBatch)" }
+    var testDescription: String {
+      "\(optimizer) \(optimizerState?.rawValue ?? ""), clip \(gradClip), batch \(batch)/\(microBatch)"
+    }
   }
 
   struct Generation: Decodable {
@@ -99,6 +102,7 @@ struct Golden: Decodable {
       configuration.steps = run.loss.count
       configuration.order = .sequential
       configuration.optimizer = try #require(TrainingConfiguration.OptimizerName(rawValue: run.optimizer))
+      configuration.optimizerState = run.optimizerState ?? .fp32
       configuration.lr = run.lr
       configuration.betas = configuration.optimizer.hasBetas ? run.betas : nil
       configuration.eps = configuration.optimizer.hasEps ? run.eps : nil

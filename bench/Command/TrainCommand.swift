@@ -41,14 +41,33 @@ struct TrainCommand: ParsableCommand {
     var results = try TrainingResults("\(Self.folder)/\(experiment.name)-\(machine.slug).jsonl")
     let runner = TrainingRunner(
       text: try TrainingText(), commit: Commit.current().label, threads: threads, share: quick ? 0.05 : 1)
-    let wanted = experiment.runs(quick: quick).filter { planned in
-      match.map { "\(planned.task.name) \(planned.arm.name)".contains($0) } ?? true
+    if quick {
+      let runs = try self.run(matching(experiment.firstRuns(rates: [1])), "\(experiment.name), a look", runner) { _ in }
+      Output.line("\n" + TrainingTable.markdown(runs, arms: experiment.arms.map(\.name)))
+      return
     }
-    let runs = wanted.filter { quick || rerun || !results.contains($0.key) }
-    Output.line("\(experiment.name): \(runs.count) runs, \(wanted.count - runs.count) are there already")
+    func runMissing(_ planned: [PlannedRun], _ phase: String) throws {
+      let wanted = matching(planned)
+      let runs = wanted.filter { rerun || !results.contains($0.key) }
+      let title = "\(experiment.name), \(phase): \(runs.count) runs, \(wanted.count - runs.count) are there already"
+      try self.run(runs, title, runner) { try results.append($0) }
+    }
+    try runMissing(experiment.firstRuns(rates: experiment.rates), "first seed")
+    try runMissing(experiment.otherRuns(after: results.runs), "other seeds")
+    Output.line("\n" + TrainingTable.markdown(results.runs, arms: experiment.arms.map(\.name)))
+  }
+
+  private func matching(_ runs: [PlannedRun]) -> [PlannedRun] {
+    runs.filter { planned in match.map { "\(planned.task.name) \(planned.arm.name)".contains($0) } ?? true }
+  }
+
+  @discardableResult
+  private func run(
+    _ runs: [PlannedRun], _ title: String, _ runner: TrainingRunner, done: (TrainingRun) throws -> Void
+  ) throws -> [TrainingRun] {
+    Output.line(title)
     let begun = ContinuousClock.now
-    var quickRuns: [TrainingRun] = []
-    for (index, planned) in runs.enumerated() {
+    return try runs.enumerated().map { index, planned in
       let title = "\(index + 1)/\(runs.count) \(planned.key)"
       var left = ""
       let result = try runner.run(planned) { done, steps, loss in
@@ -57,9 +76,9 @@ struct TrainCommand: ParsableCommand {
         Output.progress("\(title)  step \(done)/\(steps)  loss \(Format.fixed(loss, 3))  \(left)")
       }
       Output.line("\(title)  \(result.summary)  \(left)")
-      if quick { quickRuns.append(result) } else { try results.append(result) }
+      try done(result)
+      return result
     }
-    Output.line("\n" + TrainingTable.markdown(quick ? quickRuns : results.runs, arms: experiment.arms.map(\.name)))
   }
 
   /// Of every machine that results are there from.

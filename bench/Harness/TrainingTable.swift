@@ -66,7 +66,7 @@ private struct ArmSummary {
   let runs: [TrainingRun]
   /// By learning rate, the least first.
   let rates: [[TrainingRun]]
-  /// Those at the learning rate with the least mean held-out loss, among rates at which no seed diverged.
+  /// Those at the learning rate with the least held-out loss of the first seed, among rates at which no seed diverged.
   let best: [TrainingRun]
   let secondsPerStep: Double
 
@@ -76,7 +76,7 @@ private struct ArmSummary {
     secondsPerStep = Spread(runs.map(\.secondsPerStep).filter { $0 > 0 })?.median ?? 0
     rates = unique(runs.map(\.key.lr)).sorted { ($0 ?? 0) < ($1 ?? 0) }
       .map { rate in runs.filter { $0.key.lr == rate } }
-    best = rates.filter { !$0.contains(where: \.diverged) }.min { heldOut($0) < heldOut($1) } ?? []
+    best = rates.filter { !$0.contains(where: \.diverged) }.min { firstLoss($0) < firstLoss($1) } ?? []
   }
 
   /// Of a whole run.
@@ -85,6 +85,11 @@ private struct ArmSummary {
 
   /// Whether a rate beyond those tried may be better still.
   var isAtEdge: Bool { rates.count > 1 && (best == rates.first || best == rates.last) }
+}
+
+/// The held-out loss of the first seed.
+private func firstLoss(_ runs: [TrainingRun]) -> Double {
+  runs.min { $0.key.seed < $1.key.seed }?.heldOut ?? .infinity
 }
 
 /// The mean held-out loss.

@@ -104,17 +104,30 @@ struct PlannedRun {
 }
 
 extension Experiment {
-  /// Every run, seed after seed, so that each arm has something to show early. A quick one has each arm once.
-  func runs(quick: Bool = false) -> [PlannedRun] {
+  /// Every arm at each of its learning rates, with the first seed.
+  func firstRuns(rates: [Double]) -> [PlannedRun] {
     tasks.flatMap { task in
-      (quick ? [0] : seeds).flatMap { seed in
-        arms.flatMap { arm in
-          arm.grid(quick ? [1] : rates).map { rate in
-            PlannedRun(task: task, arm: arm, key: .init(task: task.name, arm: arm.name, lr: rate, seed: seed))
+      arms.flatMap { arm in arm.grid(rates).map { planned(task, arm, $0, seed: seeds[0]) } }
+    }
+  }
+
+  /// The other seeds, at the rate that was best with the first; seed after seed, so that each arm has something to show.
+  func otherRuns(after runs: [TrainingRun]) -> [PlannedRun] {
+    tasks.flatMap { task in
+      seeds.dropFirst().flatMap { seed in
+        arms.compactMap { arm in
+          let first = runs.filter { run in
+            (run.key.task, run.key.arm, run.key.seed) == (task.name, arm.name, seeds[0]) && !run.diverged
           }
+          let best = first.min { ($0.heldOut ?? .infinity) < ($1.heldOut ?? .infinity) }
+          return best.map { planned(task, arm, $0.key.lr, seed: seed) }
         }
       }
     }
+  }
+
+  private func planned(_ task: TrainingTask, _ arm: Arm, _ lr: Double?, seed: Int) -> PlannedRun {
+    PlannedRun(task: task, arm: arm, key: .init(task: task.name, arm: arm.name, lr: lr, seed: seed))
   }
 }
 

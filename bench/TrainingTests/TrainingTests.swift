@@ -23,7 +23,7 @@ import Testing
       Arm("sgd", rate: 1e8) { ($0.optimizer, $0.gradClip) = (.sgd, 0) },
     ], rates: [1], seeds: [0])
   let runner = TrainingRunner(text: try TrainingText(in: folder), commit: "abc", threads: 1)
-  let runs = try experiment.runs().map { try runner.run($0) { _, _, _ in } }
+  let runs = try experiment.firstRuns(rates: [1]).map { try runner.run($0) { _, _, _ in } }
   let (adamw, half, sgd) = (runs[0], runs[1], runs[2])
   #expect(!adamw.diverged && adamw.steps == 80 && adamw.curve.count == 30 && adamw.curve.last?.step == 80)
   #expect(adamw.stateBytes == 8 * adamw.parameters && adamw.planBytes > 16 * adamw.parameters)
@@ -35,10 +35,25 @@ import Testing
 
 @Test func everyRunHasAKeyOfItsOwn() {
   for experiment in Experiment.all {
-    let runs = experiment.runs()
+    let runs = experiment.firstRuns(rates: experiment.rates)
     #expect(Set(runs.map(\.key)).count == runs.count)
-    #expect(experiment.runs(quick: true).count == experiment.tasks.count * experiment.arms.count)
+    #expect(experiment.firstRuns(rates: [1]).count == experiment.tasks.count * experiment.arms.count)
   }
+}
+
+@Test func otherSeedsTakeTheBestRateOfTheFirst() {
+  let experiment = Experiment(
+    name: "test", tasks: [.nano], arms: [Arm("a", rate: 1), Arm("b", rate: 1), Arm("c", rate: nil)])
+  func run(_ arm: String, _ lr: Double?, _ heldOut: Double?) -> TrainingRun {
+    TrainingRun(
+      .init(task: "LM-nano", arm: arm, lr: lr, seed: 0), commit: "", steps: 1, losses: [1], seconds: [1],
+      heldOut: heldOut, diverged: heldOut == nil, parameters: 1, stateBytes: 1, planBytes: 1)
+  }
+  let first = [run("a", 0.3, 3), run("a", 1, 2), run("a", 3, nil), run("b", 1, nil), run("c", nil, 2)]
+  let others = experiment.otherRuns(after: first).map(\.key)
+  #expect(others.map(\.arm) == ["a", "c", "a", "c"])
+  #expect(others.map(\.seed) == [1, 1, 2, 2])
+  #expect(others.map(\.lr) == [1, nil, 1, nil])
 }
 
 @Test func batchesKeepTheNumberOfSamples() {

@@ -50,8 +50,10 @@ def run(model, tokens, settings):
   deviation = max(abs(a / b - 1) for a, b in zip(losses + norms, exact_losses + exact_norms))
   print(f"  {settings.optimizer:9} clip {settings.grad_clip}: loss {losses[0]:.3f} -> {losses[-1]:.3f},"
         f" norm {min(norms):.2f} .. {max(norms):.2f}, off float64 by {deviation:.1e}")
-  # Muon lifts the smallest singular values, which are rounding, to the size of the largest.
-  assert deviation < (5e-5 if settings.optimizer == "muon" else 1e-5), "badly conditioned: choose other settings"
+  # Muon lifts the smallest singular values, which are rounding, to the size of the largest; a state that rounding
+  # brings across the border of two codes of 8 bits differs by one.
+  loose = settings.optimizer == "muon" or settings.optimizer_state != "fp32"
+  assert deviation < (5e-5 if loose else 1e-5), "badly conditioned: choose other settings"
   assert settings.grad_clip == 0 or max(norms) > settings.grad_clip, "this never clips"
   return dataclasses.asdict(settings) | {"loss": losses, "grad_norm": norms}
 

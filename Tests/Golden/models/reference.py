@@ -20,6 +20,7 @@ class Settings:
   grad_clip: float = 0.0
   batch: int = 2
   micro_batch: int = 2
+  optimizer_state: str = "fp32"
 
 
 def sequential_batch(tokens, context, batch, step):
@@ -57,6 +58,10 @@ def make_optimizer(model, settings):
   if settings.optimizer in ("sgd", "momentum", "nesterov"):
     nesterov = settings.optimizer == "nesterov"
     return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=nesterov)
+  if settings.optimizer_state == "8bit":
+    import torchao.optim
+    method = {"adam": torchao.optim.Adam8bit, "adamw": torchao.optim.AdamW8bit}[settings.optimizer]
+    return method(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps)
   if settings.optimizer in ("adam", "adamw"):
     method = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
     return method(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps)
