@@ -3,6 +3,7 @@ import KilnCheckpoints
 import KilnGraph
 import KilnKernels
 import KilnLayers
+import KilnOptimizers
 import KilnTraining
 import Testing
 
