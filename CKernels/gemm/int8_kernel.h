@@ -6,6 +6,7 @@
 #undef GEMM_READ
 #undef GEMM_READ4
 #undef GEMM_MADD
+#undef GEMM_UNROLL_STEPS
 #undef GEMM_TOTAL
 #undef GEMM_KC
 #define GEMM(name) name##_i8
@@ -13,6 +14,9 @@
 #define GEMM_STEPS 2
 #define GEMM_READ(x, along, k) gemm_pair_i8(x, along, k)
 #define GEMM_READ4(x) gemm_pairs_i8(x)
+// Sums of integers may be made in any order: over several steps at once the compiler would first add up what they
+// contribute, and run out of registers.
+#define GEMM_UNROLL_STEPS _Pragma("clang loop unroll(disable)")
 #define GEMM_MADD(a, b, sum) (vf)((vi)(sum) + vi_multiply_pairs((vi)(a), (vi)(b)))
 #define GEMM_TOTAL(sum) __builtin_convertvector((vi)(sum), vf)
 #define GEMM_KC (2 * KILN_GEMM_KC < 1024 ? 2 * KILN_GEMM_KC : 1024)

@@ -5,6 +5,7 @@
 #define GEMM_TAIL 0
 #define GEMM_READ(x, along, k) gemm_pair(x, along, k)
 #define GEMM_READ4(x) gemm_pairs(x)
+#define GEMM_UNROLL_STEPS _Pragma("clang loop unroll_count(4)")
 #define GEMM_START(a, units, i) vf_set(0)
 #define GEMM_TOTAL(sum) (sum)
 #define GEMM_ADD(x, sum) gemm_add_pairs(x, sum)

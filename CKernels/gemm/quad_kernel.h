@@ -9,6 +9,7 @@
 #undef GEMM_READ
 #undef GEMM_READ4
 #undef GEMM_MADD
+#undef GEMM_UNROLL_STEPS
 #undef GEMM_START
 #undef GEMM_TOTAL
 #undef GEMM_KC
@@ -19,6 +20,7 @@
 #define GEMM_READ(x, along, k) gemm_quad_i8(x, along, k)
 #define GEMM_READ4(x) gemm_quads_i8(x)
 #define GEMM_MADD(a, b, sum) (vf)gemm_multiply_quads((vi)(a), (vi)(b), (vi)(sum))
+#define GEMM_UNROLL_STEPS _Pragma("clang loop unroll_count(4)")
 #define GEMM_START(a, units, i) vf_set((a)[(units) * KILN_GEMM_MR + (i)])
 #define GEMM_TOTAL(sum) __builtin_convertvector((vi)(sum), vf)
 #define GEMM_KC 1024

@@ -8,7 +8,7 @@ static void GEMM(gemm_tile)(const float *a, const float *b, int64_t units, const
     GEMM_UNROLL
     for (int j = 0; j < KILN_GEMM_NV; j++) sum[i][j] = GEMM_START(a, units, i);
   }
-  _Pragma("clang loop unroll_count(4)")
+  GEMM_UNROLL_STEPS
   for (int64_t x = 0; x < units; x++) {
     vf line[KILN_GEMM_NV];
     GEMM_UNROLL
