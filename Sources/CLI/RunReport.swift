@@ -24,7 +24,9 @@ enum RunReport {
     guard let largest = corpus.maximumToken(), Int(largest) < trainer.tokenizer.vocabularySize, limit > 1
     else { return nil }
     let prompt = corpus[0..<min(32, limit / 2, corpus.count)]
-    let tokens = try Generator(trainer.model, context: trainer.context, store: trainer.store).generate(
+    let generator = Generator(
+      trainer.model, precision: trainer.keptPrecision, context: trainer.context, store: trainer.store)
+    let tokens = try generator.generate(
       after: prompt, count: 400, sampling: Sampling(temperature: 0.8, seed: trainer.configuration.seed))
     return trainer.tokenizer.text(of: prompt + tokens)
   }

@@ -143,6 +143,8 @@ public final class Trainer {
   public var model: any LanguageModel { inputs.model }
   public var tokenizer: any Tokenizer { inputs.tokenizer }
   public var store: ParameterStore { runState.store }
+  /// What the store keeps matrices in.
+  public var keptPrecision: Precision { runState.precision }
   public var corpus: Corpus { inputs.corpus }
   public var evalCorpus: Corpus? { inputs.evalCorpus }
   /// Tokens of a training sequence.

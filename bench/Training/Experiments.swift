@@ -41,7 +41,7 @@ struct Arm {
 }
 
 extension Experiment {
-  static var all: [Experiment] { [optimizers, precision, batch] }
+  static var all: [Experiment] { [optimizers, precision, batch, gpt2] }
 
   static var optimizers: Experiment {
     Experiment(
@@ -79,6 +79,16 @@ extension Experiment {
         Arm("states 8bit", rate: 1e-3) { $0.optimizerState = .eightBit },
         Arm("states 8bit-linear", rate: 1e-3) { $0.optimizerState = .linear },
       ], rates: [1])
+  }
+
+  /// Whether what holds for a small model holds for one of use.
+  static var gpt2: Experiment {
+    Experiment(
+      name: "gpt2", tasks: [.gpt2],
+      arms: [
+        Arm("fp32", rate: 3e-4), Arm("bf16", rate: 3e-4) { $0.precision = .bf16 },
+        Arm("int8", rate: 3e-4) { $0.precision = .int8 },
+      ], rates: [1], seeds: [0])
   }
 
   static var batch: Experiment {

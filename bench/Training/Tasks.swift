@@ -7,9 +7,11 @@ import Kiln
 struct TrainingTask {
   let name: String
   /// Everything but what an arm changes.
-  let configuration: TrainingConfiguration
+  var configuration: TrainingConfiguration
   /// Tokens of the vocabulary; nil for bytes.
   let vocabulary: Int?
+  /// How much of the held-out text is looked at; nil for all of it.
+  var heldOutLines: Int?
 
   /// A GPT-2 with the optimizer's own decay (cosine, or none for Schedule-Free), 5 % warm-up and clipping to 1.
   init(
@@ -29,6 +31,17 @@ struct TrainingTask {
   static var micro: Self { Self("LM-micro", layers: 6, width: 128, heads: 4, time: 128, batch: 16, steps: 300) }
   static var small: Self {
     Self("LM-small", layers: 4, width: 256, heads: 4, time: 64, batch: 4, steps: 1500, vocabulary: 1024)
+  }
+}
+
+extension TrainingTask {
+  /// One sequence a step: 25,600 tokens in all.
+  static var gpt2: Self {
+    var task = Self(
+      "GPT-2 124M", layers: 12, width: 768, heads: 12, time: 128, batch: 1, steps: 200, vocabulary: 8000)
+    task.configuration.vocabSize = 50257
+    task.heldOutLines = 100
+    return task
   }
 }
 
@@ -54,8 +67,17 @@ struct TrainingText {
   /// What a run needs to read it as the task says.
   func fill(_ configuration: inout TrainingConfiguration, for task: TrainingTask) throws {
     configuration.data = [training.path]
-    configuration.evalData = folder.appendingPathComponent("held-out.txt").path
+    configuration.evalData = try heldOut(lines: task.heldOutLines).path
     configuration.tokenizer = try task.vocabulary.map(tokenizer) ?? "bytes"
+  }
+
+  private func heldOut(lines: Int?) throws -> URL {
+    let all = folder.appendingPathComponent("held-out.txt")
+    guard let lines else { return all }
+    let url = folder.appendingPathComponent("held-out-\(lines).txt")
+    let text = try String(contentsOf: all, encoding: .utf8).split(separator: "\n").prefix(lines)
+    try text.joined(separator: "\n").write(to: url, atomically: true, encoding: .utf8)
+    return url
   }
 
   private func tokenizer(vocabulary: Int) throws -> String {
