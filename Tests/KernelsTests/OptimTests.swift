@@ -186,10 +186,10 @@ struct OptimTests {
       let call = narrow.call
       narrow.call = { context, outputs, inputs in
         var views = outputs
-        views[0].dtype = KILN_BF16
+        views[0].dtype = KILN_F16
         return call(context, views, inputs)
       }
-      narrow.expectFailure(KILN_ERR_DTYPE, "w is bf16, not f32 or f64")
+      narrow.expectFailure(KILN_ERR_DTYPE, "w is f16, not f32 or f64")
     }
   }
 }
