@@ -26,23 +26,35 @@ void kiln__unpack_blocks(const kiln__quant_kernels *quant, const kiln__blocks *b
   }
 }
 
+typedef struct piece {
+  const float *from;
+  int64_t across, along;  // strides from column to column of b, and along k
+} piece;
+
+// Unpacks some columns and steps, no more than PIECE of each, to `values`.
+static piece unpack_piece(const kiln__quant_kernels *quant, const kiln__blocks *b, float *values, int64_t j,
+                          int64_t columns, int64_t k, int64_t steps) {
+  // Rows and columns as they lie in memory.
+  int64_t row = b->along_k ? j : k, rows = b->along_k ? columns : steps;
+  int64_t col = b->along_k ? k : j, cols = b->along_k ? steps : columns;
+  int64_t elements = kiln__block_elements(b->format), begin = col / elements * elements;
+  int64_t span = kiln__round_up(col + cols - begin, elements);
+  for (int64_t r = 0; r < rows; r++) kiln__unpack_blocks(quant, b, values + r * span, row + r, begin, span);
+  return (piece){values + col - begin, b->along_k ? span : 1, b->along_k ? 1 : span};
+}
+
 void kiln__pack_blocks(const kiln__quant_kernels *quant, const kiln__blocks *b, kiln__gemm_pack *pack, float *to,
                        int64_t width, int64_t j, int64_t extent, int64_t k, int64_t depth, int64_t strips) {
   float values[PIECE * SPAN];
-  int64_t elements = kiln__block_elements(b->format), together = kiln__max(1, PIECE / width);
+  int64_t together = kiln__max(1, PIECE / width);
   for (int64_t s = 0; s < strips; s += together) {
-    int64_t columns = kiln__min(together * width, extent - s * width);
+    int64_t first = s * width, columns = kiln__min(together * width, extent - first);
     for (int64_t at = 0; at < depth; at += PIECE) {
       int64_t steps = kiln__min(PIECE, depth - at);
-      // Rows and columns as they lie in memory.
-      int64_t row = b->along_k ? j + s * width : k + at, rows = b->along_k ? columns : steps;
-      int64_t col = b->along_k ? k + at : j + s * width, cols = b->along_k ? steps : columns;
-      int64_t begin = col / elements * elements, span = kiln__round_up(col + cols - begin, elements);
-      for (int64_t r = 0; r < rows; r++) kiln__unpack_blocks(quant, b, values + r * span, row + r, begin, span);
-      int64_t across = b->along_k ? span : 1, along = b->along_k ? 1 : span;
+      piece p = unpack_piece(quant, b, values, j + first, columns, k + at, steps);
       for (int64_t i = s; i < kiln__min(s + together, strips); i++) {
-        const float *from = values + col - begin + (i - s) * width * across;
-        pack(to + (i * depth + at) * width, from, across, along, extent - i * width, steps, 1);
+        pack(to + (i * depth + at) * width, p.from + (i - s) * width * p.across, p.across, p.along, extent - i * width,
+             steps, 1);
       }
     }
   }

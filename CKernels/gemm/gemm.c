@@ -185,13 +185,14 @@ static kiln_status arguments(kiln_context *ctx, const kiln_tensor *c, const kiln
     return kiln__fail(ctx, KILN_ERR_OPTION, "bias_gradient is not for operands in 8 bits or blocks");
   }
   KILN_TRY(check_scales(ctx, "a_scales", o->a_scales, a, z.rows));
-  if (!g->blocks.absmax) KILN_TRY(check_scales(ctx, "b_scales", o->b_scales, b, z.cols));
+  bool scales_blocks = o->b_blocks == KILN_NF4;
+  if (!scales_blocks) KILN_TRY(check_scales(ctx, "b_scales", o->b_scales, b, z.cols));
   f->bias = kiln__data(o->bias);
   g->bias_gradient = kiln__data(o->bias_gradient);
   g->bias_gradient_of_b = o->bias_gradient_of_b;
   f->alpha = o->alpha;
   f->row_scale = scales_of(o->a_scales, &f->alpha);
-  if (!g->blocks.absmax) f->col_scale = scales_of(o->b_scales, &f->alpha);
+  if (!scales_blocks) f->col_scale = scales_of(o->b_scales, &f->alpha);
   f->activation = o->activation;
   f->accumulate = o->accumulate;
   f->dtype = c->dtype;

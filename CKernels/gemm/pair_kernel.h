@@ -4,7 +4,7 @@
 #define GEMM_UNIT 2
 #define GEMM_TAIL 0
 #define GEMM_READ(x, along, k) gemm_pair(x, along, k)
-#define GEMM_READ4(x) gemm_pairs(x)
+#define GEMM_READ4(x) v4_load((const float *)(x))
 #define GEMM_UNROLL_STEPS _Pragma("clang loop unroll_count(4)")
 #define GEMM_START(a, units, i) vf_set(0)
 #define GEMM_TOTAL(sum) (sum)
@@ -18,12 +18,6 @@ VEC float gemm_pair(const kiln__bf16 *x, int64_t along, int64_t k) {
   float unit;
   memcpy(&unit, pair, sizeof unit);
   return unit;
-}
-
-VEC v4 gemm_pairs(const kiln__bf16 *x) {
-  v4 units;
-  memcpy(&units, x, sizeof units);
-  return units;
 }
 
 VEC vf gemm_add_pairs(vf pairs, vf sum) {

@@ -18,7 +18,7 @@
 #define GEMM_STEPS 4
 #define GEMM_TAIL 1
 #define GEMM_READ(x, along, k) gemm_quad_i8(x, along, k)
-#define GEMM_READ4(x) gemm_quads_i8(x)
+#define GEMM_READ4(x) v4_load((const float *)(x))
 #define GEMM_MADD(a, b, sum) (vf)gemm_multiply_quads((vi)(a), (vi)(b), (vi)(sum))
 #define GEMM_UNROLL_STEPS _Pragma("clang loop unroll_count(4)")
 #define GEMM_START(a, units, i) vf_set((a)[(units) * KILN_GEMM_MR + (i)])
@@ -43,12 +43,6 @@ VEC float gemm_quad_i8(const int8_t *x, int64_t along, int64_t k) {
   return unit;
 }
 
-VEC v4 gemm_quads_i8(const int8_t *x) {
-  v4 units;
-  memcpy(&units, x, sizeof units);
-  return units;
-}
-
 #include "gemm/tile_kernel.h"
 #include "gemm/part_kernel.h"
 
@@ -69,27 +63,28 @@ static void gemm_end_strip_of_a(int32_t *strip, int64_t units) {
   }
 }
 
+// + 128 in each byte.
+static void gemm_end_strip_of_b(int32_t *strip, int64_t units) {
+  for (int64_t i = 0; i < units * KILN_GEMM_NR; i++) strip[i] ^= (int32_t)0x80808080;
+}
+
+VEC void gemm_pack_quads(kiln__gemm_pack *pack, void (*end)(int32_t *, int64_t), int width, char *dst, const int8_t *x,
+                         int64_t across, int64_t along, int64_t extent, int64_t k, int64_t strips) {
+  int64_t units = kiln__ceil_div(k, GEMM_UNIT), size = (units + GEMM_TAIL) * width * (int64_t)sizeof(float);
+  for (int64_t s = 0; s < strips; s++, dst += size) {
+    pack(dst, x + s * width * across, across, along, extent - s * width, k, 1);
+    end((int32_t *)dst, units);
+  }
+}
+
 static void gemm_pack_a_i8(void *dst, const void *x, int64_t across, int64_t along, int64_t extent, int64_t k,
                            int64_t strips) {
-  int64_t units = kiln__ceil_div(k, GEMM_UNIT), size = (units + GEMM_TAIL) * KILN_GEMM_MR;
-  for (int64_t s = 0; s < strips; s++) {
-    float *strip = (float *)dst + s * size;
-    gemm_pack_a_quads(strip, (const int8_t *)x + s * KILN_GEMM_MR * across, across, along, extent - s * KILN_GEMM_MR, k,
-                      1);
-    gemm_end_strip_of_a((int32_t *)strip, units);
-  }
+  gemm_pack_quads(gemm_pack_a_quads, gemm_end_strip_of_a, KILN_GEMM_MR, dst, x, across, along, extent, k, strips);
 }
 
 static void gemm_pack_b_i8(void *dst, const void *x, int64_t across, int64_t along, int64_t extent, int64_t k,
                            int64_t strips) {
-  int64_t units = kiln__ceil_div(k, GEMM_UNIT), size = (units + GEMM_TAIL) * KILN_GEMM_NR;
-  for (int64_t s = 0; s < strips; s++) {
-    float *strip = (float *)dst + s * size;
-    gemm_pack_b_quads(strip, (const int8_t *)x + s * KILN_GEMM_NR * across, across, along, extent - s * KILN_GEMM_NR, k,
-                      1);
-    uint32_t *quads = (uint32_t *)strip;
-    for (int64_t i = 0; i < units * KILN_GEMM_NR; i++) quads[i] ^= 0x80808080;  // + 128 in each byte
-  }
+  gemm_pack_quads(gemm_pack_b_quads, gemm_end_strip_of_b, KILN_GEMM_NR, dst, x, across, along, extent, k, strips);
 }
 
 static const kiln__gemm_kernels gemm_kernels_i8 = {

@@ -11,7 +11,6 @@
 #define KILN_FMA 1
 #define KILN_GEMM_MR 14
 #define KILN_GEMM_NV 2
-#define KILN_GEMM_KC 384
 #define KILN_GEMM_MC 224
 #include "simd/vec.h"
 #include "simd/act.h"

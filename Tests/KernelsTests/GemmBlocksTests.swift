@@ -92,6 +92,26 @@ struct GemmBlocksTests {
     check(Shape(m: 7, n: 96, k: 19, transposed: false), KILN_Q4_0, KILN_F32)
   }
 
+  /// A planner asks before there is data.
+  @Test(arguments: formats) func aQueryNeedsNoData(_ format: kiln_block_format) {
+    let b = Blocks(format, rows: 8, cols: 64, seed: 1)
+    let x = floats([Float](repeating: 1, count: 128))
+    var views = [
+      x.view(KILN_F32, [2, 8]), x.view(KILN_F32, [2, 64]), b.codes.view(KILN_U8, b.shape),
+      b.absmax.view(KILN_F32, [b.absmax.count]),
+    ]
+    for index in views.indices { views[index].data = nil }
+    let context = TestContext()
+    kiln_context_set_query(context.handle, true)
+    let status = withPointers(views) { p in
+      var o = kiln_gemm_defaults()
+      (o.transpose_b, o.b_blocks) = (1, format)
+      o.b_scales = format == KILN_NF4 ? p[3] : nil
+      return kiln_gemm(context.handle, p[0], p[1], p[2], &o)
+    }
+    #expect(status == KILN_OK, "\(context.lastError)")
+  }
+
   @Test func refusals() {
     let (x, doubles) = (floats([Float](repeating: 1, count: 128)), Elements<Double>([1, 1], guardedBy: 0))
     let codes = bytes(128)
