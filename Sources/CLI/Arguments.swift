@@ -39,6 +39,24 @@ struct Seconds: ExpressibleByArgument {
   }
 }
 
+/// Bytes: `512MiB`, `2GB` (10^9), `1.5GiB` (2^30); a bare number counts bytes.
+struct ByteCount: ExpressibleByArgument {
+  var value: Int
+
+  private static let units: [String: Double] = [
+    "": 1, "b": 1, "k": 1e3, "kb": 1e3, "kib": 0x1p10, "m": 1e6, "mb": 1e6, "mib": 0x1p20, "g": 1e9, "gb": 1e9,
+    "gib": 0x1p30, "t": 1e12, "tb": 1e12, "tib": 0x1p40,
+  ]
+
+  init?(argument: String) {
+    let digits = argument.prefix { $0.isNumber || $0 == "." }
+    let unit = argument.dropFirst(digits.count).trimmingPrefix(while: \.isWhitespace).lowercased()
+    guard let number = Double(digits), let factor = Self.units[unit] else { return nil }
+    guard let bytes = Int(exactly: (number * factor).rounded()), bytes > 0 else { return nil }
+    value = bytes
+  }
+}
+
 /// Token numbers with commas: `1,2,3`.
 struct TokenList: ExpressibleByArgument {
   var tokens: [Int32]
@@ -60,6 +78,11 @@ extension TrainingConfiguration.Architecture: ExpressibleByArgument {}
 extension TrainingConfiguration.Order: ExpressibleByArgument {}
 extension TrainingConfiguration.OptimizerName: ExpressibleByArgument {}
 extension Precision: ExpressibleByArgument {}
+extension Recomputation: ExpressibleByArgument {
+  public init?(argument: String) { self.init(argument) }
+}
+extension TrainingConfiguration.Offload: ExpressibleByArgument {}
+extension TrainingConfiguration.Allowance: ExpressibleByArgument {}
 extension StateFormat: ExpressibleByArgument {}
 extension MasterWeights: ExpressibleByArgument {}
 extension Schedule.Shape: ExpressibleByArgument {}

@@ -9,7 +9,13 @@ struct DoctorCommand: ParsableCommand {
     commandName: "doctor", abstract: "Check what this machine has and whether the kernels work on it.",
     discussion: "Ends with 1 if there is a problem.")
 
+  @Flag(help: "Measure how fast this machine is at each operation, for a minute or two: what 'plan' goes by.")
+  var measure = false
+
+  @OptionGroup var machine: MachineOptions
+
   func run() throws {
+    if measure { return try measureRates() }
     let checks = [
       processor(), instructionSets(), products(), threads(), openMP(), memory(), hugePages(), cache(), kernels(),
       environment(),
@@ -20,6 +26,12 @@ struct DoctorCommand: ParsableCommand {
       Terminal.print((check.isProblem ? "problem  " : "ok       ") + name + check.finding)
     }
     if checks.contains(where: \.isProblem) { throw ExitCode.failure }
+  }
+
+  private func measureRates() throws(KilnError) {
+    let context = try machine.makeContext()
+    _ = try MachineRates.measure(on: context) { Terminal.note("measuring \($0)") }
+    Terminal.print("measured with \(context.isa) kernels on \(context.threads) threads: 'kiln plan' goes by that now")
   }
 
   private struct Check {

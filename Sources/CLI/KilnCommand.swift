@@ -10,8 +10,8 @@ struct KilnCommand: ParsableCommand {
     commandName: "kiln", abstract: "Trains, evaluates and runs Transformer language models.",
     version: kilnVersion,
     subcommands: [
-      TrainCommand.self, EvalCommand.self, GenerateCommand.self, TokenizerCommand.self, InfoCommand.self,
-      DoctorCommand.self,
+      TrainCommand.self, PlanCommand.self, EvalCommand.self, GenerateCommand.self, TokenizerCommand.self,
+      InfoCommand.self, DoctorCommand.self,
     ])
 
   static func main() {

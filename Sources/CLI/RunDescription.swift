@@ -9,7 +9,7 @@ enum RunDescription {
       ("model", model(trainer)), ("data", data(trainer)), ("run", length(trainer)),
       ("optimizer", optimizer(trainer.configuration)), ("rate", rate(trainer)), ("update", update(trainer)),
       ("precision", precision(trainer.configuration)),
-      ("device", device(trainer.context)), ("memory", memory(trainer.memory)),
+      ("device", device(trainer.context)), ("memory", memory(trainer.plan)),
     ]
   }
 
@@ -30,7 +30,8 @@ enum RunDescription {
 
   private static func length(_ trainer: Trainer) -> String {
     let configuration = trainer.configuration
-    let parts = configuration.microBatch.map { $0 < configuration.batch ? ", \($0) at a time" : "" } ?? ""
+    let microBatch = trainer.plan.microBatch
+    let parts = microBatch < configuration.batch ? ", \(microBatch) at a time" : ""
     let start = trainer.firstStep > 0 ? ", going on at step \(trainer.firstStep)" : ""
     let length = trainer.steps.map { "\($0) steps" } ?? "as many steps as the time allows,"
     return "\(length) of \(configuration.batch) x \(trainer.sequenceLength) tokens\(parts)\(start)"
@@ -50,7 +51,7 @@ enum RunDescription {
 
   private static func update(_ trainer: Trainer) -> String {
     let clip = trainer.configuration.gradClip
-    return trainer.updateMode + (clip > 0 ? ", gradients clipped to \(clip)" : "")
+    return trainer.plan.updateMode + (clip > 0 ? ", gradients clipped to \(clip)" : "")
   }
 
   private static func precision(_ configuration: TrainingConfiguration) -> String {
@@ -70,12 +71,11 @@ enum RunDescription {
       + (context.gemmNotice.map { "; products \($0)" } ?? "")
   }
 
-  private static func memory(_ memory: MemoryForecast) -> String {
-    let parts = [
-      ("weights", memory.weights), ("gradients", memory.gradients), ("optimizer", memory.states),
-      ("activations", memory.arena), ("program", memory.runtime),
-    ]
-    let list = parts.filter { $0.1 > 0 }.map { "\($0.0) \(formatBytes($0.1))" }.joined(separator: ", ")
-    return "\(formatBytes(memory.total)) expected: \(list)"
+  private static func memory(_ plan: TrainingPlan) -> String {
+    let memory = plan.memory
+    let list = MemoryForecast.Category.allCases.filter { memory[$0] > 0 }
+      .map { "\($0.rawValue) \(formatBytes(memory[$0]))" }
+    return "\(formatBytes(memory.total)) at its peak: " + list.joined(separator: ", ")
+      + plan.choices.map { "; \($0.name) saves \(formatBytes($0.bytes))" }.joined()
   }
 }

@@ -41,6 +41,7 @@ struct TrainCommand: ParsableCommand {
 /// What the command line and the file behind it ask for together.
 struct TrainRequest {
   let configuration: TrainingConfiguration
+  /// The current folder where nothing is written.
   let out: URL
   let point: ResumePoint?
   let options: Trainer.Options
@@ -48,7 +49,7 @@ struct TrainRequest {
 
   var metrics: URL { options.metrics ?? out.appendingPathComponent("metrics.jsonl") }
 
-  init(_ options: TrainOptions, over file: TrainOptions?) throws {
+  init(_ options: TrainOptions, over file: TrainOptions?, needsOutput: Bool = true) throws {
     let layers = [options] + (file.map { [$0] } ?? [])
     func first<Value>(_ value: (TrainOptions) -> Value?) -> Value? { layers.lazy.compactMap(value).first }
 
@@ -57,7 +58,8 @@ struct TrainRequest {
     if let resumed, let named, resumed.standardizedFileURL != named.standardizedFileURL {
       throw ValidationError("--resume '\(resumed.relativePath)' goes on in place, not in --out '\(named.relativePath)'")
     }
-    out = try required(resumed ?? named, "--out <dir>")
+    let place = resumed ?? named
+    out = needsOutput ? try required(place, "--out <dir>") : place ?? URL(fileURLWithPath: ".")
     point = try resumed.map(TrainingConfiguration.resume)
     var configuration = point?.configuration ?? TrainingConfiguration()
     for layer in layers.reversed() { layer.apply(to: &configuration) }

@@ -73,21 +73,22 @@ extension Graph {
       return result
     }
 
-    for node in forward.reversed() where node.outputs.contains(where: { reached.contains($0.id) }) {
+    for (index, node) in forward.enumerated().reversed() where node.outputs.contains(where: { reached.contains($0.id) })
+    {
       guard node.inputs.contains(where: { needed.contains($0.id) }) else { continue }
       let pull = Pullback(
         node, node.outputs.map { reached.contains($0.id) ? gradients[$0.id] : nil }, self,
         needed: { needed.contains($0.id) }, existing: { gradients[self.owner(of: $0)] }, keep: keep)
-      try scope(node.scope.isEmpty ? "backward" : node.scope + ".backward") { () throws(KilnError) in
+      try backward(of: index) { () throws(KilnError) in
         let parts = try node.operation.pullback(pull)
         precondition(parts.count == node.inputs.count, "\(node.operation.label): a gradient for each input")
-        for (index, input) in node.inputs.enumerated() where needed.contains(input.id) {
-          guard let part = parts[index] else { continue }
+        for (place, input) in node.inputs.enumerated() where needed.contains(input.id) {
+          guard let part = parts[place] else { continue }
           let owner = owner(of: input)
           precondition(
             part.shape == input.shape && part.type.dtype == gradientType(of: owner),
             "\(node.operation.label): gradient \(part.type) of \(input.type)")
-          if let existing = gradients[owner], !pull.absorbed.contains(index) {
+          if let existing = gradients[owner], !pull.absorbed.contains(place) {
             gradients[owner] = try record(Add(continuing: true), [existing, part])[0]
           } else {
             gradients[owner] = part

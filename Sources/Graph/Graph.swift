@@ -17,6 +17,7 @@ public final class Graph {
   private var parameters: [Parameter: Value] = [:]
   private var converted: [Parameter: Value] = [:]
   private var scopes: [String] = []
+  private var origin: Int?
 
   public let precision: Precision
   /// Whether weights are kept in fp32, as training does, and converted where they are used; otherwise they are kept in
@@ -88,7 +89,15 @@ public final class Graph {
         error.kind, "\(scope.isEmpty ? "" : scope + ": ")\(operation.label): \(error.message)", hint: error.hint)
     }
     let outputs = outputTypes.map { append($0, .node(nodes.count)) }
-    nodes.append(Node(operation: operation, inputs: inputs, outputs: outputs, scope: scope))
+    nodes.append(Node(operation: operation, inputs: inputs, outputs: outputs, scope: scope, origin: origin))
+    return outputs
+  }
+
+  /// Appends a node of another graph as it is.
+  func replay(_ node: Node, on inputs: [Value]) -> [Value] {
+    let outputs = node.outputs.map { append($0.type, .node(nodes.count)) }
+    nodes.append(
+      Node(operation: node.operation, inputs: inputs, outputs: outputs, scope: node.scope, origin: node.origin))
     return outputs
   }
 
@@ -97,6 +106,13 @@ public final class Graph {
     scopes.append(name)
     defer { scopes.removeLast() }
     return try body()
+  }
+
+  /// Records the gradient of a forward node.
+  func backward<R>(of index: Int, _ body: () throws(KilnError) -> R) throws(KilnError) -> R {
+    origin = index
+    defer { origin = nil }
+    return try scope(nodes[index].scope.isEmpty ? "backward" : nodes[index].scope + ".backward", body)
   }
 
   /// The full name of where recording stands.

@@ -26,6 +26,9 @@ public protocol Operation: Sendable {
   /// That the gradient of the output is, unchanged, the first input's, whose own it then accumulates as.
   var passesGradient: Bool { get }
 
+  /// Whether the forward makes a gradient in this place already, as a loss does.
+  func isGradient(output: Int) -> Bool
+
   /// The name, for messages and plans: by default the type's.
   var label: String { get }
 
@@ -38,6 +41,7 @@ extension Operation {
   public var mutated: [Int] { [] }
   public var isEager: Bool { false }
   public var passesGradient: Bool { false }
+  public func isGradient(output: Int) -> Bool { false }
   public func recomputation(of output: Int, node: Node) -> (operation: any Operation, inputs: [Value], output: Int)? {
     nil
   }
@@ -113,4 +117,9 @@ public struct Node {
   public let outputs: [Value]
   /// Where in the model it was recorded: "transformer.h.3.attn", followed by "backward" for a gradient.
   public let scope: String
+  /// The forward node whose gradient it is part of.
+  public let origin: Int?
+
+  /// For plans and messages.
+  public var name: String { scope.isEmpty ? operation.label : "\(scope): \(operation.label)" }
 }

@@ -15,6 +15,18 @@ public struct Plan {
     case copy(from: Value, to: Value)
   }
 
+  /// What takes a place in the arena, and from which position of `steps`' nodes to which.
+  public struct Resident: Sendable, Hashable {
+    public enum Kind: String, Sendable, Hashable, CaseIterable {
+      case input, activation, gradient, workspace
+    }
+
+    public let name: String
+    public let kind: Kind
+    public let bytes: Int
+    public let lifetime: ClosedRange<Int>
+  }
+
   public let graph: Graph
   public let steps: [Step]
   /// By value; nil for one that nothing needs.
@@ -24,6 +36,7 @@ public struct Plan {
   /// The most bytes of it that are alive at once: no placement can use less.
   public let lowerBound: Int
   public let largestWorkspace: Int
+  public let residents: [Resident]
 
   /// The persistent tensors that the graph names.
   public var parameters: [Parameter] { graph.parameterValues.keys.sorted { $0.name < $1.name } }
@@ -34,11 +47,35 @@ public struct Plan {
   }
 
   /// Floating-point operations of one run.
-  public var flops: Int {
-    steps.reduce(0) { total, step in
-      guard case .run(let index, _) = step else { return total }
-      let node = graph.nodes[index]
-      return total + node.operation.work(for: node.inputs.map(\.type)).flops
+  public var flops: Int { nodes.reduce(0) { $0 + $1.operation.work(for: $1.inputs.map(\.type)).flops } }
+
+  /// What one run takes at these rates.
+  public func seconds(_ rates: Rates) -> Double { nodes.reduce(0) { $0 + rates.seconds($1) } }
+
+  /// In the order in which they run.
+  public var nodes: [Node] {
+    steps.compactMap { step in
+      if case .run(let index, _) = step { graph.nodes[index] } else { nil }
     }
+  }
+
+  /// The bytes of each kind that are alive at each node.
+  public var occupancy: [[Resident.Kind: Int]] {
+    var change = [[Resident.Kind: Int]](repeating: [:], count: nodes.count + 2)
+    for resident in residents {
+      change[resident.lifetime.lowerBound][resident.kind, default: 0] += resident.bytes
+      change[min(resident.lifetime.upperBound, nodes.count) + 1][resident.kind, default: 0] -= resident.bytes
+    }
+    var now: [Resident.Kind: Int] = [:]
+    return change.prefix(nodes.count).map { change in
+      now.merge(change, uniquingKeysWith: +)
+      return now
+    }
+  }
+
+  /// The node at which most is alive.
+  public var peak: Int {
+    let totals = occupancy.map { $0.values.reduce(0, +) }
+    return totals.indices.max { totals[$0] < totals[$1] } ?? 0
   }
 }

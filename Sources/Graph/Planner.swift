@@ -13,15 +13,19 @@ public struct Planner {
     var groups = Groups(graph, order, lifetimes)
     groups.share()
 
-    var blocks: [Block] = []
-    var blockOfRoot: [Int: Int] = [:]
+    var residents: [Plan.Resident] = []
+    var residentOfRoot: [Int: Int] = [:]
     for (root, span) in groups.arenaSpans() {
-      blockOfRoot[root] = blocks.count
-      blocks.append(Block(size: graph.types[root].byteCount, start: span.lowerBound, end: span.upperBound))
+      residentOfRoot[root] = residents.count
+      residents.append(resident(root, of: graph, during: span))
     }
     let workspaces = try order.map { (index) throws(KilnError) in try workspace(of: graph.nodes[index]) }
-    let firstWorkspace = blocks.count
-    for (time, bytes) in workspaces.enumerated() { blocks.append(Block(size: bytes, start: time, end: time)) }
+    let firstWorkspace = residents.count
+    for (time, bytes) in workspaces.enumerated() {
+      let name = graph.nodes[order[time]].name
+      residents.append(.init(name: name, kind: .workspace, bytes: bytes, lifetime: time...time))
+    }
+    let blocks = residents.map { Block(size: $0.bytes, start: $0.lifetime.lowerBound, end: $0.lifetime.upperBound) }
     let (offsets, size) = Placement.place(blocks)
 
     var steps: [Plan.Step] = []
@@ -32,13 +36,25 @@ public struct Planner {
     }
     let locations = graph.types.indices.map { value -> Plan.Location? in
       let root = groups.root(value)
-      if let block = blockOfRoot[root] { return .arena(offsets[block]) }
+      if let index = residentOfRoot[root] { return .arena(offsets[index]) }
       if case .parameter(let parameter) = graph.sources[root] { return .parameter(parameter) }
       return nil
     }
     return Plan(
       graph: graph, steps: steps, locations: locations, arenaBytes: size, lowerBound: Placement.lowerBound(blocks),
-      largestWorkspace: workspaces.max() ?? 0)
+      largestWorkspace: workspaces.max() ?? 0, residents: residents)
+  }
+
+  private func resident(_ value: Int, of graph: Graph, during lifetime: ClosedRange<Int>) -> Plan.Resident {
+    let bytes = graph.types[value].byteCount
+    guard case .node(let index) = graph.sources[value] else {
+      let name = if case .input(let name) = graph.sources[value] { name } else { "" }
+      return .init(name: name, kind: .input, bytes: bytes, lifetime: lifetime)
+    }
+    let node = graph.nodes[index]
+    let place = node.outputs.firstIndex { $0.id == value } ?? 0
+    let isGradient = node.origin != nil || node.operation.isGradient(output: place)
+    return .init(name: node.name, kind: isGradient ? .gradient : .activation, bytes: bytes, lifetime: lifetime)
   }
 
   /// The scratch of a node, which also checks that its kernels accept its shapes.

@@ -14,10 +14,15 @@ public final class Session {
     case copy(from: Tensor, to: Tensor)
   }
 
-  public init(_ plan: Plan, context: Context, store: ParameterStore) throws(KilnError) {
+  /// - Parameter arena: memory that other sessions use as well, so that inputs have to be set anew before each run and
+  ///   outputs to be read after it; nil for memory of its own.
+  public init(
+    _ plan: Plan, context: Context, store: ParameterStore, arena: Storage? = nil
+  ) throws(KilnError) {
     self.plan = plan
     self.context = context
-    let arena = try Storage(byteCount: plan.arenaBytes)
+    let arena = if let arena { arena } else { try Storage(byteCount: plan.arenaBytes) }
+    precondition(arena.byteCount >= plan.arenaBytes)
     self.arena = arena
     var tensors = [Tensor?](repeating: nil, count: plan.locations.count)
     for (value, location) in plan.locations.enumerated() {
@@ -55,29 +60,41 @@ public final class Session {
     return tensor
   }
 
+  /// Runs every step and tells what each node took.
+  public func measure(_ report: (Node, Duration) -> Void) throws(KilnError) {
+    for item in prepared {
+      let start = ContinuousClock.now
+      try run(item, in: StepContext(context: context), checking: false)
+      if case .run(let node, _, _, _) = item { report(node, ContinuousClock.now - start) }
+    }
+    try context.setWorkspace(nil)
+  }
+
   /// Runs every step.
   /// - Parameter checking: looks at every result, stops at the first that is not finite, and leaves weights and states
   ///   alone: to find where a number went wrong.
   public func run(step: Int = 0, seed: UInt64 = 0, checking: Bool = false) throws(KilnError) {
     let stepContext = StepContext(context: context, seed: seed, step: step)
-    for item in prepared {
-      switch item {
-      case .copy(let from, let to):
-        try context.setWorkspace(nil)
-        try context.copy(to, from)
-      case .run(let node, let inputs, let outputs, let workspace):
-        if checking, changesWeights(node) { continue }
-        try context.setWorkspace(workspace)
-        do throws(KilnError) {
-          try node.operation.run(in: stepContext, inputs: inputs, outputs: outputs)
-          if checking { try check(node, outputs) }
-        } catch {
-          throw error.kind == .numerics || node.scope.isEmpty
-            ? error : KilnError(error.kind, "\(node.scope): \(error.message)", hint: error.hint)
-        }
+    for item in prepared { try run(item, in: stepContext, checking: checking) }
+    try context.setWorkspace(nil)
+  }
+
+  private func run(_ item: Prepared, in step: StepContext, checking: Bool) throws(KilnError) {
+    switch item {
+    case .copy(let from, let to):
+      try context.setWorkspace(nil)
+      try context.copy(to, from)
+    case .run(let node, let inputs, let outputs, let workspace):
+      if checking, changesWeights(node) { return }
+      try context.setWorkspace(workspace)
+      do throws(KilnError) {
+        try node.operation.run(in: step, inputs: inputs, outputs: outputs)
+        if checking { try check(node, outputs) }
+      } catch {
+        throw error.kind == .numerics || node.scope.isEmpty
+          ? error : KilnError(error.kind, "\(node.scope): \(error.message)", hint: error.hint)
       }
     }
-    try context.setWorkspace(nil)
   }
 
   private func changesWeights(_ node: Node) -> Bool {
@@ -96,7 +113,7 @@ public final class Session {
       guard !sum.scalar.isFinite else { continue }
       throw KilnError(
         .numerics,
-        "\(node.scope.isEmpty ? "" : node.scope + ": ")\(node.operation.label) gave a result that is not finite")
+        "\(node.name) gave a result that is not finite")
     }
   }
 }

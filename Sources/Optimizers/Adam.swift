@@ -23,6 +23,8 @@ public struct Adam: Optimizer {
     self.format = format
   }
 
+  public var isElementwise: Bool { true }
+
   public func states(of weight: Parameter) -> [Parameter] {
     format.tensors("exp_avg", of: weight) + format.tensors("exp_avg_sq", of: weight)
   }

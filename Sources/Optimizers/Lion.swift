@@ -17,6 +17,8 @@ public struct Lion: Optimizer {
     self.format = format
   }
 
+  public var isElementwise: Bool { true }
+
   public func states(of weight: Parameter) -> [Parameter] { format.tensors("exp_avg", of: weight) }
 
   public func update(_ w: WeightUpdate) throws(KilnError) {

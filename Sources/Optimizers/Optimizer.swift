@@ -15,6 +15,9 @@ public protocol Optimizer: Sendable {
   /// Updates a weight and its states, in place.
   func update(_ w: WeightUpdate) throws(KilnError)
 
+  /// Whether every element follows its own gradient and state alone, so that parts of a weight may be updated apart.
+  var isElementwise: Bool { get }
+
   /// What stands for a weight where the model is evaluated or saved: by default the weight itself.
   func evaluated(_ weight: Parameter) -> EvaluatedWeight?
 
@@ -58,6 +61,7 @@ public struct EvaluatedWeight {
 
 extension Optimizer {
   public var format: StateFormat { .fp32 }
+  public var isElementwise: Bool { false }
   public var name: String { String(describing: type(of: self)) }
   public func evaluated(_ weight: Parameter) -> EvaluatedWeight? { nil }
 

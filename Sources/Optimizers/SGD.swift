@@ -26,6 +26,8 @@ public struct SGD: Optimizer {
     self.format = format
   }
 
+  public var isElementwise: Bool { true }
+
   public func states(of weight: Parameter) -> [Parameter] {
     momentum > 0 ? format.tensors("momentum", of: weight) : []
   }

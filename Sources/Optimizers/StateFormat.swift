@@ -12,7 +12,7 @@ public enum StateFormat: String, Sendable, Hashable, Codable, CaseIterable {
   /// The same with squares in equal steps, where small ones are lost: what the dynamic map is held against.
   case linear = "8bit-linear"
 
-  private static let block = 256
+  static let block = 256
   private static let leastElements = 4096
 
   /// The tensors of one state of a weight's shape.

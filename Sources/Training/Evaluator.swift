@@ -30,19 +30,23 @@ public final class Evaluator {
   /// - Parameters:
   ///   - hasMasters: whether the store holds matrices in fp32, or in `precision`.
   ///   - optimizer: the one that trains the weights, where the store has its states.
-  public init(
+  public convenience init(
     _ model: any LanguageModel, batch: Int, time: Int, precision: Precision = .fp32, hasMasters: Bool = true,
     optimizer: (any Optimizer)? = nil, context: Context, store: ParameterStore
   ) throws(KilnError) {
-    self.batch = batch
-    self.time = time
-    pass = try LossPass(
+    let plan = try LossPlan(
       model, batch: batch, time: time, precision: precision, hasMasters: hasMasters, optimizer: optimizer,
-      context: context, store: store)
-    pass.session.input("loss_scale")?.scalar = 1
+      planner: Planner(context: context))
+    try self.init(plan, batch: batch, time: time, context: context, store: store, arena: nil)
   }
 
-  var plan: Plan { pass.session.plan }
+  init(
+    _ plan: LossPlan, batch: Int, time: Int, context: Context, store: ParameterStore, arena: Storage?
+  ) throws(KilnError) {
+    self.batch = batch
+    self.time = time
+    pass = try LossPass(plan, context: context, store: store, arena: arena)
+  }
 
   /// - Parameters:
   ///   - limit: stop after so many batches.
@@ -57,8 +61,7 @@ public final class Evaluator {
     for index in 0..<min(windows.count, limit ?? .max) {
       guard !shouldStop() else { throw KilnError(.interrupted, "the evaluation was interrupted") }
       let batch = windows[index]
-      pass.session.input("tokens")?.copy(from: batch.inputs)
-      pass.session.input("targets")?.copy(from: batch.targets)
+      pass.session.set(tokens: batch.inputs, targets: batch.targets, time: time, lossScale: 1)
       let sum = try pass.run()
       guard sum.isFinite else { throw KilnError(.numerics, "the loss of batch \(index) is \(sum)") }
       total += sum

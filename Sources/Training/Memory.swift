@@ -1,39 +1,58 @@
 import Foundation
 import KilnGraph
 
-/// What a run will take of memory, known before its first step.
+/// What a run will take of memory, known before its first step: the process's largest resident set, by category.
 public struct MemoryForecast: Sendable, Hashable {
-  public var weights: Int
-  public var gradients: Int
-  public var states: Int
-  /// Activations, gradients that are used up at once, and scratch: the arenas of all plans.
-  public var arena: Int
-  /// The program itself, before any tensor.
-  public var runtime: Int
+  public enum Category: String, Sendable, Hashable, CaseIterable {
+    case weights, gradients
+    case states = "optimizer state"
+    case activations, workspace, data, runtime
+  }
 
-  public var total: Int { weights + gradients + states + arena + runtime }
+  public private(set) var bytes: [Category: Int]
 
-  init(_ plans: [Plan], evaluation: Plan?) {
-    let all = plans + [evaluation].compactMap { $0 }
-    let parameters = Set(all.flatMap(\.parameters))
-    func bytes(_ role: Parameter.Role) -> Int {
-      parameters.filter { $0.role == role }.reduce(0) { $0 + $1.type.byteCount }
+  public var total: Int { bytes.values.reduce(0, +) }
+  public subscript(category: Category) -> Int { bytes[category, default: 0] }
+
+  /// - Parameters:
+  ///   - plans: everything that runs; they share one arena.
+  ///   - data: bytes of mapped files that the process has read.
+  ///   - resident: what the process takes before any tensor, `data` included.
+  ///   - staging: memory through which tensors come from disk.
+  init(_ plans: [Plan], data: Int, resident: Int, staging: Int) {
+    let parameters = Set(plans.flatMap(\.parameters))
+    func total(_ role: Parameter.Role) -> Int {
+      parameters.filter { $0.role == role }.reduce(0) { $0 + ProcessMemory.inPages($1.type.byteCount) }
     }
-    weights = bytes(.weight)
-    gradients = bytes(.gradient)
-    states = bytes(.state)
-    arena = all.reduce(0) { $0 + $1.arenaBytes }
-    runtime = ProcessMemory.baseline
+    bytes = [
+      .weights: total(.weight), .gradients: total(.gradient), .states: total(.state), .data: data,
+      .runtime: max(0, resident - data) + ProcessMemory.growth,
+    ]
+    // The arena as it is when most of the largest plan is alive; what lies idle between its tensors is workspace.
+    guard let largest = plans.max(by: { $0.arenaBytes < $1.arenaBytes }) else { return }
+    let alive = largest.nodes.isEmpty ? [:] : largest.occupancy[largest.peak]
+    let kept = alive[.activation, default: 0] + alive[.input, default: 0]
+    bytes[.activations] = kept
+    bytes[.gradients, default: 0] += alive[.gradient, default: 0]
+    bytes[.workspace] = ProcessMemory.inPages(largest.arenaBytes) - kept - alive[.gradient, default: 0] + staging
   }
 }
 
 /// The kernel's figures for this process.
 public enum ProcessMemory {
-  /// What the program takes before any tensor, roughly: code, Foundation, libomp.
-  static let baseline = 48 << 20
+  /// What a process grows by while it trains, beside tensors: threads, metrics, checkpoints' headers.
+  static let growth = 3 << 20
+
+  private static let page = 4096
+
+  /// Bytes as whole pages.
+  static func inPages(_ bytes: Int) -> Int { (bytes + page - 1) / page * page }
 
   /// The largest resident set so far, in bytes; 0 where the system does not tell.
   public static var peakResident: Int { kilobytes("VmHWM:") << 10 }
+
+  /// The resident set, in bytes; 0 where the system does not tell.
+  public static var resident: Int { kilobytes("VmRSS:") << 10 }
 
   private static func kilobytes(_ key: String) -> Int {
     guard let status = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8),

@@ -14,24 +14,40 @@ final class MonotoneChoice {
   private let extrapolated: LossPass
   private let iterate: LossPass
 
-  init(
-    _ model: any LanguageModel, _ optimizer: ProximalGradient, shape: TrainingStep.Shape, context: Context,
-    store: ParameterStore
+  struct Plans {
+    let extrapolated: LossPlan
+    let iterate: LossPlan
+
+    /// Nil where the optimizer makes no such choice.
+    init?(
+      _ model: any LanguageModel, _ optimizer: any Optimizer, _ shape: TrainingStep.Shape, planner: Planner
+    ) throws(KilnError) {
+      guard let optimizer = optimizer as? ProximalGradient, optimizer.form == .accelerated(isMonotone: true) else {
+        return nil
+      }
+      func plan(_ optimizer: ProximalGradient?) throws(KilnError) -> LossPlan {
+        try LossPlan(
+          model, batch: shape.microBatch, time: shape.time, precision: shape.precision, optimizer: optimizer,
+          planner: planner)
+      }
+      extrapolated = try plan(nil)
+      iterate = try plan(optimizer)
+    }
+  }
+
+  /// Nil where the optimizer makes no such choice.
+  init?(
+    _ plans: Plans?, _ model: any LanguageModel, _ optimizer: any Optimizer, context: Context, store: ParameterStore,
+    arena: Storage
   ) throws(KilnError) {
+    guard let plans, let optimizer = optimizer as? ProximalGradient else { return nil }
     self.optimizer = optimizer
     self.store = store
     self.context = context
     weights = model.parameters
-    func pass(_ optimizer: ProximalGradient?) throws(KilnError) -> LossPass {
-      try LossPass(
-        model, batch: shape.microBatch, time: shape.time, precision: shape.precision, optimizer: optimizer,
-        context: context, store: store)
-    }
-    extrapolated = try pass(nil)
-    iterate = try pass(optimizer)
+    extrapolated = try LossPass(plans.extrapolated, context: context, store: store, arena: arena)
+    iterate = try LossPass(plans.iterate, context: context, store: store, arena: arena)
   }
-
-  var plans: [Plan] { [extrapolated.session.plan, iterate.session.plan] }
 
   /// After the update for a batch.
   func run(_ batch: Batch, _ shape: TrainingStep.Shape) throws(KilnError) {

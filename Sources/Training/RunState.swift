@@ -38,6 +38,8 @@ struct RunState {
   let tokenizer: any Tokenizer
   /// Of the training step.
   let memories: [Parameter]
+  /// Memory that is free between steps.
+  private(set) weak var scratch: Storage?
 
   static func directory(of out: URL, keep: Int = 2) throws(KilnError) -> CheckpointDirectory {
     try CheckpointDirectory(out.appendingPathComponent("checkpoints"), keep: keep, kilnVersion: kilnVersion)
@@ -48,7 +50,8 @@ struct RunState {
   private var states: [(saved: Parameter, stored: Parameter)] {
     let weights = model.parameters.map(precision.operand)
     let iterates = weights.filter { optimizer.evaluated($0) != nil }
-    return (weights.flatMap { optimizer.states(of: $0) } + memories).map { ($0, $0) }
+    let method = offloaded?.base ?? optimizer
+    return (weights.flatMap { method.states(of: $0) } + memories).map { ($0, $0) }
       + iterates.map {
         (Parameter("optimizer.weight.\($0.name)", $0.shape, $0.type.dtype, role: .state), $0)
       }
@@ -88,10 +91,25 @@ struct RunState {
         to: folder.appendingPathComponent(TrainingState.fileName),
         tensors: states.map { ModelFiles.description($0.saved) },
         contents: ModelFiles.contents(of: states.map(\.saved)) { (saved) throws(KilnError) in
-          try store.tensor(stored[saved] ?? saved)
+          try content(of: stored[saved] ?? saved, context: context)
         })
     }
     return checkpoint.folder
+  }
+
+  private var offloaded: OffloadedStates? { optimizer as? OffloadedStates }
+
+  private func isOffloaded(_ state: Parameter) -> Bool { state.role == .state && !memories.contains(state) }
+
+  /// A persistent tensor; one from disk is there until the next.
+  private func content(of parameter: Parameter, context: Context) throws(KilnError) -> Tensor {
+    guard let offloaded, isOffloaded(parameter) else { return try store.tensor(parameter) }
+    let size = parameter.type.byteCount
+    let free = scratch.flatMap { $0.byteCount >= size ? $0 : nil }
+    let memory = if let free { free } else { try Storage(byteCount: size) }
+    let tensor = Tensor(parameter.shape, parameter.type.dtype, in: memory)
+    try offloaded.load(parameter, into: tensor, context: context)
+    return tensor
   }
 
   private static let lossScaling = "loss_scaling"
@@ -135,7 +153,12 @@ struct RunState {
       guard let found = tensors[saved.name], found.shape == saved.shape else {
         throw KilnError(.format, "'\(url.path)' does not hold '\(saved.name)' as \(saved.shape)")
       }
-      try context.copy(try store.tensor(stored), try ModelFiles.mappedTensor(found))
+      let tensor = try ModelFiles.mappedTensor(found)
+      if let offloaded, isOffloaded(stored) {
+        try offloaded.store(stored, from: tensor, context: context)
+      } else {
+        try context.copy(try store.tensor(stored), tensor)
+      }
     }
   }
 }
@@ -183,7 +206,10 @@ extension TrainingConfiguration {
   }
 
   /// Flags that a resumed run may change: they do not alter what the steps compute.
-  static let mayDiffer: Set<String> = ["steps", "epochs", "maxTime", "saveEvery", "keep", "evalEvery", "evalData"]
+  static let mayDiffer: Set<String> = [
+    "steps", "epochs", "maxTime", "saveEvery", "keep", "evalEvery", "evalData", "memory", "recompute", "allow",
+    "offload", "disk",
+  ]
 
   /// Refuses a configuration that differs from the one a checkpoint was made with, naming both values.
   func checkResumable(from old: TrainingConfiguration) throws(KilnError) {
@@ -215,4 +241,7 @@ public struct ResumePoint: Sendable {
   public let state: TrainingState
   public let configuration: TrainingConfiguration
   public let warnings: [String]
+
+  /// Nil for the beginning of the run.
+  var numericPlan: NumericPlan? { try? JSONDecoder().decode(NumericPlan.self, from: Data(state.numericPlan.utf8)) }
 }

@@ -42,21 +42,23 @@ public final class Trainer {
     }
   }
 
+  /// With all that was chosen to keep a budget.
   public let configuration: TrainingConfiguration
   public let out: URL
   /// The step before which the run ends; nil where nothing but time ends it.
   public let steps: Int?
   public let schedule: Schedule
   public let parameterCount: Int
-  public let memory: MemoryForecast
+  public let plan: TrainingPlan
   public let context: Context
 
   private let inputs: Inputs
   private let metricsURL: URL
   private let point: ResumePoint?
   private let source: BatchSource
-  private let step: TrainingStep
-  private let evaluator: Evaluator?
+  /// Nil after the run, whose memory is then free for what comes.
+  private var step: TrainingStep?
+  private var evaluator: Evaluator?
   private let runState: RunState
   private let numericPlan: NumericPlan
   /// Nil where the precision needs no scaling of the loss.
@@ -76,7 +78,6 @@ public final class Trainer {
     } else if FileManager.default.fileExists(atPath: out.path) {
       throw KilnError(.file, "'\(out.path)' exists", hint: "go on with --resume \(out.path), or choose another --out")
     }
-    self.configuration = configuration
     self.out = out
     self.point = point
     metricsURL = options.metrics ?? out.appendingPathComponent("metrics.jsonl")
@@ -90,10 +91,15 @@ public final class Trainer {
     steps = configuration.steps(sequences: source.sequenceCount)
     schedule = try configuration.rates(steps: steps)
 
+    plan = try TrainingPlanner(budget: configuration.memory).plan(
+      configuration, inputs, resuming: point, context: context)
+    let configuration = plan.configuration
+    self.configuration = configuration
+
     let store = ParameterStore()
-    let optimizer = try configuration.makeOptimizer()
-    let hasMasters = configuration.master == .fp32
-    let kept = hasMasters ? .fp32 : configuration.precision
+    let optimizer = plan.optimizer
+    try (optimizer as? OffloadedStates)?.open()
+    let kept = plan.step.shape.hasMasters ? .fp32 : configuration.precision
     if let pretrained = inputs.pretrained {
       try ModelFiles.load(
         inputs.model, from: pretrained, into: store, access: .copied, precision: kept, context: context)
@@ -101,41 +107,29 @@ public final class Trainer {
       try inputs.model.initialize(store, seed: configuration.seed, precision: kept, context: context)
     }
     scaler = configuration.precision.scalesLoss ? try RunState.lossScaler(resuming: point) : nil
-
-    let microBatch = configuration.microBatch ?? configuration.batch
-    noise = microBatch < configuration.batch ? try RunState.noiseScale(resuming: point) : nil
+    noise = plan.microBatch < configuration.batch ? try RunState.noiseScale(resuming: point) : nil
     numericPlan = NumericPlan(
-      device: context.device.rawValue, isa: context.isa, gemm: context.gemm, microBatch: microBatch)
-    let shape = TrainingStep.Shape(
-      batch: configuration.batch, microBatch: microBatch, time: inputs.context, dropout: Float(configuration.dropout),
-      clip: configuration.gradClip > 0 ? configuration.gradClip : nil, precision: configuration.precision,
-      hasMasters: hasMasters)
-    step = try TrainingStep(inputs.model, optimizer, shape: shape, context: context, store: store)
+      device: context.device.rawValue, isa: context.isa, gemm: context.gemm, microBatch: plan.microBatch)
+    let arena = try Storage(byteCount: plan.arenaBytes)
+    step = try TrainingStep(plan.step, inputs.model, optimizer, context: context, store: store, arena: arena)
     runState = RunState(
       out: out, model: inputs.model, precision: kept, optimizer: optimizer, store: store, tokenizer: inputs.tokenizer,
-      memories: step.memories)
+      memories: plan.step.memories, scratch: arena)
     if let folder = point?.folder { try runState.restoreStates(from: folder, context: context) }
-    evaluator = try inputs.evalCorpus.map { (_) throws(KilnError) in
+    evaluator = try plan.evaluation.map { [microBatch = plan.microBatch] (plan) throws(KilnError) in
       try Evaluator(
-        inputs.model, batch: microBatch, time: inputs.context, precision: configuration.precision,
-        hasMasters: hasMasters, optimizer: optimizer, context: context, store: store)
+        plan, batch: microBatch, time: inputs.context, context: context, store: store, arena: arena)
     }
     parameterCount = inputs.model.parameters.reduce(0) { $0 + $1.shape.count }
-    memory = MemoryForecast(step.plans, evaluation: evaluator?.plan)
     notices = (point?.warnings ?? []) + Self.notices(about: numericPlan, point)
   }
 
   private static func notices(about plan: NumericPlan, _ point: ResumePoint?) -> [String] {
-    guard let point, let old = try? JSONDecoder().decode(NumericPlan.self, from: Data(point.state.numericPlan.utf8)),
-      old != plan
-    else { return [] }
+    guard let old = point?.numericPlan, old != plan else { return [] }
     return [
       "the run was started on \(old.machine) and goes on on \(plan.machine): the last bits may differ"
     ]
   }
-
-  /// When weights are updated: "immediate" or "deferred".
-  public var updateMode: String { step.mode.rawValue }
 
   /// The first step that this run takes.
   public var firstStep: Int { point?.state.step ?? 0 }
@@ -192,7 +186,8 @@ public final class Trainer {
     let result: TrainingStep.Result
     do throws(KilnError) {
       result = try clock.measure { () throws(KilnError) in
-        try step.run(batch, step: index, seed: configuration.seed, lr: rate, lossScale: scaler?.scale ?? 1)
+        guard let step else { throw KilnError(.argument, "the run is over") }
+        return try step.run(batch, step: index, seed: configuration.seed, lr: rate, lossScale: scaler?.scale ?? 1)
       }
     } catch {
       throw error.kind == .numerics ? explain(error, batch, index) : error
@@ -241,7 +236,7 @@ public final class Trainer {
   private func explain(_ error: KilnError, _ batch: Batch, _ index: Int) -> KilnError {
     var found = error
     do throws(KilnError) {
-      try step.findFault(batch, step: index, seed: configuration.seed, lossScale: scaler?.scale ?? 1)
+      try step?.findFault(batch, step: index, seed: configuration.seed, lossScale: scaler?.scale ?? 1)
     } catch { found = error }
     return KilnError(
       .numerics, "step \(index): \(found.message)",
@@ -275,6 +270,9 @@ public final class Trainer {
 
   /// The finished model stands at the output directory itself, where other tools look.
   private func finish() throws(KilnError) {
+    step = nil
+    evaluator = nil
+    for parameter in store.parameters where parameter.role == .gradient { store.remove(parameter) }
     try runState.saveModel(to: out, context: context)
   }
 

@@ -28,6 +28,9 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
     public var hasPenalty: Bool { [.proximalSGD, .apg, .apgnc].contains(self) }
   }
 
+  public enum Offload: String, Sendable, Hashable, Codable, CaseIterable { case states }
+  public enum Allowance: String, Sendable, Hashable, Codable, CaseIterable { case lossy }
+
   // Data
   public var data: [String] = []
   public var tokenizer: String?
@@ -72,6 +75,18 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   public var seed: UInt64 = 0
   public var precision = Precision.fp32
 
+  // Memory
+  /// Bytes that the process may take; nil for what is fastest.
+  public var memory: Int?
+  public var recompute: Recomputation?
+  /// Bits that activations keep from the forward to the backward: 8, 4 or 2; nil for all.
+  public var compressActivations: Int?
+  /// What lies on disk between its uses, and in which folder.
+  public var offload: Offload?
+  public var disk: String?
+  /// What a budget may be kept by, beyond what leaves the numbers alone.
+  public var allow: Allowance?
+
   // Saving and looking
   public var saveEvery: Int?
   public var keep = 2
@@ -86,6 +101,9 @@ extension TrainingConfiguration {
   public static let baseBatch = 16
   public static let defaultContext = 256
   public static let defaultSaveEvery = 500
+
+  /// Where tensors lie that are offloaded.
+  var diskFolder: URL { URL(fileURLWithPath: disk ?? FileManager.default.temporaryDirectory.path) }
 
   /// Steps of the run: as given, or as many as the epochs take, or 1000; nil where nothing but time ends it.
   func steps(sequences: Int) -> Int? {
@@ -229,6 +247,19 @@ extension TrainingConfiguration {
       throw KilnError(.argument, "--box \(text(box)) is not a range", hint: "give its ends, such as -0.1,0.1")
     }
     if let warmup, warmup < 0 { throw KilnError(.argument, "--warmup is \(warmup)") }
+    if let memory, memory < 1 { throw KilnError(.argument, "--memory is \(memory) bytes") }
+    if memory != nil, let recompute {
+      throw KilnError(
+        .argument, "--memory chooses what runs again, and --recompute is \(recompute)", hint: "give one of the two")
+    }
+    if let bits = compressActivations, ![8, 4, 2].contains(bits) {
+      throw KilnError(.argument, "--compress-activations \(bits) is none of the widths", hint: "give 8, 4 or 2 bits")
+    }
+    for (flag, isGiven) in [("disk", disk != nil), ("allow", allow != nil)]
+    where isGiven && memory == nil && offload == nil {
+      throw KilnError(
+        .argument, "--\(flag) says how to keep a budget, and there is none", hint: "give --memory as well")
+    }
     if let microBatch, batch % microBatch != 0 {
       throw KilnError(.argument, "--batch \(batch) is not a multiple of --micro-batch \(microBatch)")
     }

@@ -43,6 +43,21 @@ import Testing
     try expectRefused(["--data", "text.txt", "--steps", "-1"], "--steps is -1")
   }
 
+  @Test func ofMemory() throws {
+    func expectRefused(_ arguments: String, _ message: String) throws {
+      for command in [["plan"], ["train", "--out", "run"]] {
+        let options = arguments.split(separator: " ").map(String.init)
+        try expectFailure(command + ["--data", "text.txt"] + tinyModel + options, message)
+      }
+    }
+    try expectRefused("--memory 10MB", "--memory 9.5 MiB is too small: the run takes at least")
+    try expectRefused("--memory 1GB --recompute sqrt", "--memory chooses what runs again, and --recompute is sqrt")
+    for (flag, value) in [("memory", "2XB"), ("memory", "-1GB"), ("memory", "0"), ("recompute", "every-0")] {
+      let result = try kiln("plan", "--data", "text.txt", "--\(flag)=\(value)")
+      #expect(result.status == 64 && result.errors.contains("The value '\(value)' is invalid for '--\(flag)"))
+    }
+  }
+
   @Test func ofOptimizers() throws {
     func expectRefused(_ arguments: String, _ message: String) throws {
       let options = arguments.split(separator: " ").map(String.init)

@@ -46,7 +46,6 @@ struct LossScalerTests {
     let shape = TrainingStep.Shape(
       batch: 4, microBatch: microBatch, time: golden.context, dropout: 0, clip: nil, precision: .fp16)
     let step = try TrainingStep(model, optimizer, shape: shape, context: context, store: store)
-    #expect(step.mode == .deferred)
     let source = try BatchSource(Corpus(tokens: golden.tokens), context: golden.context, batch: 4, order: .sequential)
     func run(_ index: Int, lossScale: Double) throws -> TrainingStep.Result {
       try step.run(source.batch(step: index), step: index, seed: 0, lr: 1e-3, lossScale: lossScale)

@@ -235,8 +235,28 @@ struct TrainerTests {
       let immediate = try Trainer(configuration, out: folder.appendingPathComponent("a"))
       configuration.gradClip = 1
       let deferred = try Trainer(configuration, out: folder.appendingPathComponent("b"))
-      #expect(immediate.updateMode == "immediate" && deferred.updateMode == "deferred")
-      #expect(deferred.memory.arena - immediate.memory.arena > deferred.memory.weights / 2)
+      #expect(immediate.plan.updateMode == "immediate" && deferred.plan.updateMode == "deferred")
+      let price = deferred.plan.gradient.arenaBytes - immediate.plan.gradient.arenaBytes
+      #expect(price > deferred.plan.memory[.weights] / 2)
+    }
+  }
+
+  /// A budget is kept by running parts of the forward again, or by smaller micro-batches; what cannot fit says what would.
+  @Test func aBudgetIsKept() throws {
+    try withTemporaryFolder { folder in
+      var configuration = try configuration(in: folder)
+      (configuration.layers, configuration.batch, configuration.context) = (12, 8, 64)
+      let free = try TrainingPlanner().plan(configuration)
+      #expect(free.choices.isEmpty && free.microBatch == 8)
+      let arena = free.gradient.arenaBytes
+      configuration.microBatch = 8
+      let tight = try TrainingPlanner(budget: free.memory.total - arena / 3).plan(configuration)
+      #expect(tight.memory.total <= free.memory.total - arena / 3)
+      #expect(tight.choices.count == 1 && tight.seconds > free.seconds && tight.microBatch == 8)
+      configuration.microBatch = nil
+      let error = #expect(throws: KilnError.self) { try TrainingPlanner(budget: 1 << 20).plan(configuration) }
+      #expect(error?.kind == .memory && error?.message.contains("the run takes at least") == true)
+      #expect(error?.hint?.contains("use --memory ") == true)
     }
   }
 }

@@ -6,6 +6,8 @@ import ArgumentParser
 struct KilnBench: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "kiln-bench", abstract: "Measures Kiln against the machine's ceilings and against other libraries.",
-    subcommands: [RunCommand.self, TrainCommand.self, DiffCommand.self, TableCommand.self, WorkerCommand.self],
+    subcommands: [
+      RunCommand.self, TrainCommand.self, MemoryCommand.self, DiffCommand.self, TableCommand.self, WorkerCommand.self,
+    ],
     defaultSubcommand: RunCommand.self)
 }

@@ -16,7 +16,7 @@ struct StepWorker {
     vocabulary = shape.vocabulary
     var configuration = TrainingConfiguration()
     configuration.precision = work.precision
-    configuration.data = [try Self.writeTokens(batch * time * 4 + 1, below: vocabulary, in: folder).path]
+    configuration.data = [try RandomTokens.write(batch * time * 4 + 1, below: vocabulary, in: folder).path]
     configuration.arch = .gpt2
     (configuration.layers, configuration.width, configuration.heads) = (shape.layers, shape.width, shape.heads)
     (configuration.context, configuration.batch, configuration.vocabSize) = (time, batch, vocabulary)
@@ -38,7 +38,8 @@ struct StepWorker {
         guard abs(metrics.loss - log(Double(vocabulary))) < 0.3 else {
           finish(Answer(error: "the first loss is \(metrics.loss), not near the logarithm of \(vocabulary)"))
         }
-        Answer(ok: true, note: "forecast \(trainer.memory.total >> 20) MiB, updates \(trainer.updateMode)").send()
+        Answer(ok: true, note: "forecast \(trainer.plan.memory.total >> 20) MiB, updates \(trainer.plan.updateMode)")
+          .send()
       } else {
         seconds += Double(trainer.configuration.batch * trainer.sequenceLength) / metrics.tokensPerSecond
         left -= 1
@@ -54,22 +55,5 @@ struct StepWorker {
     try? FileManager.default.removeItem(at: folder)
     answer.send()
     exit(0)
-  }
-
-  /// Random tokens as a shard: a header of 256 integers, then 16 bits a token.
-  private static func writeTokens(_ count: Int, below vocabulary: Int, in folder: URL) throws -> URL {
-    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    var header = [Int32](repeating: 0, count: 256)
-    (header[0], header[1], header[2]) = (20_240_520, 1, Int32(count))
-    var data = header.withUnsafeBytes { Data($0) }
-    var state: UInt64 = 1
-    let tokens = (0..<count).map { _ in
-      state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-      return UInt16((state >> 33) % UInt64(vocabulary)).littleEndian
-    }
-    tokens.withUnsafeBytes { data.append(contentsOf: $0) }
-    let url = folder.appendingPathComponent("tokens.bin")
-    try data.write(to: url)
-    return url
   }
 }

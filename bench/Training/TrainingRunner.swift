@@ -40,7 +40,7 @@ struct TrainingRunner {
     var run = TrainingRun(
       planned.key, commit: commit, steps: steps, losses: losses, seconds: seconds, heldOut: heldOut,
       diverged: !isFinite || (heldOut ?? 0) > guess, parameters: trainer.parameterCount,
-      stateBytes: trainer.memory.states, planBytes: trainer.memory.total - trainer.memory.runtime)
+      stateBytes: trainer.plan.memory[.states], planBytes: trainer.plan.memory.total - trainer.plan.memory[.runtime])
     run.foreignLoad = load.mean()
     return run
   }

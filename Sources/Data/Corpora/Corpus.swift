@@ -44,6 +44,9 @@ public struct Corpus: Sendable {
   /// Tokens that are there already.
   public init(tokens: [Int32]) { self.init(parts: [TokenStore(tokens)], tokenizer: nil, byteCount: nil) }
 
+  /// Bytes that the tokens take, in memory or in a mapped file.
+  public var tokenBytes: Int { parts.reduce(0) { $0 + $1.byteCount } }
+
   private init(parts: [TokenStore], tokenizer: (any Tokenizer)?, byteCount: Int?) {
     self.parts = parts
     self.tokenizer = tokenizer

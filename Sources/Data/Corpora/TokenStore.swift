@@ -16,6 +16,9 @@ struct TokenStore: Sendable {
 
   var count: Int { range.count }
 
+  /// Bytes that the tokens take.
+  var byteCount: Int { if case .mapped(_, _, let width) = storage { width * count } else { 4 * count } }
+
   init(_ tokens: [Int32]) {
     storage = .memory(tokens)
     range = 0..<tokens.count

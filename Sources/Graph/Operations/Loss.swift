@@ -24,6 +24,8 @@ public struct LinearCrossEntropy: Operation {
     return [.scalar(x.dtype.wide)] + (trainsInput ? [x] : []) + (trainsWeight ? [dw] : [])
   }
 
+  public func isGradient(output: Int) -> Bool { output > 0 }
+
   /// The gradients are there already; they are those of the loss itself.
   public func pullback(_ pull: Pullback) throws(KilnError) -> [Value?] {
     guard pull.gradients[0] == pull.graph.unit else {
@@ -62,6 +64,8 @@ public struct CrossEntropy: Operation {
   }
 
   public var sharing: [Sharing] { trains ? [.allowed(1, 0)] : [] }
+
+  public func isGradient(output: Int) -> Bool { output > 0 }
 
   public func pullback(_ pull: Pullback) throws(KilnError) -> [Value?] {
     guard pull.gradients[0] == pull.graph.unit else {

@@ -3,6 +3,8 @@
 import Foundation
 
 struct ReportPage {
+  /// What it is of.
+  var kind = "Kiln training run"
   var title: String
   var tiles: [Tile]
   var charts: [SVGChart]
@@ -36,7 +38,7 @@ struct ReportPage {
     </style>
     </head>
     <body>
-    <header><p>Kiln training run</p><h1>\(escaped(title))</h1></header>
+    <header><p>\(escaped(kind))</p><h1>\(escaped(title))</h1></header>
     <main>
     \(tileList)
     \(chartGrid)

@@ -11,6 +11,8 @@ struct SVGChart {
   var scale: Scale
   /// Larger than the others.
   var isMain = false
+  /// What the x axis counts.
+  var place = "step"
 
   enum Scale {
     case close, fromZero, logarithmicIfWide
@@ -46,8 +48,8 @@ struct SVGChart {
   private var description: String {
     let courses = series.compactMap { series -> String? in
       guard let first = series.points.first, let last = series.points.last else { return nil }
-      return "\(series.name) from \(formatReal(first.y)) at step \(fixed(first.x, decimals: 0))"
-        + " to \(formatReal(last.y)) at step \(fixed(last.x, decimals: 0))"
+      return "\(series.name) from \(formatReal(first.y)) at \(place) \(fixed(first.x, decimals: 0))"
+        + " to \(formatReal(last.y)) at \(place) \(fixed(last.x, decimals: 0))"
     }
     return "\(title), \(unit): \(courses.joined(separator: "; "))"
   }
@@ -100,7 +102,7 @@ struct SVGChart {
         values[step].map { "\(series.name) \(formatReal($0))" }
       }
       let (left, right, line) = (x.position(ends.0), x.position(ends.1), percent(x.position(step)))
-      let text = (["step \(fixed(step, decimals: 0))"] + readings).joined(separator: " · ")
+      let text = (["\(place) \(fixed(step, decimals: 0))"] + readings).joined(separator: " · ")
       return "<g class=\"probe\"><rect x=\"\(percent(left))\" width=\"\(percent(right - left))\" height=\"100%\"/>"
         + "<line x1=\"\(line)\" x2=\"\(line)\" y2=\"100%\"/><text x=\"100%\" y=\"-8\">\(escaped(text))</text></g>"
     }.joined(separator: "\n")

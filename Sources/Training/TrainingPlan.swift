@@ -1,0 +1,110 @@
+import KilnGraph
+import KilnKernels
+import KilnOptimizers
+
+/// What a run will take, and how.
+public struct TrainingPlan {
+  /// What was asked for, with all that the planner has chosen.
+  public let configuration: TrainingConfiguration
+  let step: StepPlan
+  let evaluation: LossPlan?
+  let optimizer: any Optimizer
+  public let memory: MemoryForecast
+  /// Techniques by which it differs from what was asked for.
+  public private(set) var choices: [Choice] = []
+  private let recomputes: Bool
+  private let rates: Rates
+
+  /// What techniques saved together and what they cost.
+  public struct Choice: Sendable, Hashable {
+    public let name: String
+    public let bytes: Int
+    /// By step.
+    public let seconds: Double
+  }
+
+  init(
+    configuration: TrainingConfiguration, step: StepPlan, evaluation: LossPlan?, optimizer: any Optimizer,
+    memory: MemoryForecast, recomputes: Bool, rates: Rates
+  ) {
+    self.configuration = configuration
+    self.step = step
+    self.evaluation = evaluation
+    self.optimizer = optimizer
+    self.memory = memory
+    self.recomputes = recomputes
+    self.rates = rates
+  }
+
+  /// The same with what it differs by.
+  func compared(with plain: TrainingPlan) -> TrainingPlan {
+    let (new, old) = (configuration, plain.configuration)
+    let recomputed = Double(step.gradient.flops * parts) / Double(plain.step.gradient.flops * plain.parts) - 1
+    let names = [
+      recomputes ? "recomputation of \(max(1, Int((recomputed * 100).rounded()))) % of the step" : nil,
+      microBatch != plain.microBatch ? "micro-batches of \(microBatch)" : nil,
+      new.offload != old.offload ? new.offload.map { "offload of \($0.rawValue)" } : nil,
+      new.optimizerState != old.optimizerState ? "optimizer state in \(new.optimizerState.rawValue)" : nil,
+      new.compressActivations != old.compressActivations
+        ? new.compressActivations.map { "activations in \($0) bits" } : nil,
+      new.master != old.master ? "no masters" : nil,
+    ].compactMap { $0 }
+    guard !names.isEmpty else { return self }
+    var plan = self
+    plan.choices = [
+      Choice(
+        name: names.joined(separator: ", "), bytes: plain.memory.total - memory.total,
+        seconds: seconds - plain.seconds)
+    ]
+    return plan
+  }
+
+  /// What it does to take less memory, chosen or asked for.
+  public var techniques: [String] {
+    let recompute = configuration.recompute.flatMap { $0 == .none ? nil : "recomputation (\($0))" }
+    return [
+      recompute, recomputes ? "recomputation (an optimal schedule)" : nil,
+      microBatch < batch ? "micro-batches of \(microBatch)" : nil,
+      configuration.offload.map { "\($0.rawValue) on disk" },
+      configuration.compressActivations.map { "activations in \($0) bits" },
+      configuration.optimizerState == .fp32 ? nil : "optimizer state in \(configuration.optimizerState.rawValue)",
+      configuration.master == .fp32 ? nil : "no fp32 masters",
+    ].compactMap { $0 }
+  }
+
+  /// How often forward and backward run in a step.
+  private var parts: Int { batch / microBatch }
+
+  /// What a disk reads or writes a second, unless it is measured.
+  private static let diskRate = 1e9
+
+  /// Of a step, at the rates that the planner was given. What lies on disk is read and written meanwhile.
+  public var seconds: Double {
+    let beside = [step.update, step.clear, step.squares].compactMap { $0?.seconds(rates) }.reduce(0, +)
+    let transfers = Double((optimizer as? OffloadedStates)?.diskBytes ?? 0) * 2 / Self.diskRate
+    return max(step.gradient.seconds(rates) * Double(parts) + beside, transfers)
+  }
+
+  public var batch: Int { step.shape.batch }
+  public var microBatch: Int { step.shape.microBatch }
+  /// When weights are updated: "immediate" or "deferred".
+  public var updateMode: String { step.mode.rawValue }
+  public var tokensPerSecond: Double { Double(step.shape.batch * step.shape.time) / seconds }
+  /// Whether the rates are those of this machine.
+  public var isMeasured: Bool { rates != .nominal }
+
+  /// The plan of the gradients, with which the largest part of memory is in use.
+  public var gradient: Plan { step.gradient }
+
+  /// The arena that all parts of a step and the evaluation share.
+  var arenaBytes: Int { (step.plans + [evaluation?.plan].compactMap { $0 }).map(\.arenaBytes).max() ?? 0 }
+
+  /// The largest tensors when most is in use: persistent ones and those of the arena.
+  public var largest: [(name: String, bytes: Int)] {
+    let persistent = Set(step.plans.flatMap(\.parameters)).map { ("\($0.role.rawValue) \($0.name)", $0.type.byteCount) }
+    let peak = gradient.peak
+    let transient = gradient.residents.filter { $0.lifetime.contains(peak) }
+      .map { ("\($0.kind.rawValue) \($0.name)", $0.bytes) }
+    return (persistent + transient).sorted { ($0.1, $1.0) > ($1.1, $0.0) }
+  }
+}

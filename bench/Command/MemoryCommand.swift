@@ -1,0 +1,62 @@
+// kiln-bench memory
+
+import ArgumentParser
+import Foundation
+import Harness
+import Kiln
+
+struct MemoryCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "memory", abstract: "Compare the memory and the time that plans predict with what runs take.",
+    discussion: """
+      Groups: \(MemoryRuns.groups.map(\.name).joined(separator: ", ")). Each run is a process of its own, whose largest \
+      resident set counts. Times are predicted by the rates of this machine, measured first where they are not there.
+      """)
+
+  @Argument(help: "Groups (default: all).") var groups: [String] = []
+  @Option(help: "Only runs whose name contains this.") var match: String?
+  @Option(help: "Threads (default: every CPU).") var threads: Int?
+  @Flag(help: "Only print what is there, as Markdown.") var table = false
+  /// One run, in a process of its own.
+  @Option(help: .hidden) var single: String?
+
+  private static let folder = "Results/memory"
+
+  func run() throws {
+    if let single { return try MemoryRun.perform(single, threads: threads) }
+    for group in try selected() { try table ? printTables(group) : run(group) }
+  }
+
+  private func selected() throws -> [MemoryRuns.Group] {
+    let all = MemoryRuns.groups
+    if let unknown = groups.first(where: { name in !all.contains { $0.name == name } }) {
+      throw BenchFailure("there is no group '\(unknown)'; known: \(all.map(\.name).joined(separator: ", "))")
+    }
+    return groups.isEmpty ? all : all.filter { groups.contains($0.name) }
+  }
+
+  private func run(_ group: MemoryRuns.Group) throws {
+    let context = try Context(threads: threads)
+    if MachineRates.cached(for: context) == nil {
+      Output.line("measuring the rates of this machine")
+      _ = try MachineRates.measure(on: context)
+    }
+    let file = "\(Self.folder)/\(group.name)-\(Machine(threads: context.threads, isa: context.isa).slug).jsonl"
+    var results: [MemoryRun.Result] = []
+    for planned in group.runs where match.map({ planned.name.contains($0) }) ?? true {
+      let result = try MemoryRun.inOwnProcess(planned, threads: context.threads)
+      Output.line(result.line)
+      results.append(result)
+    }
+    if match == nil { try MemoryRun.write(results, to: file) }
+    Output.line("\n" + MemoryRun.markdown(results))
+  }
+
+  /// Of every machine that results are there from.
+  private func printTables(_ group: MemoryRuns.Group) throws {
+    let files = ((try? FileManager.default.contentsOfDirectory(atPath: Self.folder)) ?? []).sorted()
+    for file in files where file.hasPrefix(group.name + "-") && file.hasSuffix(".jsonl") {
+      print("### \(file)\n\n" + MemoryRun.markdown(try MemoryRun.read("\(Self.folder)/\(file)")) + "\n")
+    }
+  }
+}

@@ -1,0 +1,115 @@
+// One run whose memory and time are predicted and then measured.
+
+import Foundation
+import Harness
+import Kiln
+
+enum MemoryRun {
+  /// What a process is asked to do.
+  struct Planned: Codable {
+    var name: String
+    var configuration: TrainingConfiguration
+  }
+
+  struct Result: Codable {
+    var name: String
+    /// Bytes; measured is the largest resident set of the process from its start to its end.
+    var predicted: Int
+    var measured: Int
+    /// Of a step: the fastest but the first, or the only one.
+    var predictedSeconds: Double
+    var measuredSeconds: Double
+    var tokensPerStep: Int
+    var techniques: [String]
+    /// What other processes used of the CPUs meanwhile.
+    var foreignLoad: Double?
+
+    var line: String {
+      let mebibytes = String(
+        format: "%.1f MiB, measured %.1f (%+.1f)", Double(predicted) / 0x1p20, Double(measured) / 0x1p20,
+        Double(predicted - measured) / 0x1p20)
+      let seconds = String(
+        format: "%.3f s a step, measured %.3f (x %.2f)", predictedSeconds, measuredSeconds,
+        predictedSeconds / measuredSeconds)
+      return "\(name): \(mebibytes); \(seconds)"
+    }
+  }
+
+  /// Runs this program once more for one run.
+  static func inOwnProcess(_ planned: Planned, threads: Int) throws -> Result {
+    guard let executable = Bundle.main.executableURL else {
+      throw BenchFailure("the bench cannot find its own program")
+    }
+    let process = Process()
+    process.executableURL = executable
+    let request = String(decoding: try JSONEncoder().encode(planned), as: UTF8.self)
+    process.arguments = ["memory", "--threads", String(threads), "--single", request]
+    let pipe = Pipe()
+    process.standardOutput = pipe
+    try process.run()
+    let output = pipe.fileHandleForReading.readDataToEndOfFile()
+    process.waitUntilExit()
+    guard process.terminationStatus == 0, let result = try? JSONDecoder().decode(Result.self, from: output) else {
+      throw BenchFailure("\(planned.name): the run failed: \(String(decoding: output, as: UTF8.self))")
+    }
+    return result
+  }
+
+  /// The run itself; prints its result.
+  static func perform(_ request: String, threads: Int?) throws {
+    let planned = try JSONDecoder().decode(Planned.self, from: Data(request.utf8))
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("kiln-bench-\(getpid())")
+    defer { try? FileManager.default.removeItem(at: folder) }
+    var configuration = planned.configuration
+    let tokens = configuration.batch * (configuration.context ?? TrainingConfiguration.defaultContext)
+    configuration.data = [
+      try RandomTokens.write(tokens * 4 + 1, below: configuration.vocabSize ?? 256, in: folder).path
+    ]
+    let load = ForeignLoad()
+    let trainer = try Trainer(
+      configuration, out: folder.appendingPathComponent("out"), options: Trainer.Options(threads: threads))
+    var seconds: [Double] = []
+    try trainer.run(onEvent: { event in
+      guard case .step(let metrics) = event else { return }
+      seconds.append(Double(tokens) / metrics.tokensPerSecond)
+    })
+    let result = Result(
+      name: planned.name, predicted: trainer.plan.memory.total, measured: ProcessMemory.peakResident,
+      predictedSeconds: trainer.plan.seconds,
+      measuredSeconds: seconds.dropFirst(seconds.count > 1 ? 1 : 0).min() ?? 0, tokensPerStep: tokens,
+      techniques: trainer.plan.techniques, foreignLoad: load.mean())
+    FileHandle.standardOutput.write(try JSONEncoder().encode(result))
+  }
+
+  static func write(_ results: [Result], to path: String) throws {
+    let url = URL(fileURLWithPath: path)
+    try FileManager.default.createDirectory(at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    let lines = try results.map { String(decoding: try encoder.encode($0), as: UTF8.self) + "\n" }
+    try Data(lines.joined().utf8).write(to: url)
+  }
+
+  static func read(_ path: String) throws -> [Result] {
+    try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n").map {
+      try JSONDecoder().decode(Result.self, from: Data($0.utf8))
+    }
+  }
+
+  static func markdown(_ results: [Result]) -> String {
+    let rows = results.map { result in
+      let off = result.predicted - result.measured
+      return String(
+        format: "| %@ | %.1f | %.1f | %+.1f (%+.1f %%) | %.3f | %.3f | %.2f | %.0f | %@ |", result.name as NSString,
+        Double(result.predicted) / 0x1p20, Double(result.measured) / 0x1p20, Double(off) / 0x1p20,
+        Double(off) / Double(result.measured) * 100, result.predictedSeconds, result.measuredSeconds,
+        result.predictedSeconds / result.measuredSeconds, Double(result.tokensPerStep) / result.measuredSeconds,
+        (result.techniques.isEmpty ? "none" : result.techniques.joined(separator: ", ")) as NSString)
+    }
+    let head = """
+      | run | predicted MiB | measured MiB | off | predicted s | measured s | ratio | tokens/s | techniques |
+      |---|--:|--:|--:|--:|--:|--:|--:|---|
+      """
+    return ([head] + rows).joined(separator: "\n")
+  }
+}
