@@ -55,7 +55,8 @@ enum PlanDescription {
         ("step", "\(formatDuration(plan.seconds)), \(formatRate(plan.tokensPerSecond))\(rates)"),
       ]
       + plan.choices.map { choice in
-        ("chosen", "\(choice.name): \(formatBytes(choice.bytes)) less, \(formatDuration(choice.seconds)) more a step")
+        let change = "\(formatDuration(abs(choice.seconds))) \(choice.seconds < 0 ? "less" : "more")"
+        return ("chosen", "\(choice.name): \(formatBytes(choice.bytes)) less, \(change) a step")
       }
   }
 }

@@ -75,7 +75,7 @@ enum RunDescription {
     let memory = plan.memory
     let list = MemoryForecast.Category.allCases.filter { memory[$0] > 0 }
       .map { "\($0.rawValue) \(formatBytes(memory[$0]))" }
-    return "\(formatBytes(memory.total)) at its peak: " + list.joined(separator: ", ")
-      + plan.choices.map { "; \($0.name) saves \(formatBytes($0.bytes))" }.joined()
+    let techniques = plan.techniques.isEmpty ? "" : "; by " + plan.techniques.joined(separator: ", ")
+    return "\(formatBytes(memory.total)) at its peak: " + list.joined(separator: ", ") + techniques
   }
 }

@@ -44,6 +44,15 @@ public final class MappedFile: @unchecked Sendable {
     try body(UnsafeRawBufferPointer(rebasing: bytes[range]).bytes)
   }
 
+  /// Gives the memory of a range back; who reads there again reads the file again.
+  func release(_ range: Range<Int>) {
+    guard let address = bytes.baseAddress else { return }
+    let page = Int(getpagesize())
+    let start = (range.lowerBound + page - 1) / page * page
+    let end = range.upperBound / page * page
+    if start < end { madvise(UnsafeMutableRawPointer(mutating: address + start), end - start, MADV_DONTNEED) }
+  }
+
   /// A copy of a range of the file's bytes.
   func copyBytes(in range: Range<Int>) -> [UInt8] { Array(bytes[range]) }
 }

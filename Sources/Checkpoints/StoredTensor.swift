@@ -42,4 +42,7 @@ public struct StoredTensor: Sendable {
   ) throws(Failure) -> Result {
     try file.withBytes(in: range, body)
   }
+
+  /// Gives back the memory that its bytes take in this process, once they have been copied.
+  public func release() { file.release(range) }
 }

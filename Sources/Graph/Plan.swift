@@ -61,13 +61,14 @@ public struct Plan {
 
   /// The bytes of each kind that are alive at each node.
   public var occupancy: [[Resident.Kind: Int]] {
-    var change = [[Resident.Kind: Int]](repeating: [:], count: nodes.count + 2)
+    let count = nodes.count
+    var change = [[Resident.Kind: Int]](repeating: [:], count: count + 2)
     for resident in residents {
       change[resident.lifetime.lowerBound][resident.kind, default: 0] += resident.bytes
-      change[min(resident.lifetime.upperBound, nodes.count) + 1][resident.kind, default: 0] -= resident.bytes
+      change[min(resident.lifetime.upperBound, count) + 1][resident.kind, default: 0] -= resident.bytes
     }
     var now: [Resident.Kind: Int] = [:]
-    return change.prefix(nodes.count).map { change in
+    return change.prefix(count).map { change in
       now.merge(change, uniquingKeysWith: +)
       return now
     }

@@ -62,9 +62,9 @@ public struct Parameter: Sendable, Hashable {
   public var decays: Bool { shape.rank >= 2 }
 }
 
-/// A handle on a value of a graph.
+/// A handle on a value of a graph, which must outlive it: graphs hold the values of their nodes.
 public struct Value: Hashable {
-  public let graph: Graph
+  public unowned let graph: Graph
   public let id: Int
   public let type: TensorType
 

@@ -12,7 +12,7 @@ public struct OffloadedStates: Optimizer {
   ///   - weights: all that will be updated.
   ///   - tile: elements that pass through memory at a time, a multiple of 256.
   public init(
-    _ base: any Optimizer, of weights: [Parameter], in folder: URL, tile: Int = 1 << 20
+    _ base: any Optimizer, of weights: [Parameter], in folder: URL, tile: Int = 1 << 18
   ) throws(KilnError) {
     precondition(tile % StateFormat.block == 0)
     for weight in weights where base.evaluated(weight) != nil {

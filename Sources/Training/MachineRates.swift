@@ -19,7 +19,17 @@ public enum MachineRates {
     var rates = Rates.nominal
     for precision in Precision.allCases where precision != .fp8Delayed {
       onProgress(precision.rawValue)
-      for probe in try probes() { try measure(probe, in: precision, on: context, &rates) }
+      for probe in try shapes() { try measure(probe, in: precision, on: context, &rates) }
+    }
+    onProgress("optimizers")
+    for configuration in methods where (try? configuration.makeOptimizer()) != nil {
+      try measure(gpt2(512, 4096, 1, 64, configuration), in: .fp32, on: context, &rates)
+    }
+    onProgress("activations in few bits")
+    for bits in [8, 4, 2] {
+      var configuration = TrainingConfiguration()
+      configuration.compressActivations = bits
+      try measure(gpt2(256, 4096, 16, 256, configuration), in: .fp32, on: context, &rates)
     }
     if let url = file(for: context) {
       try Folder.create(url.deletingLastPathComponent())
@@ -32,25 +42,45 @@ public enum MachineRates {
     let model: any LanguageModel
     let batch: Int
     let time: Int
+    /// Optimizer and activations.
+    var configuration = TrainingConfiguration()
+  }
+
+  /// Every optimizer with every kind of state.
+  private static var methods: [TrainingConfiguration] {
+    TrainingConfiguration.OptimizerName.allCases.flatMap { name in
+      StateFormat.allCases.map { format in
+        var configuration = TrainingConfiguration()
+        (configuration.optimizer, configuration.optimizerState) = (name, format)
+        return configuration
+      }
+    }
   }
 
   /// Shapes whose operations lie far apart in size.
-  private static func probes() throws(KilnError) -> [Probe] {
-    func gpt2(_ width: Int, _ vocabulary: Int, _ batch: Int, _ time: Int) throws(KilnError) -> Probe {
-      let config = try GPT2Configuration(
-        vocabularySize: vocabulary, contextLength: time, width: width, layers: 2, heads: width / 64)
-      return Probe(model: GPT2(config), batch: batch, time: time)
-    }
-    func llama(_ width: Int, _ vocabulary: Int, _ batch: Int, _ time: Int) throws(KilnError) -> Probe {
-      let config = try LlamaConfiguration(
-        vocabularySize: vocabulary, contextLength: time, width: width, hidden: 8 * width / 3 / 32 * 32, layers: 2,
-        heads: width / 64, rmsNormEpsilon: 1e-5, tiesWordEmbeddings: true)
-      return Probe(model: Llama(config), batch: batch, time: time)
-    }
-    return try [
+  private static func shapes() throws(KilnError) -> [Probe] {
+    try [
       gpt2(128, 256, 8, 128), llama(128, 256, 8, 128), gpt2(256, 4096, 16, 256), gpt2(768, 16384, 1, 1024),
       llama(768, 4096, 1, 512),
     ]
+  }
+
+  private static func gpt2(
+    _ width: Int, _ vocabulary: Int, _ batch: Int, _ time: Int,
+    _ configuration: TrainingConfiguration = TrainingConfiguration()
+  ) throws(KilnError) -> Probe {
+    let config = try GPT2Configuration(
+      vocabularySize: vocabulary, contextLength: time, width: width, layers: 2, heads: width / 64)
+    return Probe(model: GPT2(config), batch: batch, time: time, configuration: configuration)
+  }
+
+  private static func llama(
+    _ width: Int, _ vocabulary: Int, _ batch: Int, _ time: Int
+  ) throws(KilnError) -> Probe {
+    let config = try LlamaConfiguration(
+      vocabularySize: vocabulary, contextLength: time, width: width, hidden: 8 * width / 3 / 32 * 32, layers: 2,
+      heads: width / 64, rmsNormEpsilon: 1e-5, tiesWordEmbeddings: true)
+    return Probe(model: Llama(config), batch: batch, time: time)
   }
 
   private static func measure(
@@ -58,11 +88,12 @@ public enum MachineRates {
   ) throws(KilnError) {
     let store = ParameterStore()
     try probe.model.initialize(store, seed: 0, precision: .fp32, context: context)
-    let optimizer = try Adam(betas: (0.9, 0.95), eps: 1e-8, weightDecay: 0.1, decoupled: true)
+    let optimizer = try probe.configuration.makeOptimizer()
     let shape = TrainingStep.Shape(
       batch: probe.batch, microBatch: probe.batch, time: probe.time, dropout: 0, clip: 1, precision: precision)
-    let plan = try StepPlan(
-      StepGraphs(probe.model, optimizer, shape), probe.model, optimizer, planner: Planner(context: context))
+    var graphs = try StepGraphs(probe.model, optimizer, shape)
+    if let bits = probe.configuration.compressActivations { graphs = graphs.compressingActivations(to: bits) }
+    let plan = try StepPlan(graphs, probe.model, optimizer, planner: Planner(context: context))
     let session = try Session(plan.gradient, context: context, store: store)
     session.set(
       tokens: [Int32](repeating: 1, count: probe.batch * probe.time),

@@ -10,6 +10,7 @@ public struct MemoryForecast: Sendable, Hashable {
   }
 
   public private(set) var bytes: [Category: Int]
+  private let growth: Int
 
   public var total: Int { bytes.values.reduce(0, +) }
   public subscript(category: Category) -> Int { bytes[category, default: 0] }
@@ -24,10 +25,9 @@ public struct MemoryForecast: Sendable, Hashable {
     func total(_ role: Parameter.Role) -> Int {
       parameters.filter { $0.role == role }.reduce(0) { $0 + ProcessMemory.inPages($1.type.byteCount) }
     }
-    bytes = [
-      .weights: total(.weight), .gradients: total(.gradient), .states: total(.state), .data: data,
-      .runtime: max(0, resident - data) + ProcessMemory.growth,
-    ]
+    growth = ProcessMemory.growth(nodes: plans.reduce(0) { $0 + $1.steps.count })
+    bytes = [.weights: total(.weight), .gradients: total(.gradient), .states: total(.state), .data: data]
+    setRuntime(resident)
     // The arena as it is when most of the largest plan is alive; what lies idle between its tensors is workspace.
     guard let largest = plans.max(by: { $0.arenaBytes < $1.arenaBytes }) else { return }
     let alive = largest.nodes.isEmpty ? [:] : largest.occupancy[largest.peak]
@@ -38,10 +38,16 @@ public struct MemoryForecast: Sendable, Hashable {
   }
 }
 
+extension MemoryForecast {
+  /// - Parameter resident: what the process takes before any tensor, data included.
+  mutating func setRuntime(_ resident: Int) { bytes[.runtime] = max(0, resident - self[.data]) + growth }
+}
+
 /// The kernel's figures for this process.
 public enum ProcessMemory {
-  /// What a process grows by while it trains, beside tensors: threads, metrics, checkpoints' headers.
-  static let growth = 3 << 20
+  /// What a process grows by while it trains, beside tensors: threads, metrics, checkpoints' headers, and what sessions
+  /// know of their nodes.
+  static func growth(nodes: Int) -> Int { 5 << 20 + nodes << 11 }
 
   private static let page = 4096
 
@@ -51,8 +57,16 @@ public enum ProcessMemory {
   /// The largest resident set so far, in bytes; 0 where the system does not tell.
   public static var peakResident: Int { kilobytes("VmHWM:") << 10 }
 
-  /// The resident set, in bytes; 0 where the system does not tell.
-  public static var resident: Int { kilobytes("VmRSS:") << 10 }
+  /// The resident set without what has been freed, in bytes; 0 where the system does not tell.
+  static var resident: Int {
+    _ = trim?(0)
+    return kilobytes("VmRSS:") << 10
+  }
+
+  /// glibc's malloc_trim, which gives what has been freed back to the system; nil where there is none.
+  private static let trim = dlsym(nil, "malloc_trim").map {
+    unsafeBitCast($0, to: (@convention(c) (Int) -> Int32).self)
+  }
 
   private static func kilobytes(_ key: String) -> Int {
     guard let status = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8),

@@ -63,6 +63,7 @@ public enum ModelFiles {
         store.bind(kept, to: tensor)
       } else {
         try context.copy(try store.tensor(kept), tensor)
+        stored.release()
       }
     }
     if let stranger = unused.filter({ !isHarmless($0, model) }).min() {

@@ -159,6 +159,7 @@ struct RunState {
       } else {
         try context.copy(try store.tensor(stored), tensor)
       }
+      found.release()
     }
   }
 }

@@ -74,6 +74,11 @@ struct StepGraphs {
     return result
   }
 
+  /// The same with activations kept in few bits, and attention run again on what is kept of its inputs.
+  func compressingActivations(to bits: Int) -> StepGraphs {
+    rewritten(by: Recompute.attention(of: gradient.graph)).rewritten(by: CompressActivations(bits: bits))
+  }
+
   private static func buffer(of parameter: Parameter) -> Parameter {
     Parameter("gradient.\(parameter.name)", parameter.shape, role: .gradient)
   }

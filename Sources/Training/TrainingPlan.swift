@@ -9,7 +9,7 @@ public struct TrainingPlan {
   let step: StepPlan
   let evaluation: LossPlan?
   let optimizer: any Optimizer
-  public let memory: MemoryForecast
+  public private(set) var memory: MemoryForecast
   /// Techniques by which it differs from what was asked for.
   public private(set) var choices: [Choice] = []
   private let recomputes: Bool
@@ -34,6 +34,13 @@ public struct TrainingPlan {
     self.memory = memory
     self.recomputes = recomputes
     self.rates = rates
+  }
+
+  /// The same in a process that takes so much before any tensor.
+  func onTop(of resident: Int) -> TrainingPlan {
+    var plan = self
+    plan.memory.setRuntime(resident)
+    return plan
   }
 
   /// The same with what it differs by.

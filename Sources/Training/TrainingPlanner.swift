@@ -37,12 +37,29 @@ public struct TrainingPlanner {
     _ configuration: TrainingConfiguration, _ inputs: Inputs, resuming point: ResumePoint?, context: Context
   ) throws(KilnError) -> TrainingPlan {
     let rates = rates ?? MachineRates.cached(for: context) ?? .nominal
-    let recorder = PlanRecorder(
-      inputs: inputs, planner: Planner(context: context), resident: resident ?? ProcessMemory.resident)
-    guard let budget else { return try recorder.record(configuration, rates).plan() }
-    // The micro-batch and what is lossy change the bits, so they must not depend on how fast this machine is.
+    var recorder = PlanRecorder(inputs: inputs, planner: Planner(context: context), resident: 0)
+    let plain = try recorder.record(configuration, rates).plan()
+    // The process as it is with a plan in it. What searching leaves behind shows afterwards: then it is counted in, and
+    // searched again.
+    recorder.resident = resident ?? ProcessMemory.resident
+    guard let budget else { return plain.onTop(of: recorder.resident) }
+    while true {
+      let (found, least) = try search(configuration, recorder, rates, within: budget, isFixed: point != nil)
+      let now = resident ?? ProcessMemory.resident
+      guard let found else { throw Self.tooSmall(budget, least, configuration) }
+      let plan = found.onTop(of: now)
+      if plan.memory.total <= budget { return plan.compared(with: plain.onTop(of: now)) }
+      recorder.resident = max(now, recorder.resident + 1 << 20)
+    }
+  }
+
+  /// The plan of the first group of variants in which one fits; else nil and the smallest of all.
+  private func search(
+    _ configuration: TrainingConfiguration, _ recorder: PlanRecorder, _ rates: Rates, within budget: Int, isFixed: Bool
+  ) throws(KilnError) -> (found: TrainingPlan?, least: TrainingPlan?) {
     var least: TrainingPlan?
-    for variants in configuration.variants(isFixed: point != nil) {
+    for variants in configuration.variants(isFixed: isFixed) {
+      // The micro-batch and what is lossy change the bits, so they must not depend on how fast this machine is.
       var chosen: TrainingPlan?
       for variant in variants {
         let (fitting, smallest) = try fit(try recorder.record(variant, .nominal), within: budget)
@@ -50,10 +67,9 @@ public struct TrainingPlanner {
         if let fitting, fitting.seconds < chosen?.seconds ?? .infinity { chosen = fitting }
       }
       guard let chosen else { continue }
-      let plan = try fit(try recorder.record(chosen.configuration, rates), within: budget).fitting ?? chosen
-      return try plan.compared(with: recorder.record(configuration, rates).plan())
+      return (try fit(try recorder.record(chosen.configuration, rates), within: budget).fitting ?? chosen, least)
     }
-    throw Self.tooSmall(budget, least, configuration)
+    return (nil, least)
   }
 
   /// The fastest plan within the budget, nil where there is none, and the smallest.
@@ -101,7 +117,8 @@ public struct TrainingPlanner {
 struct PlanRecorder {
   let inputs: Inputs
   let planner: Planner
-  let resident: Int
+  /// Bytes that the process takes before any tensor.
+  var resident: Int
 
   func record(_ configuration: TrainingConfiguration, _ rates: Rates) throws(KilnError) -> RecordedStep {
     var optimizer = try configuration.makeOptimizer()
@@ -141,9 +158,9 @@ struct RecordedStep {
   let resident: Int
 
   /// The optimal schedules of recomputation, from the fastest to the smallest.
-  func schedules() -> [Recompute] {
+  func schedules() -> RecomputeSchedules {
     let part = graphs.gradient
-    return Recompute.optimal(for: part.graph, outputs: part.outputs) { rates.seconds($0) }
+    return RecomputeSchedules(for: part.graph, outputs: part.outputs) { rates.seconds($0) }
   }
 
   /// - Parameter recompute: in place of what the configuration says.
@@ -152,10 +169,7 @@ struct RecordedStep {
     if let rewrite = recompute ?? configuration.recompute?.rewrite(of: graphs.gradient.graph) {
       graphs = graphs.rewritten(by: rewrite)
     }
-    if let bits = configuration.compressActivations {
-      graphs = graphs.rewritten(by: Recompute.attention(of: graphs.gradient.graph))
-        .rewritten(by: CompressActivations(bits: bits))
-    }
+    if let bits = configuration.compressActivations { graphs = graphs.compressingActivations(to: bits) }
     let step = try StepPlan(graphs, model, optimizer, planner: planner)
     let forecast = MemoryForecast(
       step.plans + [evaluation?.plan].compactMap { $0 }, data: data, resident: resident,

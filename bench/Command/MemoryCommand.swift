@@ -42,13 +42,16 @@ struct MemoryCommand: ParsableCommand {
       _ = try MachineRates.measure(on: context)
     }
     let file = "\(Self.folder)/\(group.name)-\(Machine(threads: context.threads, isa: context.isa).slug).jsonl"
-    var results: [MemoryRun.Result] = []
+    // In the group's order; a run that is done again replaces what is there.
+    var results = ((try? MemoryRun.read(file)) ?? []).filter { old in group.runs.contains { $0.name == old.name } }
     for planned in group.runs where match.map({ planned.name.contains($0) }) ?? true {
       let result = try MemoryRun.inOwnProcess(planned, threads: context.threads)
       Output.line(result.line)
-      results.append(result)
+      results = group.runs.compactMap { run in
+        run.name == result.name ? result : results.first { $0.name == run.name }
+      }
+      try MemoryRun.write(results, to: file)
     }
-    if match == nil { try MemoryRun.write(results, to: file) }
     Output.line("\n" + MemoryRun.markdown(results))
   }
 

@@ -41,7 +41,7 @@ struct Arm {
 }
 
 extension Experiment {
-  static var all: [Experiment] { [optimizers, precision, batch, gpt2] }
+  static var all: [Experiment] { [optimizers, precision, activations, batch, gpt2] }
 
   static var optimizers: Experiment {
     Experiment(
@@ -79,6 +79,20 @@ extension Experiment {
         Arm("states 8bit", rate: 1e-3) { $0.optimizerState = .eightBit },
         Arm("states 8bit-linear", rate: 1e-3) { $0.optimizerState = .linear },
       ], rates: [1])
+  }
+
+  /// Of activations in few bits, and of all at once that `--allow lossy` may choose.
+  static var activations: Experiment {
+    Experiment(
+      name: "activations", tasks: [.small],
+      arms: [Arm("fp32", rate: 1e-3)]
+        + [8, 4, 2].map { (bits: Int) in Arm("\(bits) bits", rate: 1e-3) { $0.compressActivations = bits } } + [
+          Arm("4 bits, states 8bit", rate: 1e-3) { ($0.compressActivations, $0.optimizerState) = (4, .eightBit) },
+          Arm("bf16, no masters, 4 bits, states 8bit", rate: 1e-3) {
+            ($0.precision, $0.master) = (.bf16, .none)
+            ($0.compressActivations, $0.optimizerState) = (4, .eightBit)
+          },
+        ], rates: [1])
   }
 
   /// Whether what holds for a small model holds for one of use.

@@ -9,6 +9,8 @@ struct CompressGroups: Operation {
 
   static let group = 256
 
+  var label: String { "CompressGroups in \(bits) bits" }
+
   func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] {
     let groups = (inputs[0].shape.count + Self.group - 1) / Self.group
     return [TensorType([groups, Self.group / 8 * bits], .uint8), TensorType([groups, 2], .bfloat16)]
@@ -24,6 +26,8 @@ struct CompressGroups: Operation {
 struct DecompressGroups: Operation {
   let type: TensorType
   let bits: Int
+
+  var label: String { "DecompressGroups of \(bits) bits" }
 
   func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] { [type] }
 

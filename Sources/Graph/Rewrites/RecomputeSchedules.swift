@@ -1,23 +1,31 @@
 import KilnKernels
 
-extension Recompute {
-  /// The optimal schedules of the model's branches, from the fastest, which runs little or nothing again, to the one that
-  /// keeps least.
+/// The optimal schedules of recomputation of a model's branches, from the fastest, which runs little or nothing again, to
+/// the one that keeps least.
+public struct RecomputeSchedules {
+  private let chain: Chain
+  private let rotor: Rotor
+  /// The most slots of each schedule.
+  private let slots: [Int]
+
   /// - Parameters:
   ///   - outputs: what the graph is run for.
   ///   - seconds: what a node takes.
-  public static func optimal(
-    for graph: Graph, outputs: [Value], seconds: (Node) -> Double
-  ) -> [Recompute] {
-    let chain = Chain(graph, by: .branch).merged(to: 50)
+  public init(for graph: Graph, outputs: [Value], seconds: (Node) -> Double) {
+    chain = Chain(graph, by: .branch).merged(to: 50)
     let order = Schedule.order(of: graph, outputs: outputs)
     let rotor = Rotor(StageCosts(graph, order, chain, seconds: seconds).stages)
-    var schedules: [[[Int]]] = []
-    for slots in (0...Rotor.slots).reversed() {
-      guard let schedule = rotor.schedule(slots: slots) else { break }
-      if schedule != schedules.last { schedules.append(schedule) }
-    }
-    return schedules.map { Recompute(chain, stages: $0) }
+    self.rotor = rotor
+    // Of those that take the same time, the one with the fewest slots.
+    let times = (0...Rotor.slots).map { rotor.time(slots: $0) }
+    slots = times.indices.reversed().filter { times[$0].isFinite && ($0 == 0 || times[$0 - 1] != times[$0]) }
+  }
+
+  public var count: Int { slots.count }
+
+  public subscript(index: Int) -> Recompute {
+    guard let schedule = rotor.schedule(slots: slots[index]) else { preconditionFailure("no such schedule") }
+    return Recompute(chain, stages: schedule)
   }
 }
 
