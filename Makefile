@@ -7,7 +7,7 @@ KILN := .build/release/kiln
 comma := ,
 BENCH := cd bench && swift run -c release -Xcc -O3 kiln-bench
 
-.PHONY: all setup openblas build test demo bench bench-peers bench-train bench-diff bench-test install libkiln clean
+.PHONY: all setup openblas build test demo bench bench-peers bench-train bench-memory bench-diff bench-test install libkiln clean
 
 all: build
 
@@ -40,6 +40,10 @@ bench-peers: openblas
 # make bench-train ONLY=optimizers [ARGS="--match lion"]: hours; goes on where it was stopped.
 bench-train: setup
 	$(BENCH) train $(subst $(comma), ,$(ONLY)) $(ARGS)
+
+# make bench-memory [ONLY=forecast,frontier]: plans against what runs take of memory and time; tens of minutes.
+bench-memory: setup
+	$(BENCH) memory $(subst $(comma), ,$(ONLY)) $(ARGS)
 
 # That the bench builds, the tests of its harness, and a training experiment of seconds.
 bench-test: setup
