@@ -25,6 +25,8 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
     public var hasWeightDecay: Bool { !hasPenalty }
     public var worksWithoutMasters: Bool { ![.adafactor, .scheduleFree].contains(self) && !hasPenalty }
     public var keepsSquaresInBlocks: Bool { [.adam, .adamw, .muon].contains(self) }
+    /// Whether nothing but updates needs its states.
+    public var canOffloadStates: Bool { ![.scheduleFree, .apg, .apgnc].contains(self) }
     public var hasPenalty: Bool { [.proximalSGD, .apg, .apgnc].contains(self) }
   }
 
@@ -287,6 +289,7 @@ extension TrainingConfiguration {
     let linear = optimizerState == .linear ? optimizerState.rawValue : nil
     for (flag, value, knows) in flags + [
       ("master", master, \.worksWithoutMasters), ("optimizer-state", linear, \.keepsSquaresInBlocks),
+      ("offload", offload?.rawValue, \.canOffloadStates),
     ] {
       guard let value, !knows(optimizer) else { continue }
       throw KilnError(

@@ -190,7 +190,7 @@ extension TrainingConfiguration {
     if disk != nil, offload == nil {
       var way = self
       way.offload = .states
-      ways.append(way)
+      if (try? way.validate()) != nil { ways.append(way) }
     }
     if allow == .lossy { ways += lossyWays }
     return ways.map { way in

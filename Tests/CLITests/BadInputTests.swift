@@ -51,6 +51,10 @@ import Testing
       }
     }
     try expectRefused("--memory 10MB", "--memory 9.5 MiB is too small: the run takes at least")
+    try expectRefused("--allow lossy", "--allow says how to keep a budget, and there is none")
+    try expectRefused("--compress-activations 3", "--compress-activations 3 is none of the widths")
+    try expectRefused(
+      "--offload states --optimizer schedule-free", "--offload states means nothing to --optimizer schedule-free")
     try expectRefused("--memory 1GB --recompute sqrt", "--memory chooses what runs again, and --recompute is sqrt")
     for (flag, value) in [("memory", "2XB"), ("memory", "-1GB"), ("memory", "0"), ("recompute", "every-0")] {
       let result = try kiln("plan", "--data", "text.txt", "--\(flag)=\(value)")
