@@ -27,7 +27,7 @@ import Testing
   }
 
   private let model = [
-    "--layers", "8", "--heads", "2", "--width", "64", "--context", "64", "--batch", "8", "--data", "text.txt",
+    "--layers", "8", "--heads", "2", "--width", "64", "--context", "64", "--batch", "32", "--data", "text.txt",
   ]
 
   private func plan(_ arguments: String...) throws -> Plan {
@@ -39,14 +39,14 @@ import Testing
   @Test func saysWhatARunTakesAndKeepsABudget() throws {
     let free = try plan()
     #expect(free.categories.values.reduce(0, +) == free.peak_bytes)
-    #expect(free.choices.isEmpty && free.micro_batch == 8 && free.seconds_per_step > 0)
+    #expect(free.choices.isEmpty && free.micro_batch == 32 && free.seconds_per_step > 0)
     #expect(Double(free.arena_bytes) <= 1.05 * Double(free.arena_lower_bound))
     let budget = free.peak_bytes - free.arena_bytes / 4
-    let tight = try plan("--memory", "\(budget)", "--micro-batch", "8")
+    let tight = try plan("--memory", "\(budget)", "--micro-batch", "32")
     #expect(tight.peak_bytes <= budget && tight.choices.count == 1)
     #expect(tight.choices[0].bytes > 0 && tight.choices[0].seconds > 0)
     // Both train to the same bits.
-    for (out, more) in [("free", []), ("tight", ["--memory", "\(budget)", "--micro-batch", "8"])] {
+    for (out, more) in [("free", []), ("tight", ["--memory", "\(budget)", "--micro-batch", "32"])] {
       let result = try kiln.run(["train", "--steps", "3", "--out", out] + model + more)
       #expect(result.status == 0, "\(result.errors)")
     }
