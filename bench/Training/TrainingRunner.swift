@@ -40,9 +40,13 @@ struct TrainingRunner {
     var run = TrainingRun(
       planned.key, commit: commit, steps: steps, losses: losses, seconds: seconds, heldOut: heldOut,
       diverged: !isFinite || (heldOut ?? 0) > guess, parameters: trainer.parameterCount,
-      stateBytes: trainer.plan.memory[.states], planBytes: trainer.plan.memory.total - trainer.plan.memory[.runtime])
+      stateBytes: stateBytes(of: trainer), planBytes: trainer.plan.memory.total - trainer.plan.memory[.runtime])
     run.foreignLoad = load.mean()
     return run
+  }
+
+  private func stateBytes(of trainer: Trainer) -> Int {
+    trainer.store.parameters.filter { $0.role == .state }.reduce(0) { $0 + $1.type.byteCount }
   }
 
   private func configuration(of planned: PlannedRun) throws -> TrainingConfiguration {
