@@ -74,6 +74,11 @@ public struct Plan {
     }
   }
 
+  /// The bytes of each kind when most is alive.
+  public var peakOccupancy: [Resident.Kind: Int] {
+    occupancy.max { $0.values.reduce(0, +) < $1.values.reduce(0, +) } ?? [:]
+  }
+
   /// The node at which most is alive.
   public var peak: Int {
     let totals = occupancy.map { $0.values.reduce(0, +) }

@@ -30,7 +30,7 @@ public struct MemoryForecast: Sendable, Hashable {
     setRuntime(resident)
     // The arena as it is when most of the largest plan is alive; what lies idle between its tensors is workspace.
     guard let largest = plans.max(by: { $0.arenaBytes < $1.arenaBytes }) else { return }
-    let alive = largest.nodes.isEmpty ? [:] : largest.occupancy[largest.peak]
+    let alive = largest.peakOccupancy
     let kept = alive[.activation, default: 0] + alive[.input, default: 0]
     bytes[.activations] = kept
     bytes[.gradients, default: 0] += alive[.gradient, default: 0]

@@ -202,6 +202,7 @@ extension TrainingConfiguration {
     result.data = data.map(absolute)
     result.evalData = evalData.map(absolute)
     result.model = model.map(absolute)
+    result.disk = disk.map(absolute)
     result.tokenizer = tokenizer.map { $0 == "bytes" ? $0 : absolute($0) }
     return result
   }

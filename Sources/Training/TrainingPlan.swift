@@ -45,17 +45,10 @@ public struct TrainingPlan {
 
   /// The same with what it differs by.
   func compared(with plain: TrainingPlan) -> TrainingPlan {
-    let (new, old) = (configuration, plain.configuration)
-    let recomputed = Double(step.gradient.flops * parts) / Double(plain.step.gradient.flops * plain.parts) - 1
-    let names = [
-      recomputes ? "recomputation of \(max(1, Int((recomputed * 100).rounded()))) % of the step" : nil,
-      microBatch != plain.microBatch ? "micro-batches of \(microBatch)" : nil,
-      new.offload != old.offload ? new.offload.map { "offload of \($0.rawValue)" } : nil,
-      new.optimizerState != old.optimizerState ? "optimizer state in \(new.optimizerState.rawValue)" : nil,
-      new.compressActivations != old.compressActivations
-        ? new.compressActivations.map { "activations in \($0) bits" } : nil,
-      new.master != old.master ? "no masters" : nil,
-    ].compactMap { $0 }
+    let share = Double(step.gradient.flops * parts) / Double(plain.step.gradient.flops * plain.parts) - 1
+    let old = plain.techniques
+    let names = techniques(recomputing: "\(max(1, Int((share * 100).rounded()))) % of the step")
+      .filter { !old.contains($0) }
     guard !names.isEmpty else { return self }
     var plan = self
     plan.choices = [
@@ -67,10 +60,13 @@ public struct TrainingPlan {
   }
 
   /// What it does to take less memory, chosen or asked for.
-  public var techniques: [String] {
-    let recompute = configuration.recompute.flatMap { $0 == .none ? nil : "recomputation (\($0))" }
+  public var techniques: [String] { techniques(recomputing: "an optimal schedule") }
+
+  /// - Parameter schedule: how an optimal schedule is called.
+  private func techniques(recomputing schedule: String) -> [String] {
+    let recompute = configuration.recompute.flatMap { $0 == .none ? nil : "\($0)" }
     return [
-      recompute, recomputes ? "recomputation (an optimal schedule)" : nil,
+      (recomputes ? schedule : recompute).map { "recomputation (\($0))" },
       microBatch < batch ? "micro-batches of \(microBatch)" : nil,
       configuration.offload.map { "\($0.rawValue) on disk" },
       configuration.compressActivations.map { "activations in \($0) bits" },

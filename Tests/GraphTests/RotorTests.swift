@@ -16,8 +16,7 @@ struct RotorTests {
     }
   }
 
-  /// Carries a schedule out: its time, and the most units alive. A stage leaves its output when it runs, and all that its
-  /// backward needs when its backward is the next to come.
+  /// The time of a schedule: every stage forward and backward once, and forward again where the schedule says so.
   private func execute(_ schedule: [[Int]], _ stages: [Rotor.Stage]) -> Double {
     var time = stages.reduce(0) { $0 + $1.forward }
     for stage in stages.indices.reversed() {

@@ -90,6 +90,12 @@ struct OffloadTests {
     #expect(error?.message.contains("cannot be offloaded") == true)
   }
 
+  @Test func aRunIsResumedWithItsDiskFromAnyFolder() {
+    var configuration = TrainingConfiguration()
+    configuration.disk = "scratch"
+    #expect(configuration.withAbsolutePaths.disk?.hasPrefix("/") == true)
+  }
+
   /// A run whose states are on disk is saved and goes on as one whose states are in memory.
   @Test func checkpointsAreThoseOfMemory() throws {
     try withTemporaryFolder { folder in
