@@ -57,6 +57,17 @@ struct ByteCount: ExpressibleByArgument {
   }
 }
 
+/// What is offloaded, with commas: `states,activations`.
+struct OffloadList: ExpressibleByArgument {
+  var values: [TrainingConfiguration.Offload]
+
+  init?(argument: String) {
+    let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
+    values = parts.compactMap { TrainingConfiguration.Offload(rawValue: String($0)) }
+    guard values.count == parts.count, Set(values).count == values.count else { return nil }
+  }
+}
+
 /// Token numbers with commas: `1,2,3`.
 struct TokenList: ExpressibleByArgument {
   var tokens: [Int32]
@@ -81,7 +92,6 @@ extension Precision: ExpressibleByArgument {}
 extension Recomputation: ExpressibleByArgument {
   public init?(argument: String) { self.init(argument) }
 }
-extension TrainingConfiguration.Offload: ExpressibleByArgument {}
 extension TrainingConfiguration.Allowance: ExpressibleByArgument {}
 extension StateFormat: ExpressibleByArgument {}
 extension MasterWeights: ExpressibleByArgument {}

@@ -15,6 +15,8 @@ struct KilnCommand: ParsableCommand {
     ])
 
   static func main() {
+    // A file that may not grow is then an error of the call that writes to it, with a message.
+    signal(SIGXFSZ, SIG_IGN)
     do {
       var command = try parseAsRoot(joiningNegativeNumbers(CommandLine.arguments.dropFirst()))
       try command.run()

@@ -3,12 +3,19 @@ import KilnKernels
 /// The persistent tensors of a run, by parameter.
 public final class ParameterStore {
   private var tensors: [Parameter: Tensor] = [:]
+  private let limit: Int?
 
-  public init() {}
+  /// - Parameter limit: bytes that its tensors may take.
+  public init(limit: Int? = nil) { self.limit = limit }
 
   /// The tensor of a parameter; new ones are zeros.
   public func tensor(_ parameter: Parameter) throws(KilnError) -> Tensor {
     if let known = tensors[parameter] { return known }
+    if let limit, byteCount + parameter.type.byteCount > limit {
+      throw KilnError(
+        .memory, "'\(parameter.name)' does not fit the device: \(limit) bytes are left for what stays there",
+        hint: "give it more --device-memory")
+    }
     let tensor = try Tensor(zeros: parameter.shape, parameter.type.dtype)
     tensors[parameter] = tensor
     return tensor

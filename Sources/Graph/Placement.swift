@@ -9,6 +9,9 @@ struct Block {
 /// between those that live at the same time, else behind them. Scalars are not worth a search: each has a place of its own.
 enum Placement {
   static let alignment = 64
+  /// From which size on a block takes whole pages.
+  static let pagedSize = 1 << 16
+  private static let pageSize = 4096
 
   /// Offsets of the blocks, and the size of the arena.
   static func place(_ blocks: [Block]) -> (offsets: [Int], size: Int) {
@@ -100,7 +103,11 @@ enum Placement {
     }
   }
 
-  private static func rounded(_ size: Int) -> Int { (size + alignment - 1) / alignment * alignment }
+  /// Large blocks take whole pages, and so begin on one, since only larger ones are placed before them: direct I/O asks it.
+  private static func rounded(_ size: Int) -> Int {
+    let unit = size >= pagedSize ? pageSize : alignment
+    return (size + unit - 1) / unit * unit
+  }
 }
 
 extension Array {

@@ -2,7 +2,7 @@ import KilnKernels
 
 /// Gives every tensor of a graph its place, before the first step runs.
 public struct Planner {
-  private let context: Context
+  public let context: Context
 
   public init(context: Context) { self.context = context }
 

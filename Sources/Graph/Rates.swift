@@ -11,8 +11,15 @@ public struct Rates: Sendable, Codable, Equatable {
 
   /// By kind, in order of work.
   private var points: [String: [Point]] = [:]
+  /// Bytes a second of the disk that things are offloaded to, which is not kept with the rest.
+  public var disk = 1e9
+
+  private enum CodingKeys: CodingKey { case points }
 
   init() {}
+
+  /// Whether they are those of a machine.
+  public var isMeasured: Bool { !points.isEmpty }
 
   /// A machine that nobody has: the same everywhere, for choices that must not depend on where they are made.
   public static let nominal = Rates()

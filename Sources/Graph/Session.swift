@@ -75,7 +75,13 @@ public final class Session {
   ///   alone: to find where a number went wrong.
   public func run(step: Int = 0, seed: UInt64 = 0, checking: Bool = false) throws(KilnError) {
     let stepContext = StepContext(context: context, seed: seed, step: step)
-    for item in prepared { try run(item, in: stepContext, checking: checking) }
+    do throws(KilnError) {
+      for item in prepared { try run(item, in: stepContext, checking: checking) }
+    } catch {
+      // What is still on its way must not meet the next run.
+      for node in plan.graph.nodes { node.operation.background?.settle() }
+      throw error
+    }
     try context.setWorkspace(nil)
   }
 
@@ -89,7 +95,7 @@ public final class Session {
       try context.setWorkspace(workspace)
       do throws(KilnError) {
         try node.operation.run(in: step, inputs: inputs, outputs: outputs)
-        if checking { try check(node, outputs) }
+        if checking, node.operation.background == nil { try check(node, outputs) }
       } catch {
         throw error.kind == .numerics || node.scope.isEmpty
           ? error : KilnError(error.kind, "\(node.scope): \(error.message)", hint: error.hint)

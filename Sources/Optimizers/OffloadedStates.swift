@@ -1,9 +1,9 @@
-import Foundation
 import KilnGraph
 import KilnKernels
 
-/// An optimizer whose states lie on disk (ZeRO-Infinity: Rajbhandari et al., arXiv 2104.07857): they come in tiles, are
-/// updated, and go back, while the tiles before and after them are written and read. The numbers do not change.
+/// An optimizer whose states lie behind the device, on disk or in the host's memory (ZeRO-Infinity: Rajbhandari et al.,
+/// arXiv 2104.07857): they come in tiles, are updated, and go back, while the tiles before and after them are written and
+/// read. The numbers do not change.
 public struct OffloadedStates: Optimizer {
   public let base: any Optimizer
   private let tiles: StateTiles
@@ -12,7 +12,7 @@ public struct OffloadedStates: Optimizer {
   ///   - weights: all that will be updated.
   ///   - tile: elements that pass through memory at a time, a multiple of 256.
   public init(
-    _ base: any Optimizer, of weights: [Parameter], in folder: URL, tile: Int = 1 << 18
+    _ base: any Optimizer, of weights: [Parameter], in place: BackingStore.Place, tile: Int = 1 << 18
   ) throws(KilnError) {
     precondition(tile % StateFormat.block == 0)
     for weight in weights where base.evaluated(weight) != nil {
@@ -21,10 +21,10 @@ public struct OffloadedStates: Optimizer {
         hint: "leave --offload out, or choose another --optimizer")
     }
     self.base = base
-    tiles = StateTiles(base, weights, in: folder, tile: tile)
+    tiles = StateTiles(base, weights, in: place, tile: tile)
   }
 
-  /// Reserves the place on disk, with states of zeros; to be called before the first update.
+  /// Reserves the place, with states of zeros; to be called before the first update.
   public func open() throws(KilnError) { try tiles.open() }
 
   public func states(of weight: Parameter) -> [Parameter] { [] }
@@ -39,12 +39,10 @@ public struct OffloadedStates: Optimizer {
 
   /// Memory that tiles pass through.
   public var stagingBytes: Int { tiles.stagingBytes }
-  /// Bytes on disk.
-  public var diskBytes: Int { tiles.byteCount }
-  /// Whether they pass the page cache by; false before `open`.
-  public var isDirect: Bool { tiles.isDirect }
+  /// Bytes behind the device.
+  public var offloadedBytes: Int { tiles.byteCount }
 
-  /// Copies a state from or to the disk.
+  /// Copies a state from or to where it lies.
   public func load(_ state: Parameter, into tensor: Tensor, context: Context) throws(KilnError) {
     try tiles.visit(state) { (part, elements) throws(KilnError) in try context.copy(tensor.flat(elements), part) }
   }
@@ -74,13 +72,13 @@ extension Tensor {
   fileprivate func flat(_ range: Range<Int>) -> Tensor { reshaped([shape.count]).slice(0, range) }
 }
 
-/// The states of all weights in a file, tile by tile: in each all states of a run of elements.
+/// The states of all weights in a store, tile by tile: in each all states of a run of elements.
 private final class StateTiles: @unchecked Sendable {
   private struct Tile {
     let weight: Int
     /// Of the weight.
     let elements: Range<Int>
-    /// Of the file.
+    /// Of the store.
     let bytes: Range<Int>
   }
 
@@ -88,11 +86,11 @@ private final class StateTiles: @unchecked Sendable {
   private struct Slot {
     let storage: Storage
     var tile: Int?
-    var transfer: TileFile.Transfer?
+    var transfer: Background?
   }
 
-  private let folder: URL
-  private var opened: TileFile?
+  private let place: BackingStore.Place
+  private var opened: BackingStore?
   private(set) var byteCount = 0
   private let weights: [Parameter]
   private let states: [[Parameter]]
@@ -106,8 +104,8 @@ private final class StateTiles: @unchecked Sendable {
 
   private static let slotCount = 4
 
-  init(_ base: any Optimizer, _ weights: [Parameter], in folder: URL, tile: Int) {
-    self.folder = folder
+  init(_ base: any Optimizer, _ weights: [Parameter], in place: BackingStore.Place, tile: Int) {
+    self.place = place
     self.weights = weights
     states = weights.map { base.states(of: $0) }
     indices = Dictionary(uniqueKeysWithValues: weights.enumerated().map { ($1, $0) })
@@ -121,7 +119,7 @@ private final class StateTiles: @unchecked Sendable {
       for start in stride(from: 0, to: count, by: max(size, 1)) where !states[index].isEmpty {
         let elements = start..<min(start + size, count)
         let length = Self.layout(states[index], of: weight, elements).last?.end ?? 0
-        let padded = (length + TileFile.alignment - 1) / TileFile.alignment * TileFile.alignment
+        let padded = (length + BackingStore.alignment - 1) / BackingStore.alignment * BackingStore.alignment
         tiles.append(Tile(weight: index, elements: elements, bytes: offset..<offset + padded))
         offset += padded
       }
@@ -131,16 +129,15 @@ private final class StateTiles: @unchecked Sendable {
 
   func open() throws(KilnError) {
     guard opened == nil else { return }
-    opened = try TileFile(in: folder, byteCount: byteCount)
+    opened = try BackingStore(in: place, byteCount: byteCount)
     for _ in 0..<Self.slotCount { slots.append(Slot(storage: try Storage(byteCount: largest))) }
   }
 
-  private var file: TileFile {
-    guard let opened else { preconditionFailure("states on disk are used before they are opened") }
+  private var store: BackingStore {
+    guard let opened else { preconditionFailure("offloaded states are used before they are opened") }
     return opened
   }
 
-  var isDirect: Bool { opened?.isDirect ?? false }
   private var largest: Int { tiles.map(\.bytes.count).max() ?? 0 }
   var stagingBytes: Int { Self.slotCount * largest }
 
@@ -183,7 +180,7 @@ private final class StateTiles: @unchecked Sendable {
         isWhole
           ? w.with(states: states)
           : w.with(weight: w.weight.flat(tile.elements), gradient: w.gradient.flat(tile.elements), states: states))
-      slots[slot].transfer = file.write(tile.bytes, from: slots[slot].storage)
+      slots[slot].transfer = store.write(tile.bytes, from: slots[slot].storage)
     }
   }
 
@@ -222,7 +219,7 @@ private final class StateTiles: @unchecked Sendable {
     let slot = slots.indices.first { $0 != kept && slots[$0].tile == nil } ?? oldest(but: kept)
     try slots[slot].transfer?.wait()
     slots[slot].tile = tile
-    slots[slot].transfer = file.read(tiles[tile].bytes, into: slots[slot].storage)
+    slots[slot].transfer = store.read(tiles[tile].bytes, into: slots[slot].storage)
     turn = slot + 1
     return slot
   }
@@ -240,13 +237,13 @@ private final class StateTiles: @unchecked Sendable {
   ) throws(KilnError) {
     guard let weight = states.firstIndex(where: { $0.contains(state) }),
       let place = states[weight].firstIndex(of: state)
-    else { preconditionFailure("no such state on disk: \(state.name)") }
+    else { preconditionFailure("no such offloaded state: \(state.name)") }
     for index in firstTile[weight]..<endTile(of: weight) {
       let slot = try hold(index)
       let tensor = tensors(of: tiles[index], in: slots[slot].storage)[place]
       let part = Self.layout(states[weight], of: weights[weight], tiles[index].elements)[place].part
       try body(tensor.reshaped([tensor.shape.count]), part)
-      if isWriting { slots[slot].transfer = file.write(tiles[index].bytes, from: slots[slot].storage) }
+      if isWriting { slots[slot].transfer = store.write(tiles[index].bytes, from: slots[slot].storage) }
     }
   }
 }

@@ -15,6 +15,10 @@ public protocol Optimizer: Sendable {
   /// Updates a weight and its states, in place.
   func update(_ w: WeightUpdate) throws(KilnError)
 
+  /// Whether something is to be done when all weights have been updated, which `endStep` does.
+  var endsStep: Bool { get }
+  func endStep(_ step: StepContext, _ weights: [(parameter: Parameter, tensor: Tensor)]) throws(KilnError)
+
   /// Whether every element follows its own gradient and state alone, so that parts of a weight may be updated apart.
   var isElementwise: Bool { get }
 
@@ -62,6 +66,8 @@ public struct EvaluatedWeight {
 extension Optimizer {
   public var format: StateFormat { .fp32 }
   public var isElementwise: Bool { false }
+  public var endsStep: Bool { false }
+  public func endStep(_ step: StepContext, _ weights: [(parameter: Parameter, tensor: Tensor)]) throws(KilnError) {}
   public var name: String { String(describing: type(of: self)) }
   public func evaluated(_ weight: Parameter) -> EvaluatedWeight? { nil }
 
@@ -75,6 +81,25 @@ extension Optimizer {
     let states = states(of: weight)
     let operation = Update(optimizer: self, parameter: weight, stateCount: states.count)
     try graph.record(operation, [graph[weight], gradient, lr, scale] + states.map { graph[$0] })
+  }
+
+  /// Records what is done after the updates of all weights.
+  public func recordEnd(of weights: [Parameter], in graph: Graph) throws(KilnError) {
+    guard endsStep else { return }
+    try graph.record(EndOfStep(optimizer: self, weights: weights), weights.map { graph[$0] })
+  }
+}
+
+/// The end of a step, for an optimizer that does something then. Inputs: the weights.
+struct EndOfStep: Operation {
+  let optimizer: any Optimizer
+  let weights: [Parameter]
+
+  func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] { [] }
+  var mutated: [Int] { Array(weights.indices) }
+
+  func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
+    try optimizer.endStep(step, zip(weights, inputs).map { ($0, $1) })
   }
 }
 

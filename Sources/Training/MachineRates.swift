@@ -92,7 +92,7 @@ public enum MachineRates {
     let shape = TrainingStep.Shape(
       batch: probe.batch, microBatch: probe.batch, time: probe.time, dropout: 0, clip: 1, precision: precision)
     var graphs = try StepGraphs(probe.model, optimizer, shape)
-    if let bits = probe.configuration.compressActivations { graphs = graphs.compressingActivations(to: bits) }
+    if let bits = probe.configuration.compressActivations { graphs = graphs.compressingActivations(.init(bits: bits)) }
     let plan = try StepPlan(graphs, probe.model, optimizer, planner: Planner(context: context))
     let session = try Session(plan.gradient, context: context, store: store)
     session.set(

@@ -6,7 +6,9 @@ public struct MemoryForecast: Sendable, Hashable {
   public enum Category: String, Sendable, Hashable, CaseIterable {
     case weights, gradients
     case states = "optimizer state"
-    case activations, workspace, data, runtime
+    case activations, workspace
+    case host = "host memory"
+    case data, runtime
   }
 
   public private(set) var bytes: [Category: Int]
@@ -14,19 +16,22 @@ public struct MemoryForecast: Sendable, Hashable {
 
   public var total: Int { bytes.values.reduce(0, +) }
   public subscript(category: Category) -> Int { bytes[category, default: 0] }
+  /// What tensors on the device take of it.
+  public var device: Int { total - self[.host] - self[.data] - self[.runtime] }
 
   /// - Parameters:
   ///   - plans: everything that runs; they share one arena.
   ///   - data: bytes of mapped files that the process has read.
   ///   - resident: what the process takes before any tensor, `data` included.
-  ///   - staging: memory through which tensors come from disk.
-  init(_ plans: [Plan], data: Int, resident: Int, staging: Int) {
+  ///   - staging: memory of the device through which tensors come from behind it.
+  ///   - host: what lies in the host's memory behind the device.
+  init(_ plans: [Plan], data: Int, resident: Int, staging: Int, host: Int) {
     let parameters = Set(plans.flatMap(\.parameters))
     func total(_ role: Parameter.Role) -> Int {
       parameters.filter { $0.role == role }.reduce(0) { $0 + ProcessMemory.inPages($1.type.byteCount) }
     }
     growth = ProcessMemory.growth(nodes: plans.reduce(0) { $0 + $1.steps.count })
-    bytes = [.weights: total(.weight), .gradients: total(.gradient), .states: total(.state), .data: data]
+    bytes = [.weights: total(.weight), .gradients: total(.gradient), .states: total(.state), .data: data, .host: host]
     setRuntime(resident)
     // The arena as it is when most of the largest plan is alive; what lies idle between its tensors is workspace.
     guard let largest = plans.max(by: { $0.arenaBytes < $1.arenaBytes }) else { return }

@@ -33,8 +33,12 @@ struct RunState {
   let model: any LanguageModel
   /// What matrices are kept in.
   let precision: Precision
+  /// What products take them in.
+  let narrow: Precision
   let optimizer: any Optimizer
   let store: ParameterStore
+  /// What the step runs on: another one where the host makes the updates.
+  let device: ParameterStore
   let tokenizer: any Tokenizer
   /// Of the training step.
   let memories: [Parameter]
@@ -46,15 +50,26 @@ struct RunState {
   }
 
   /// What a checkpoint carries beside the model, and where it stands in the store: the states of the optimizer and of
-  /// the step, and the weights that the model is not evaluated and saved with.
-  private var states: [(saved: Parameter, stored: Parameter)] {
+  /// the step, and the weights that the model is not evaluated and saved with: those that are averaged, and those of a
+  /// device that miss an update.
+  private func states(afterStep step: Int) -> [(saved: Parameter, stored: Stored)] {
     let weights = model.parameters.map(precision.operand)
     let iterates = weights.filter { optimizer.evaluated($0) != nil }
-    let method = offloaded?.base ?? optimizer
-    return (weights.flatMap { method.states(of: $0) } + memories).map { ($0, $0) }
-      + iterates.map {
-        (Parameter("optimizer.weight.\($0.name)", $0.shape, $0.type.dtype, role: .state), $0)
-      }
+    let stale = host?.isDelayed(afterStep: step) == true ? model.parameters.map(narrow.operand) : []
+    let method = offloaded?.base ?? host?.base ?? optimizer
+    func saved(_ weight: Parameter) -> Parameter {
+      Parameter("optimizer.weight.\(weight.name)", weight.shape, weight.type.dtype, role: .state)
+    }
+    return weights.flatMap { method.states(of: $0) }.map { ($0, offloaded == nil ? .store($0) : .offloaded($0)) }
+      + memories.map { ($0, .device($0)) } + iterates.map { (saved($0), .store($0)) }
+      + stale.map { (saved($0), .device($0)) }
+  }
+
+  /// Where a tensor of a checkpoint stands.
+  private enum Stored {
+    case store(Parameter)
+    case device(Parameter)
+    case offloaded(Parameter)
   }
 
   /// Makes the output directory with the run's configuration in it, complete or not at all: from then on the run can be
@@ -83,33 +98,37 @@ struct RunState {
 
   /// Writes the checkpoint of a step.
   func save(_ state: TrainingState, keep: Int, context: Context) throws(KilnError) -> URL {
+    try host?.settle()
     let checkpoint = try Self.directory(of: out, keep: keep).write(step: state.step) { (folder) throws(KilnError) in
       try saveModel(to: folder, context: context)
-      let states = states
+      let states = states(afterStep: state.step - 1)
       let stored = Dictionary(uniqueKeysWithValues: states)
       try state.write(
         to: folder.appendingPathComponent(TrainingState.fileName),
         tensors: states.map { ModelFiles.description($0.saved) },
         contents: ModelFiles.contents(of: states.map(\.saved)) { (saved) throws(KilnError) in
-          try content(of: stored[saved] ?? saved, context: context)
+          try content(of: stored[saved] ?? .store(saved), context: context)
         })
     }
     return checkpoint.folder
   }
 
   private var offloaded: OffloadedStates? { optimizer as? OffloadedStates }
+  private var host: HostUpdates? { optimizer as? HostUpdates }
 
-  private func isOffloaded(_ state: Parameter) -> Bool { state.role == .state && !memories.contains(state) }
-
-  /// A persistent tensor; one from disk is there until the next.
-  private func content(of parameter: Parameter, context: Context) throws(KilnError) -> Tensor {
-    guard let offloaded, isOffloaded(parameter) else { return try store.tensor(parameter) }
-    let size = parameter.type.byteCount
-    let free = scratch.flatMap { $0.byteCount >= size ? $0 : nil }
-    let memory = if let free { free } else { try Storage(byteCount: size) }
-    let tensor = Tensor(parameter.shape, parameter.type.dtype, in: memory)
-    try offloaded.load(parameter, into: tensor, context: context)
-    return tensor
+  /// A persistent tensor; one that is offloaded is there until the next.
+  private func content(of stored: Stored, context: Context) throws(KilnError) -> Tensor {
+    switch stored {
+    case .store(let parameter): return try store.tensor(parameter)
+    case .device(let parameter): return try device.tensor(parameter)
+    case .offloaded(let parameter):
+      let size = parameter.type.byteCount
+      let free = scratch.flatMap { $0.byteCount >= size ? $0 : nil }
+      let memory = if let free { free } else { try Storage(byteCount: size) }
+      let tensor = Tensor(parameter.shape, parameter.type.dtype, in: memory)
+      try offloaded?.load(parameter, into: tensor, context: context)
+      return tensor
+    }
   }
 
   private static let lossScaling = "loss_scaling"
@@ -146,18 +165,18 @@ struct RunState {
   }
 
   /// Fills the optimizer's states, and the weights that it goes on from, from a checkpoint.
-  func restoreStates(from folder: URL, context: Context) throws(KilnError) {
+  func restoreStates(from folder: URL, step: Int, context: Context) throws(KilnError) {
     let url = folder.appendingPathComponent(TrainingState.fileName)
     let tensors = try TrainingState.read(url).tensors
-    for (saved, stored) in states {
+    for (saved, stored) in states(afterStep: step - 1) {
       guard let found = tensors[saved.name], found.shape == saved.shape else {
         throw KilnError(.format, "'\(url.path)' does not hold '\(saved.name)' as \(saved.shape)")
       }
       let tensor = try ModelFiles.mappedTensor(found)
-      if let offloaded, isOffloaded(stored) {
-        try offloaded.store(stored, from: tensor, context: context)
-      } else {
-        try context.copy(try store.tensor(stored), tensor)
+      switch stored {
+      case .store(let parameter): try context.copy(try store.tensor(parameter), tensor)
+      case .device(let parameter): try context.copy(try device.tensor(parameter), tensor)
+      case .offloaded(let parameter): try offloaded?.store(parameter, from: tensor, context: context)
       }
       found.release()
     }
@@ -210,7 +229,7 @@ extension TrainingConfiguration {
   /// Flags that a resumed run may change: they do not alter what the steps compute.
   static let mayDiffer: Set<String> = [
     "steps", "epochs", "maxTime", "saveEvery", "keep", "evalEvery", "evalData", "memory", "recompute", "allow",
-    "offload", "disk",
+    "offload", "disk", "deviceMemory",
   ]
 
   /// Refuses a configuration that differs from the one a checkpoint was made with, naming both values.

@@ -75,8 +75,8 @@ struct StepGraphs {
   }
 
   /// The same with activations kept in few bits, and attention run again on what is kept of its inputs.
-  func compressingActivations(to bits: Int) -> StepGraphs {
-    rewritten(by: Recompute.attention(of: gradient.graph)).rewritten(by: CompressActivations(bits: bits))
+  func compressingActivations(_ compression: CompressActivations) -> StepGraphs {
+    rewritten(by: Recompute.attention(of: gradient.graph)).rewritten(by: compression)
   }
 
   private static func buffer(of parameter: Parameter) -> Parameter {
@@ -112,6 +112,7 @@ struct StepGraphs {
     for ((parameter, gradient), gate) in zip(gradients, gates) {
       try optimizer.record(parameter, gradient: gradient, lr: lr, scale: mode == .deferred ? clipped[1] : gate)
     }
+    try optimizer.recordEnd(of: gradients.map(\.0), in: graph)
     return clipped[0]
   }
 }

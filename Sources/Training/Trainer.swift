@@ -96,10 +96,12 @@ public final class Trainer {
     let configuration = plan.configuration
     self.configuration = configuration
 
-    let store = ParameterStore()
     let optimizer = plan.optimizer
-    try (optimizer as? OffloadedStates)?.open()
-    let kept = plan.step.shape.hasMasters ? .fp32 : configuration.precision
+    let host = optimizer as? HostUpdates
+    let kept = plan.step.shape.hasMasters || host != nil ? .fp32 : configuration.precision
+    let arena = try Storage(byteCount: plan.arenaBytes)
+    let device = ParameterStore(limit: configuration.deviceMemory.map { $0 - arena.byteCount })
+    let store = host?.store ?? device
     if let pretrained = inputs.pretrained {
       try ModelFiles.load(
         inputs.model, from: pretrained, into: store, access: .copied, precision: kept, context: context)
@@ -110,18 +112,22 @@ public final class Trainer {
     noise = plan.microBatch < configuration.batch ? try RunState.noiseScale(resuming: point) : nil
     numericPlan = NumericPlan(
       device: context.device.rawValue, isa: context.isa, gemm: context.gemm, microBatch: plan.microBatch)
-    let arena = try Storage(byteCount: plan.arenaBytes)
-    step = try TrainingStep(plan.step, inputs.model, optimizer, context: context, store: store, arena: arena)
+    try (optimizer as? OffloadedStates)?.open()
+    try plan.activations?.open()
     runState = RunState(
-      out: out, model: inputs.model, precision: kept, optimizer: optimizer, store: store, tokenizer: inputs.tokenizer,
-      memories: plan.step.memories, scratch: arena)
-    if let folder = point?.folder { try runState.restoreStates(from: folder, context: context) }
+      out: out, model: inputs.model, precision: kept, narrow: configuration.precision, optimizer: optimizer,
+      store: store, device: device, tokenizer: inputs.tokenizer, memories: plan.step.memories, scratch: arena)
+    let step = point?.state.step ?? 0
+    if let folder = point?.folder { try runState.restoreStates(from: folder, step: step, context: context) }
+    try host?.open(
+      threads: context.threads, device: device, isPending: step > 0 && host?.isDelayed(afterStep: step - 1) == true)
+    self.step = try TrainingStep(plan.step, inputs.model, optimizer, context: context, store: device, arena: arena)
     evaluator = try plan.evaluation.map { [microBatch = plan.microBatch] (plan) throws(KilnError) in
       try Evaluator(
-        plan, batch: microBatch, time: inputs.context, context: context, store: store, arena: arena)
+        plan, batch: microBatch, time: inputs.context, context: context, store: device, arena: arena)
     }
     parameterCount = inputs.model.parameters.reduce(0) { $0 + $1.shape.count }
-    notices = (point?.warnings ?? []) + Self.notices(about: numericPlan, point)
+    notices = (point?.warnings ?? []) + Self.notices(about: numericPlan, point) + plan.notices
   }
 
   private static func notices(about plan: NumericPlan, _ point: ResumePoint?) -> [String] {
@@ -272,6 +278,7 @@ public final class Trainer {
   private func finish() throws(KilnError) {
     step = nil
     evaluator = nil
+    try (plan.optimizer as? HostUpdates)?.settle()
     for parameter in store.parameters where parameter.role == .gradient { store.remove(parameter) }
     try runState.saveModel(to: out, context: context)
   }

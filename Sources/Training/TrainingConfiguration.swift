@@ -30,7 +30,14 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
     public var hasPenalty: Bool { [.proximalSGD, .apg, .apgnc].contains(self) }
   }
 
-  public enum Offload: String, Sendable, Hashable, Codable, CaseIterable { case states }
+  public enum Offload: String, Sendable, Hashable, Codable, CaseIterable {
+    /// The optimizer's, in tiles that pass through the device.
+    case states
+    /// Between the forward and the backward.
+    case activations
+    /// Masters, states and the update, which the host then makes.
+    case optimizer
+  }
   public enum Allowance: String, Sendable, Hashable, Codable, CaseIterable { case lossy }
 
   // Data
@@ -83,9 +90,13 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   public var recompute: Recomputation?
   /// Bits that activations keep from the forward to the backward: 8, 4 or 2; nil for all.
   public var compressActivations: Int?
-  /// What lies on disk between its uses, and in which folder.
-  public var offload: Offload?
+  /// Bytes that tensors on the device may take; nil for all there is.
+  public var deviceMemory: Int?
+  /// What lies behind the device between its uses: in this folder, or else in the host's memory.
+  public var offload: [Offload] = []
   public var disk: String?
+  /// Steps before the host's updates go on beside the next step; nil for never.
+  public var delayUpdate: Int?
   /// What a budget may be kept by, beyond what leaves the numbers alone.
   public var allow: Allowance?
 
@@ -104,8 +115,14 @@ extension TrainingConfiguration {
   public static let defaultContext = 256
   public static let defaultSaveEvery = 500
 
-  /// Where tensors lie that are offloaded.
-  var diskFolder: URL { URL(fileURLWithPath: disk ?? FileManager.default.temporaryDirectory.path) }
+  /// Where tensors lie that are offloaded: by default behind the device, where it is one with a memory of its own.
+  var offloadPlace: BackingStore.Place {
+    if let disk { return .disk(URL(fileURLWithPath: disk)) }
+    return deviceMemory == nil ? .disk(FileManager.default.temporaryDirectory) : .host
+  }
+
+  /// Whether the device keeps fp32 weights where products take narrow ones.
+  var hasMasters: Bool { master == .fp32 && !offload.contains(.optimizer) }
 
   /// Steps of the run: as given, or as many as the epochs take, or 1000; nil where nothing but time ends it.
   func steps(sequences: Int) -> Int? {
@@ -249,7 +266,9 @@ extension TrainingConfiguration {
       throw KilnError(.argument, "--box \(text(box)) is not a range", hint: "give its ends, such as -0.1,0.1")
     }
     if let warmup, warmup < 0 { throw KilnError(.argument, "--warmup is \(warmup)") }
-    if let memory, memory < 1 { throw KilnError(.argument, "--memory is \(memory) bytes") }
+    for (flag, bytes) in [("memory", memory), ("device-memory", deviceMemory)] {
+      if let bytes, bytes < 1 { throw KilnError(.argument, "--\(flag) is \(bytes) bytes") }
+    }
     if memory != nil, let recompute {
       throw KilnError(
         .argument, "--memory chooses what runs again, and --recompute is \(recompute)", hint: "give one of the two")
@@ -258,16 +277,37 @@ extension TrainingConfiguration {
       throw KilnError(.argument, "--compress-activations \(bits) is none of the widths", hint: "give 8, 4 or 2 bits")
     }
     for (flag, isGiven) in [("disk", disk != nil), ("allow", allow != nil)]
-    where isGiven && memory == nil && offload == nil {
+    where isGiven && memory == nil && deviceMemory == nil && offload.isEmpty {
       throw KilnError(
         .argument, "--\(flag) says how to keep a budget, and there is none", hint: "give --memory as well")
     }
+    try checkOffloading()
     if let microBatch, batch % microBatch != 0 {
       throw KilnError(.argument, "--batch \(batch) is not a multiple of --micro-batch \(microBatch)")
     }
     try checkOptimizerFlags()
     try checkModelFlags()
     _ = try makeOptimizer()
+  }
+
+  private func checkOffloading() throws(KilnError) {
+    if offload.contains(.optimizer) {
+      if offload.contains(.states) {
+        throw KilnError(.argument, "--offload optimizer has the states on the host: 'states' does not go with it")
+      }
+      if master != .fp32 {
+        throw KilnError(
+          .argument, "--offload optimizer keeps fp32 weights on the host, and --master is \(master.rawValue)",
+          hint: "leave --master out")
+      }
+    }
+    guard let delayUpdate else { return }
+    if delayUpdate < 0 { throw KilnError(.argument, "--delay-update is \(delayUpdate)") }
+    if !offload.contains(.optimizer) {
+      throw KilnError(
+        .argument, "--delay-update delays updates of the host, and the device makes them",
+        hint: "give --offload optimizer as well")
+    }
   }
 
   private func text(_ numbers: [Double]) -> String { numbers.map { "\($0)" }.joined(separator: ",") }
@@ -289,7 +329,7 @@ extension TrainingConfiguration {
     let linear = optimizerState == .linear ? optimizerState.rawValue : nil
     for (flag, value, knows) in flags + [
       ("master", master, \.worksWithoutMasters), ("optimizer-state", linear, \.keepsSquaresInBlocks),
-      ("offload", offload?.rawValue, \.canOffloadStates),
+      ("offload", offload.first { $0 != .activations }?.rawValue, \.canOffloadStates),
     ] {
       guard let value, !knows(optimizer) else { continue }
       throw KilnError(

@@ -9,6 +9,8 @@ public struct TrainingPlan {
   let step: StepPlan
   let evaluation: LossPlan?
   let optimizer: any Optimizer
+  /// Where activations go between the forward and the backward; nil where they stay.
+  let activations: ActivationStore?
   public private(set) var memory: MemoryForecast
   /// Techniques by which it differs from what was asked for.
   public private(set) var choices: [Choice] = []
@@ -25,12 +27,13 @@ public struct TrainingPlan {
 
   init(
     configuration: TrainingConfiguration, step: StepPlan, evaluation: LossPlan?, optimizer: any Optimizer,
-    memory: MemoryForecast, recomputes: Bool, rates: Rates
+    activations: ActivationStore?, memory: MemoryForecast, recomputes: Bool, rates: Rates
   ) {
     self.configuration = configuration
     self.step = step
     self.evaluation = evaluation
     self.optimizer = optimizer
+    self.activations = activations
     self.memory = memory
     self.recomputes = recomputes
     self.rates = rates
@@ -68,23 +71,30 @@ public struct TrainingPlan {
     return [
       (recomputes ? schedule : recompute).map { "recomputation (\($0))" },
       microBatch < batch ? "micro-batches of \(microBatch)" : nil,
-      configuration.offload.map { "\($0.rawValue) on disk" },
+      configuration.offload.contains(.optimizer) ? "updates on the host" : nil,
+      offloaded.isEmpty ? nil : offloaded.joined(separator: " and ") + (isOnDisk ? " on disk" : " in host memory"),
       configuration.compressActivations.map { "activations in \($0) bits" },
       configuration.optimizerState == .fp32 ? nil : "optimizer state in \(configuration.optimizerState.rawValue)",
-      configuration.master == .fp32 ? nil : "no fp32 masters",
+      configuration.master == .fp32
+        ? nil : "no fp32 masters" + (configuration.master == .kahan ? ", Kahan's sums" : ""),
+      configuration.optimizer == .adafactor ? "factored states" : nil,
     ].compactMap { $0 }
   }
+
+  private var offloaded: [String] {
+    configuration.offload.filter { $0 != .optimizer }.map(\.rawValue).sorted()
+  }
+
+  private var isOnDisk: Bool { configuration.offloadPlace != .host }
 
   /// How often forward and backward run in a step.
   private var parts: Int { batch / microBatch }
 
-  /// What a disk reads or writes a second, unless it is measured.
-  private static let diskRate = 1e9
-
   /// Of a step, at the rates that the planner was given. What lies on disk is read and written meanwhile.
   public var seconds: Double {
     let beside = [step.update, step.clear, step.squares].compactMap { $0?.seconds(rates) }.reduce(0, +)
-    let transfers = Double((optimizer as? OffloadedStates)?.diskBytes ?? 0) * 2 / Self.diskRate
+    let bytes = ((optimizer as? OffloadedStates)?.offloadedBytes ?? 0) + (activations?.byteCount ?? 0) * parts
+    let transfers = isOnDisk ? Double(2 * bytes) / rates.disk : 0
     return max(step.gradient.seconds(rates) * Double(parts) + beside, transfers)
   }
 
@@ -94,7 +104,15 @@ public struct TrainingPlan {
   public var updateMode: String { step.mode.rawValue }
   public var tokensPerSecond: Double { Double(step.shape.batch * step.shape.time) / seconds }
   /// Whether the rates are those of this machine.
-  public var isMeasured: Bool { rates != .nominal }
+  public var isMeasured: Bool { rates.isMeasured }
+
+  /// What is to be said about offloading once it is open.
+  var notices: [String] {
+    guard let activations, case .disk(let folder) = activations.place, !activations.isDirect else { return [] }
+    return [
+      "'\(folder.path)' has no direct I/O: what is offloaded there also takes memory of the system, as page cache"
+    ]
+  }
 
   /// The plan of the gradients, with which the largest part of memory is in use.
   public var gradient: Plan { step.gradient }

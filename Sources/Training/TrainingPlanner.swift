@@ -1,3 +1,4 @@
+import Foundation
 import KilnGraph
 import KilnKernels
 import KilnLayers
@@ -36,80 +37,120 @@ public struct TrainingPlanner {
   func plan(
     _ configuration: TrainingConfiguration, _ inputs: Inputs, resuming point: ResumePoint?, context: Context
   ) throws(KilnError) -> TrainingPlan {
-    let rates = rates ?? MachineRates.cached(for: context) ?? .nominal
+    var rates = rates ?? MachineRates.cached(for: context) ?? .nominal
+    if let folder = configuration.disk {
+      rates.disk = BackingStore.rate(of: URL(fileURLWithPath: folder)) ?? rates.disk
+    }
     var recorder = PlanRecorder(inputs: inputs, planner: Planner(context: context), resident: 0)
     let plain = try recorder.record(configuration, rates).plan()
     // The process as it is with a plan in it. What searching leaves behind shows afterwards: then it is counted in, and
     // searched again.
     recorder.resident = resident ?? ProcessMemory.resident
-    guard let budget else { return plain.onTop(of: recorder.resident) }
+    let limits = Limits(process: budget, device: configuration.deviceMemory)
+    guard limits.areSet else { return plain.onTop(of: recorder.resident) }
     while true {
-      let (found, least) = try search(configuration, recorder, rates, within: budget, isFixed: point != nil)
+      let (found, least) = try search(configuration, recorder, rates, within: limits, isFixed: point != nil)
       let now = resident ?? ProcessMemory.resident
-      guard let found else { throw Self.tooSmall(budget, least, configuration) }
+      guard let found else { throw limits.tooSmall(for: least, configuration) }
       let plan = found.onTop(of: now)
-      if plan.memory.total <= budget { return plan.compared(with: plain.onTop(of: now)) }
+      if limits.admit(plan) { return plan.compared(with: plain.onTop(of: now)) }
       recorder.resident = max(now, recorder.resident + 1 << 20)
     }
   }
 
-  /// The plan of the first group of variants in which one fits; else nil and the smallest of all.
+  /// The fastest plan of the first way in which one fits, nil where none does, and the least that any takes.
   private func search(
-    _ configuration: TrainingConfiguration, _ recorder: PlanRecorder, _ rates: Rates, within budget: Int, isFixed: Bool
-  ) throws(KilnError) -> (found: TrainingPlan?, least: TrainingPlan?) {
-    var least: TrainingPlan?
-    for variants in configuration.variants(isFixed: isFixed) {
-      // The micro-batch and what is lossy change the bits, so they must not depend on how fast this machine is.
+    _ configuration: TrainingConfiguration, _ recorder: PlanRecorder, _ rates: Rates, within limits: Limits,
+    isFixed: Bool
+  ) throws(KilnError) -> (found: TrainingPlan?, least: Limits) {
+    var least = Limits()
+    /// The micro-batch and what is lossy change the bits, so they must not depend on how fast this machine is.
+    func best(_ way: Way) throws(KilnError) -> TrainingPlan? {
       var chosen: TrainingPlan?
-      for variant in variants {
-        let (fitting, smallest) = try fit(try recorder.record(variant, .nominal), within: budget)
-        if smallest.memory.total < least?.memory.total ?? .max { least = smallest }
+      for variant in way.microBatches {
+        let fitting = try fit(try recorder.record(variant, .nominal), within: limits, &least)
         if let fitting, fitting.seconds < chosen?.seconds ?? .infinity { chosen = fitting }
       }
-      guard let chosen else { continue }
-      return (try fit(try recorder.record(chosen.configuration, rates), within: budget).fitting ?? chosen, least)
+      return chosen
+    }
+    for way in Way.all(of: configuration, isFixed: isFixed) {
+      guard var chosen = try best(way) else { continue }
+      // What later changes have made needless is left out again.
+      var way = way
+      for change in way.changes.dropLast() {
+        guard let less = way.without(change) else { continue }
+        if less.configuration == way.configuration {
+          way = less
+        } else if let plan = try best(less) {
+          (way, chosen) = (less, plan)
+        }
+      }
+      return (try fit(try recorder.record(chosen.configuration, rates), within: limits, &least) ?? chosen, least)
     }
     return (nil, least)
   }
 
-  /// The fastest plan within the budget, nil where there is none, and the smallest.
+  /// The fastest plan within the limits; nil where there is none.
   private func fit(
-    _ recorded: RecordedStep, within budget: Int
-  ) throws(KilnError) -> (fitting: TrainingPlan?, smallest: TrainingPlan) {
+    _ recorded: RecordedStep, within limits: Limits, _ least: inout Limits
+  ) throws(KilnError) -> TrainingPlan? {
     let plain = try recorded.plan()
-    guard plain.memory.total > budget else { return (plain, plain) }
+    least.lower(to: plain)
+    guard !limits.admit(plain) else { return plain }
     let schedules = recorded.schedules()
     // From the fastest to the smallest: the first that fits, by bisection.
-    var smallest = plain
     var fitting: TrainingPlan?
     var (low, high) = (0, schedules.count)
     while low < high {
       let middle = (low + high) / 2
       let plan = try recorded.plan(recomputing: schedules[middle])
-      if plan.memory.total < smallest.memory.total { smallest = plan }
-      if plan.memory.total <= budget {
+      least.lower(to: plan)
+      if limits.admit(plan) {
         fitting = plan
         high = middle
       } else {
         low = middle + 1
       }
     }
-    return (fitting, smallest)
+    return fitting
+  }
+}
+
+/// Bytes that a run may take, of the process and of the device.
+private struct Limits {
+  var process: Int?
+  var device: Int?
+
+  var areSet: Bool { process != nil || device != nil }
+
+  func admit(_ plan: TrainingPlan) -> Bool {
+    plan.memory.total <= process ?? .max && plan.memory.device <= device ?? .max
   }
 
-  private static func tooSmall(
-    _ budget: Int, _ least: TrainingPlan?, _ configuration: TrainingConfiguration
-  ) -> KilnError {
-    guard let least else { return KilnError(.argument, "nothing is trained") }
-    let needed = (least.memory.total + (1 << 20) - 1) >> 20
+  mutating func lower(to plan: TrainingPlan) {
+    process = min(process ?? .max, plan.memory.total)
+    device = min(device ?? .max, plan.memory.device)
+  }
+
+  /// - Parameter least: what was found to be possible.
+  func tooSmall(for least: Limits, _ configuration: TrainingConfiguration) -> KilnError {
+    guard let leastProcess = least.process, let leastDevice = least.device else {
+      return KilnError(.argument, "nothing is trained")
+    }
+    let isDevice = leastDevice > device ?? .max || process == nil
+    let flag = isDevice ? "--device-memory" : "--memory"
+    let given = (isDevice ? device : process) ?? 0
+    let needed = ((isDevice ? leastDevice : leastProcess) + (1 << 20) - 1) >> 20
     let more = [
       configuration.gradClip > 0 ? "--grad-clip 0 (gradients are used up at once)" : nil,
-      configuration.disk == nil && configuration.offload == nil ? "--disk DIR (the optimizer's state there)" : nil,
+      configuration.disk == nil && configuration.offload.isEmpty && !isDevice
+        ? "--disk DIR (the optimizer's state and activations there)" : nil,
       configuration.allow == nil ? "--allow lossy (states and activations in fewer bits)" : nil,
     ].compactMap { $0 }
     return KilnError(
-      .memory, "--memory \(formatBytes(budget)) is too small: the run takes at least \(needed) MiB",
-      hint: "use --memory \(needed)MiB" + (more.isEmpty ? "" : ", or with less: " + more.joined(separator: ", ")))
+      .memory,
+      "\(flag) \(formatBytes(given)) is too small: the \(isDevice ? "device" : "run") takes at least \(needed) MiB",
+      hint: "use \(flag) \(needed)MiB" + (more.isEmpty ? "" : ", or with less: " + more.joined(separator: ", ")))
   }
 }
 
@@ -125,10 +166,16 @@ struct PlanRecorder {
     let shape = TrainingStep.Shape(
       batch: configuration.batch, microBatch: configuration.microBatch ?? configuration.batch, time: inputs.context,
       dropout: Float(configuration.dropout), clip: configuration.gradClip > 0 ? configuration.gradClip : nil,
-      precision: configuration.precision, hasMasters: configuration.master == .fp32)
-    if configuration.offload == .states {
-      let weights = inputs.model.parameters.map(shape.hasMasters ? { $0 } : shape.precision.operand)
-      optimizer = try OffloadedStates(optimizer, of: weights, in: configuration.diskFolder)
+      precision: configuration.precision, hasMasters: configuration.hasMasters)
+    let weights = inputs.model.parameters
+    if configuration.offload.contains(.states) {
+      optimizer = try OffloadedStates(
+        optimizer, of: shape.hasMasters ? weights : weights.map(shape.precision.operand), in: configuration.offloadPlace
+      )
+    }
+    if configuration.offload.contains(.optimizer) {
+      optimizer = try HostUpdates(
+        optimizer, of: weights, precision: shape.precision, delayedFrom: configuration.delayUpdate)
     }
     let evaluation: LossPlan? =
       if inputs.evalCorpus == nil {
@@ -141,6 +188,7 @@ struct PlanRecorder {
     return RecordedStep(
       configuration: configuration, model: inputs.model, optimizer: optimizer,
       graphs: try StepGraphs(inputs.model, optimizer, shape), evaluation: evaluation, planner: planner, rates: rates,
+      hostBytes: try (optimizer as? HostUpdates)?.hostBytes(planner: planner.context) ?? 0,
       data: inputs.corpus.tokenBytes + (inputs.evalCorpus?.tokenBytes ?? 0), resident: resident)
   }
 }
@@ -154,6 +202,8 @@ struct RecordedStep {
   let evaluation: LossPlan?
   let planner: Planner
   let rates: Rates
+  /// Of updates on the host.
+  let hostBytes: Int
   let data: Int
   let resident: Int
 
@@ -169,57 +219,18 @@ struct RecordedStep {
     if let rewrite = recompute ?? configuration.recompute?.rewrite(of: graphs.gradient.graph) {
       graphs = graphs.rewritten(by: rewrite)
     }
-    if let bits = configuration.compressActivations { graphs = graphs.compressingActivations(to: bits) }
+    if let bits = configuration.compressActivations { graphs = graphs.compressingActivations(.init(bits: bits)) }
+    let place = configuration.offloadPlace
+    let store = configuration.offload.contains(.activations) ? ActivationStore(in: place) : nil
+    if let store { graphs = graphs.rewritten(by: OffloadActivations(to: store)) }
     let step = try StepPlan(graphs, model, optimizer, planner: planner)
+    let states = optimizer as? OffloadedStates
+    let behind = (states?.offloadedBytes ?? 0) + (store?.byteCount ?? 0)
     let forecast = MemoryForecast(
       step.plans + [evaluation?.plan].compactMap { $0 }, data: data, resident: resident,
-      staging: (optimizer as? OffloadedStates)?.stagingBytes ?? 0)
+      staging: states?.stagingBytes ?? 0, host: hostBytes + (place == .host ? ProcessMemory.inPages(behind) : 0))
     return TrainingPlan(
-      configuration: configuration, step: step, evaluation: evaluation, optimizer: optimizer, memory: forecast,
-      recomputes: recompute != nil, rates: rates)
-  }
-}
-
-extension TrainingConfiguration {
-  /// Ways to run it, those that change the numbers least first; of one group the fastest that fits is taken. All but the
-  /// first group are tried only if nothing before them fits.
-  /// - Parameter isFixed: only in the way in which the run has begun.
-  func variants(isFixed: Bool) -> [[TrainingConfiguration]] {
-    guard !isFixed else { return [[self]] }
-    var ways = [self]
-    if disk != nil, offload == nil {
-      var way = self
-      way.offload = .states
-      if (try? way.validate()) != nil { ways.append(way) }
-    }
-    if allow == .lossy { ways += lossyWays }
-    return ways.map { way in
-      guard way.microBatch == nil else { return [way] }
-      return (1...batch).reversed().filter { batch % $0 == 0 }.map { size in
-        var variant = way
-        variant.microBatch = size
-        return variant
-      }
-    }
-  }
-
-  /// Each with what those before it have, as far as the configuration leaves it open and the optimizer has it.
-  private var lossyWays: [TrainingConfiguration] {
-    var way = self
-    var ways: [TrainingConfiguration] = []
-    func tryIt(_ change: (inout TrainingConfiguration) -> Void) {
-      var changed = way
-      change(&changed)
-      guard changed != way, (try? changed.validate()) != nil else { return }
-      way = changed
-      ways.append(way)
-    }
-    if optimizerState == .fp32 { tryIt { $0.optimizerState = .eightBit } }
-    if optimizerState == .fp32, way.optimizerState == .fp32 { tryIt { $0.optimizerState = .stochastic } }
-    if compressActivations == nil {
-      for bits in [8, 4] { tryIt { $0.compressActivations = bits } }
-    }
-    if master == .fp32 { tryIt { $0.master = .none } }
-    return ways
+      configuration: configuration, step: step, evaluation: evaluation, optimizer: optimizer, activations: store,
+      memory: forecast, recomputes: recompute != nil, rates: rates)
   }
 }

@@ -1,6 +1,7 @@
-// A run that is killed at random moments and resumed gives the same bits as one that was not.
+// Runs that are killed at random moments, or whose disk fails, go on from their last checkpoint.
 
 import Foundation
+import KilnTraining
 import Testing
 
 struct KillTests {
@@ -44,4 +45,33 @@ struct KillTests {
       #expect(resumed.map { $0[key] } == expected.map { $0[key] }, "\(key)")
     }
   }
+
+  #if os(Linux)
+    /// The disk refuses to write in the middle of a run.
+    @Test(arguments: ["states", "activations"]) func aDiskThatFailsEndsTheRunCleanly(_ what: String) throws {
+      try kiln.write(sampleText, to: "text.txt")
+      let process = try kiln.start([
+        "train", "--data", "text.txt", "--layers", "8", "--width", "64", "--context", "64", "--batch", "8",
+        "--steps", "100000", "--save-every", "2", "--schedule", "constant", "--offload", what, "--disk", ".",
+        "--quiet", "--out", "run",
+      ])
+      while (try? TrainingConfiguration.resume(kiln.folder.appendingPathComponent("run")).folder) == nil,
+        process.isRunning
+      {
+        usleep(20_000)
+      }
+      let limit = Process()
+      limit.executableURL = URL(fileURLWithPath: "/usr/bin/prlimit")
+      limit.arguments = ["--pid", "\(process.processIdentifier)", "--fsize=65536"]
+      try limit.run()
+      let errors = try #require(process.standardError as? Pipe).fileHandleForReading.readDataToEndOfFile()
+      process.waitUntilExit()
+      #expect(process.terminationReason == .exit && process.terminationStatus == 1)
+      let message = String(decoding: errors, as: UTF8.self)
+      #expect(message.contains("cannot write what is offloaded to") && message.contains("File too large"), "\(message)")
+      let steps = try TrainingConfiguration.resume(kiln.folder.appendingPathComponent("run")).state.step
+      let resumed = try kiln("train", "--resume", "run", "--steps", "\(steps + 2)", "--quiet")
+      #expect(steps >= 2 && resumed.status == 0, "\(resumed.errors)")
+    }
+  #endif
 }

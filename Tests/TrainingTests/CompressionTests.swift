@@ -26,7 +26,7 @@ struct CompressionTests {
     let shape = TrainingStep.Shape(batch: 4, microBatch: 4, time: 32, dropout: 0, clip: nil, precision: precision)
     let optimizer = try SGD()
     var graphs = try StepGraphs(model, optimizer, shape)
-    if let bits { graphs = graphs.compressingActivations(to: bits) }
+    if let bits { graphs = graphs.compressingActivations(.init(bits: bits)) }
     let plan = try StepPlan(graphs, model, optimizer, planner: Planner(context: context))
     let step = try TrainingStep(
       plan, model, optimizer, context: context, store: store, arena: Storage(byteCount: plan.gradient.arenaBytes))

@@ -72,7 +72,7 @@ enum MemoryRuns {
       run(small, "activations in 4 bits") { $0.compressActivations = 4 },
       run(small, "activations in 2 bits, bf16") { ($0.compressActivations, $0.precision) = (2, .bf16) },
       run(small, "8-bit states") { $0.optimizerState = .eightBit },
-      run(small, "states on disk") { $0.offload = .states },
+      run(small, "states on disk") { $0.offload = [.states] },
       run(small, "no masters, bf16") { ($0.master, $0.precision) = (MasterWeights.none, .bf16) },
       run(small, "Adafactor") { $0.optimizer = .adafactor },
       run(small, "Muon") { $0.optimizer = .muon },
@@ -80,12 +80,12 @@ enum MemoryRuns {
         ($0.microBatch, $0.recompute, $0.optimizerState) = (4, .squareRoot, .eightBit)
       },
       run(llama, "no clipping, recompute sqrt") { ($0.gradClip, $0.recompute) = (0, .squareRoot) },
-      run(llama, "states on disk, activations in 4 bits") { ($0.offload, $0.compressActivations) = (.states, 4) },
+      run(llama, "states on disk, activations in 4 bits") { ($0.offload, $0.compressActivations) = ([.states], 4) },
       run(llama, "230 MiB") { $0.memory = 230 << 20 },
       run(llama, "180 MiB, lossy") { ($0.memory, $0.allow) = (180 << 20, .lossy) },
       run(smol, "fp32"), run(smol, "bf16, no clipping") { ($0.precision, $0.gradClip) = (.bf16, 0) },
       run(smol, "recompute every-5") { $0.recompute = .every(5) },
-      run(smol, "states on disk, no clipping") { ($0.offload, $0.gradClip) = (.states, 0) },
+      run(smol, "states on disk, no clipping") { ($0.offload, $0.gradClip) = ([.states], 0) },
       run(short, "fp32"), run(short, "no clipping") { $0.gradClip = 0 },
       run(short, "bf16, no masters, 8-bit states") {
         ($0.precision, $0.master, $0.optimizerState, $0.gradClip) = (.bf16, MasterWeights.none, .eightBit, 0)
@@ -95,7 +95,7 @@ enum MemoryRuns {
       run(short, "micro-batches of 1") { $0.microBatch = 1 },
       run(medium, "fp32, no clipping") { $0.gradClip = 0 },
       run(medium, "bf16, recompute sqrt") { ($0.precision, $0.recompute) = (.bf16, .squareRoot) },
-      run(medium, "states on disk, no clipping") { ($0.offload, $0.gradClip) = (.states, 0) },
+      run(medium, "states on disk, no clipping") { ($0.offload, $0.gradClip) = ([.states], 0) },
     ]
 
   /// GPT-2 124M, 4 x 1024 tokens, AdamW without clipping: ever less memory.

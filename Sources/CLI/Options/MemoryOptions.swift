@@ -28,14 +28,37 @@ struct MemoryOptions: ParsableArguments {
       """, valueName: "bits"))
   var compressActivations: Int?
 
-  @Option(help: "Keep the optimizer's states on disk, and read and write them beside the updates. (default: in memory)")
-  var offload: TrainingConfiguration.Offload?
+  @Option(
+    help: ArgumentHelp(
+      """
+      The most that tensors on the device may take, such as 512MB; what does not fit goes to the host's memory, or to \
+      --disk. (default: all there is)
+      """, valueName: "bytes"))
+  var deviceMemory: ByteCount?
 
   @Option(
     help: ArgumentHelp(
-      "The folder for what is offloaded; with --memory, what does not fit goes there. (default: none; with --offload the "
-        + "system's for temporary files)", valueName: "dir"))
+      """
+      What lies behind the device between its uses, with commas: states of the optimizer, activations, or optimizer \
+      (fp32 weights, states and the update, on the host). (default: none, or by --memory and --device-memory)
+      """, valueName: "what"))
+  var offload: OffloadList?
+
+  @Option(
+    help: ArgumentHelp(
+      """
+      The folder for what is offloaded; with --memory, what does not fit goes there. (default: none; with --offload the \
+      host's memory if --device-memory is given, else the system's folder for temporary files)
+      """, valueName: "dir"))
   var disk: String?
+
+  @Option(
+    help: ArgumentHelp(
+      """
+      With --offload optimizer: from this step on updates go on beside the next step, whose gradients miss them. \
+      (default: never)
+      """, valueName: "step"))
+  var delayUpdate: Int?
 
   @Option(help: "With --memory: also what changes the numbers, such as states in fewer bits (lossy). (default: not)")
   var allow: TrainingConfiguration.Allowance?
@@ -44,8 +67,10 @@ struct MemoryOptions: ParsableArguments {
     configuration.memory = memory?.value ?? configuration.memory
     configuration.recompute = recompute ?? configuration.recompute
     configuration.compressActivations = compressActivations ?? configuration.compressActivations
-    configuration.offload = offload ?? configuration.offload
+    configuration.deviceMemory = deviceMemory?.value ?? configuration.deviceMemory
+    configuration.offload = offload?.values ?? configuration.offload
     configuration.disk = disk ?? configuration.disk
+    configuration.delayUpdate = delayUpdate ?? configuration.delayUpdate
     configuration.allow = allow ?? configuration.allow
   }
 }

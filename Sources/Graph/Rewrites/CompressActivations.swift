@@ -6,8 +6,10 @@ import KilnKernels
 /// Attention runs again on what is kept of its queries, keys and values, so that its probabilities fit them. Dropout and
 /// ReLU need no masks: the one draws its numbers again, the other's slope is the sign of what is kept.
 public struct CompressActivations: Rewrite {
-  /// 8, 4 or 2.
+  /// 8, 4 or 2; 0 leaves a value as it is.
   public let bits: Int
+  /// Of values that have others, by name.
+  public let others: [String: Int]
 
   /// Values of fewer elements stay as they are.
   static let leastCount = 4096
@@ -15,52 +17,39 @@ public struct CompressActivations: Rewrite {
   /// Sites of the model's own random numbers are below.
   private static let firstSite: UInt32 = 1 << 30
 
-  public init(bits: Int) {
-    precondition([8, 4, 2].contains(bits))
+  public init(bits: Int, others: [String: Int] = [:]) {
+    precondition(others.values.allSatisfy([8, 4, 2, 0].contains) && [8, 4, 2, 0].contains(bits))
     self.bits = bits
+    self.others = others
+  }
+
+  /// What can be kept in few bits, in the order of its last use in the forward.
+  static func values(of graph: Graph) -> [Kept] {
+    graph.kept.filter { $0.value.shape.count >= leastCount && types.contains($0.value.type.dtype) }
   }
 
   public func apply(to graph: Graph) -> Rewritten {
-    let border = graph.nodes.firstIndex { $0.origin != nil } ?? graph.nodes.count
+    let values = Self.values(of: graph).filter { bits(of: $0) > 0 }
+    let leaving = Dictionary(grouping: values.indices) { values[$0].lastForwardUse }
+    let returning = Dictionary(grouping: values.indices) { values[$0].firstUse }
+    var parts: [Int: [Value]] = [:]
     var replay = Replay(graph)
-    let spans = kept(of: graph, across: border)
-    var compressed: [Int: (codes: Value, scales: Value)] = [:]
-    for (index, node) in graph.nodes.enumerated() {
-      for input in node.inputs where spans[input.id]?.firstUse == index {
-        guard let (codes, scales) = compressed[input.id] else { continue }
-        replay.set(input, to: replay.record(DecompressGroups(type: input.type, bits: bits), [codes, scales])[0])
+    for index in graph.nodes.indices {
+      for kept in returning[index] ?? [] {
+        guard let compressed = parts[kept] else { continue }
+        let value = values[kept].value
+        let operation = DecompressGroups(type: value.type, bits: bits(of: values[kept]))
+        replay.set(value, to: replay.record(operation, compressed)[0])
       }
       replay.run(index)
-      for value in Set(node.inputs + node.outputs) where spans[value.id]?.lastForwardUse == index {
-        let site = Self.firstSite + UInt32(value.id)
-        let parts = replay.record(CompressGroups(bits: bits, site: site), [replay.latest(of: value)])
-        compressed[value.id] = (parts[0], parts[1])
+      for kept in leaving[index] ?? [] {
+        let value = values[kept].value
+        let operation = CompressGroups(bits: bits(of: values[kept]), site: Self.firstSite + UInt32(value.id))
+        parts[kept] = replay.record(operation, [replay.latest(of: value)])
       }
     }
     return replay.result
   }
 
-  private struct Span {
-    var lastForwardUse: Int
-    var firstUse: Int
-  }
-
-  /// The values that are large enough, made and used before the border and used behind it.
-  private func kept(of graph: Graph, across border: Int) -> [Int: Span] {
-    var spans: [Int: Span] = [:]
-    for (index, node) in graph.nodes.enumerated() {
-      if index < border {
-        for (place, output) in node.outputs.enumerated()
-        where output.shape.count >= Self.leastCount && Self.types.contains(output.type.dtype)
-          && !node.operation.isGradient(output: place) && !node.operation.passesGradient
-        {
-          spans[output.id] = Span(lastForwardUse: index, firstUse: .max)
-        }
-        for input in node.inputs { spans[input.id]?.lastForwardUse = index }
-      } else {
-        for input in node.inputs where spans[input.id]?.firstUse == .max { spans[input.id]?.firstUse = index }
-      }
-    }
-    return spans.filter { $0.value.firstUse != .max }
-  }
+  private func bits(of kept: Kept) -> Int { others[kept.name] ?? bits }
 }

@@ -9,8 +9,8 @@ import Testing
 
 @testable import KilnTraining
 
-/// States on disk: the same bits as in memory, and faults that end a run cleanly.
-struct OffloadTests {
+/// States behind the device: the same bits as in memory, and faults that end a run cleanly.
+struct OffloadedStatesTests: TinyRuns {
   private let model = GPT2(
     (try? GPT2Configuration(vocabularySize: 96, contextLength: 16, width: 64, layers: 2, heads: 2))!)
 
@@ -23,9 +23,9 @@ struct OffloadTests {
     return configuration
   }
 
-  /// - Parameter tile: of states on disk; nil keeps them in memory.
+  /// - Parameter tile: of states behind the device; nil keeps them in memory.
   private func train(
-    _ configuration: TrainingConfiguration, tile: Int?, in folder: URL
+    _ configuration: TrainingConfiguration, tile: Int?, in place: BackingStore.Place
   ) throws -> (losses: [Double], contents: [[UInt8]]) {
     let context = try Context(threads: 2)
     let store = ParameterStore()
@@ -34,7 +34,7 @@ struct OffloadTests {
     let weights = hasMasters ? model.parameters : model.parameters.map(configuration.precision.operand)
     try model.initialize(
       store, seed: 1, precision: hasMasters ? .fp32 : configuration.precision, context: context)
-    let offloaded = try tile.map { try OffloadedStates(base, of: weights, in: folder, tile: $0) }
+    let offloaded = try tile.map { try OffloadedStates(base, of: weights, in: place, tile: $0) }
     try offloaded?.open()
     let shape = TrainingStep.Shape(
       batch: 2, microBatch: 2, time: 16, dropout: 0, clip: nil, precision: configuration.precision,
@@ -64,12 +64,14 @@ struct OffloadTests {
   ) throws {
     try withTemporaryFolder { folder in
       let configuration = configuration(name, format, master)
-      let inMemory = try train(configuration, tile: nil, in: folder)
+      let inMemory = try train(configuration, tile: nil, in: .host)
       #expect(Set(inMemory.losses).count == 4)
       // Tiles that cut weights once, often, and not at all.
       for tile in [2560, 512, 1 << 20] {
-        let onDisk = try train(configuration, tile: tile, in: folder)
-        #expect(onDisk.losses == inMemory.losses && onDisk.contents == inMemory.contents, "tiles of \(tile)")
+        for place in [.disk(folder), BackingStore.Place.host] {
+          let behind = try train(configuration, tile: tile, in: place)
+          #expect(behind.losses == inMemory.losses && behind.contents == inMemory.contents, "tiles of \(tile)")
+        }
       }
       #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).isEmpty, "something was left behind")
     }
@@ -77,15 +79,15 @@ struct OffloadTests {
 
   @Test func faultsAreNamed() throws {
     let nowhere = #expect(throws: KilnError.self) {
-      try TileFile(in: URL(fileURLWithPath: "/nowhere"), byteCount: 4096)
+      try BackingStore(in: .disk(URL(fileURLWithPath: "/nowhere")), byteCount: 4096)
     }
     #expect(nowhere?.message == "cannot use the folder '/nowhere': No such file or directory")
     let full = #expect(throws: KilnError.self) {
-      try TileFile(in: FileManager.default.temporaryDirectory, byteCount: 1 << 55)
+      try BackingStore(in: .disk(FileManager.default.temporaryDirectory), byteCount: 1 << 55)
     }
     #expect(full?.message.hasPrefix("cannot reserve \(1 << 35) MiB in") == true)
     let error = #expect(throws: KilnError.self) {
-      try OffloadedStates(ScheduleFree(), of: model.parameters, in: FileManager.default.temporaryDirectory)
+      try OffloadedStates(ScheduleFree(), of: model.parameters, in: .host)
     }
     #expect(error?.message.contains("cannot be offloaded") == true)
   }
@@ -99,34 +101,18 @@ struct OffloadTests {
   /// A run whose states are on disk is saved and goes on as one whose states are in memory.
   @Test func checkpointsAreThoseOfMemory() throws {
     try withTemporaryFolder { folder in
-      var configuration = TrainingConfiguration()
-      try "the quick brown fox jumps over the lazy dog. ".appending(String(repeating: "lorem ipsum dolor ", count: 200))
-        .write(to: folder.appendingPathComponent("text.txt"), atomically: true, encoding: .utf8)
-      configuration.data = [folder.appendingPathComponent("text.txt").path]
-      (configuration.layers, configuration.heads, configuration.width) = (2, 2, 64)
-      (configuration.context, configuration.batch, configuration.steps, configuration.saveEvery) = (16, 2, 4, 2)
-      func run(_ name: String, offload: TrainingConfiguration.Offload?, resume: Bool = false) throws -> Data {
+      func run(_ name: String, offload: [TrainingConfiguration.Offload], resume: Bool = false) throws -> Data {
         let out = folder.appendingPathComponent(name)
         let point = resume ? try TrainingConfiguration.resume(out) : nil
-        var configuration = point?.configuration ?? configuration
+        var configuration = try point?.configuration ?? configuration(in: folder, steps: 4)
         configuration.offload = offload
         configuration.steps = resume ? 6 : 4
-        try Trainer(configuration, out: out, resuming: point).run()
-        let last = out.appendingPathComponent("checkpoints/step-0000000\(resume ? 6 : 4)/training_state.safetensors")
-        return try SafetensorsData.tensors(of: last)
+        _ = try train(configuration, out: out, resuming: point)
+        return try checkpoint(out)
       }
-      #expect(try run("memory", offload: nil) == run("disk", offload: .states))
-      let memory = try run("memory", offload: .states, resume: true)
-      #expect(try memory == run("disk", offload: nil, resume: true))
+      #expect(try run("memory", offload: []) == run("disk", offload: [.states]))
+      let memory = try run("memory", offload: [.states], resume: true)
+      #expect(try memory == run("disk", offload: [], resume: true))
     }
-  }
-}
-
-/// The tensors of a file, without the header, which names the run.
-private enum SafetensorsData {
-  static func tensors(of url: URL) throws -> Data {
-    let data = try Data(contentsOf: url)
-    let header = data.prefix(8).enumerated().reduce(0) { $0 | Int($1.element) << (8 * $1.offset) }
-    return data.dropFirst(8 + header)
   }
 }

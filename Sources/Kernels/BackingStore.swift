@@ -1,0 +1,145 @@
+import Dispatch
+import Foundation
+
+/// Memory behind a device, that is read and written beside computation: a file without a name, gone with the process, or
+/// memory of the host. A file goes by direct I/O where its file system has it, so that it takes no page cache.
+public final class BackingStore: @unchecked Sendable {
+  public enum Place: Sendable, Hashable {
+    case disk(URL)
+    case host
+  }
+
+  public static let alignment = 4096
+
+  public let place: Place
+  public let byteCount: Int
+  /// Whether transfers pass the page cache by.
+  public let isDirect: Bool
+  private let backing: Backing
+  private let reads = DispatchQueue(label: "kiln.store.read")
+  private let writes = DispatchQueue(label: "kiln.store.write")
+
+  private enum Backing {
+    case file(Int32)
+    case memory(Storage)
+  }
+
+  /// Reserves the bytes, all zeros.
+  public init(in place: Place, byteCount: Int) throws(KilnError) {
+    self.place = place
+    self.byteCount = byteCount
+    switch place {
+    case .host:
+      backing = .memory(try Storage(byteCount: byteCount))
+      isDirect = false
+    case .disk(let folder):
+      let (descriptor, isDirect) = try Self.open(in: folder, byteCount)
+      backing = .file(descriptor)
+      self.isDirect = isDirect
+    }
+  }
+
+  deinit {
+    if case .file(let descriptor) = backing { close(descriptor) }
+  }
+
+  private static func open(
+    in folder: URL, _ byteCount: Int
+  ) throws(KilnError) -> (descriptor: Int32, isDirect: Bool) {
+    let path = folder.appendingPathComponent(".kiln-store-\(UUID().uuidString)").path
+    let flags = O_RDWR | O_CREAT | O_CLOEXEC
+    let direct = directFlag.map { Foundation.open(path, flags | $0, 0o600) } ?? -1
+    let descriptor = direct >= 0 ? direct : Foundation.open(path, flags, 0o600)
+    guard descriptor >= 0 else { throw failure("use the folder", folder, errno) }
+    unlink(path)
+    #if os(Linux)
+      let status = byteCount > 0 ? posix_fallocate(descriptor, 0, off_t(byteCount)) : 0
+    #else
+      let status = ftruncate(descriptor, off_t(byteCount)) == 0 ? 0 : errno
+    #endif
+    guard status == 0 else {
+      close(descriptor)
+      throw failure("reserve \(byteCount >> 20) MiB in", folder, status)
+    }
+    return (descriptor, direct >= 0)
+  }
+
+  /// O_DIRECT, which is not among what Swift imports of the C library.
+  private static var directFlag: Int32? {
+    #if os(Linux) && arch(x86_64)
+      0o40000
+    #elseif os(Linux) && arch(arm64)
+      0o200000
+    #else
+      nil
+    #endif
+  }
+
+  /// Begins to read; reads go on one after another.
+  /// - Parameters:
+  ///   - range: of the store; its ends are aligned.
+  ///   - storage: at least as long; nobody else uses it until the transfer is over.
+  public func read(_ range: Range<Int>, into storage: Storage) -> Background {
+    check(range, storage)
+    return Background(on: reads) { () throws(KilnError) in
+      switch self.backing {
+      case .memory(let memory): storage.base.copyMemory(from: memory.base + range.lowerBound, byteCount: range.count)
+      case .file(let file): try self.all(of: range, "read") { pread(file, storage.base + $0, $1, $2) }
+      }
+    }
+  }
+
+  /// Begins to write; writes go on one after another.
+  public func write(_ range: Range<Int>, from storage: Storage) -> Background {
+    check(range, storage)
+    return Background(on: writes) { () throws(KilnError) in
+      switch self.backing {
+      case .memory(let memory):
+        (memory.base + range.lowerBound).copyMemory(from: storage.base, byteCount: range.count)
+      case .file(let file): try self.all(of: range, "write") { pwrite(file, storage.base + $0, $1, $2) }
+      }
+    }
+  }
+
+  private func check(_ range: Range<Int>, _ storage: Storage) {
+    precondition(range.lowerBound % Self.alignment == 0 && range.count % Self.alignment == 0)
+    precondition(range.count <= storage.byteCount && range.upperBound <= byteCount)
+  }
+
+  /// Repeats a call, which takes bytes done, bytes to do and a place in the file, until everything is done.
+  private func all(
+    of range: Range<Int>, _ action: String, _ call: (Int, Int, off_t) -> Int
+  ) throws(KilnError) {
+    guard case .disk(let folder) = place else { return }
+    var done = 0
+    while done < range.count {
+      let count = call(done, range.count - done, off_t(range.lowerBound + done))
+      if count < 0, errno == EINTR { continue }
+      guard count > 0 else {
+        throw Self.failure("\(action) what is offloaded to", folder, count == 0 ? EIO : errno)
+      }
+      done += count
+    }
+  }
+
+  private static func failure(_ action: String, _ folder: URL, _ code: Int32) -> KilnError {
+    KilnError(
+      .file, "cannot \(action) '\(folder.path)': \(String(cString: strerror(code)))",
+      hint: code == ENOSPC ? "free some space there, or choose another --disk" : nil)
+  }
+}
+
+extension BackingStore {
+  /// Bytes a second that a folder's disk reads and writes one after the other; nil where it cannot be used.
+  public static func rate(of folder: URL) -> Double? {
+    let size = 32 << 20
+    guard let store = try? BackingStore(in: .disk(folder), byteCount: size), let memory = try? Storage(byteCount: size)
+    else { return nil }
+    let start = ContinuousClock.now
+    do {
+      try store.write(0..<size, from: memory).wait()
+      try store.read(0..<size, into: memory).wait()
+    } catch { return nil }
+    return Double(2 * size) / ((ContinuousClock.now - start) / .seconds(1))
+  }
+}
