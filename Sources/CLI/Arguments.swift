@@ -92,6 +92,9 @@ extension Precision: ExpressibleByArgument {}
 extension Recomputation: ExpressibleByArgument {
   public init?(argument: String) { self.init(argument) }
 }
+extension ActivationBits: ExpressibleByArgument {
+  public init?(argument: String) { self.init(argument) }
+}
 extension TrainingConfiguration.Allowance: ExpressibleByArgument {}
 extension StateFormat: ExpressibleByArgument {}
 extension MasterWeights: ExpressibleByArgument {}

@@ -28,7 +28,7 @@ public enum MachineRates {
     onProgress("activations in few bits")
     for bits in [8, 4, 2] {
       var configuration = TrainingConfiguration()
-      configuration.compressActivations = bits
+      configuration.compressActivations = .uniform(bits)
       try measure(gpt2(256, 4096, 16, 256, configuration), in: .fp32, on: context, &rates)
     }
     if let url = file(for: context) {
@@ -92,7 +92,9 @@ public enum MachineRates {
     let shape = TrainingStep.Shape(
       batch: probe.batch, microBatch: probe.batch, time: probe.time, dropout: 0, clip: 1, precision: precision)
     var graphs = try StepGraphs(probe.model, optimizer, shape)
-    if let bits = probe.configuration.compressActivations { graphs = graphs.compressingActivations(.init(bits: bits)) }
+    if case .uniform(let bits) = probe.configuration.compressActivations {
+      graphs = graphs.compressingActivations(CompressActivations(bits: bits))
+    }
     let plan = try StepPlan(graphs, probe.model, optimizer, planner: Planner(context: context))
     let session = try Session(plan.gradient, context: context, store: store)
     session.set(

@@ -15,6 +15,8 @@ struct NumericPlan: Codable, Equatable {
   var isa: String
   var gemm: String
   var microBatch: Int
+  /// Of each activation, where they differ.
+  var activationBits: [String: Int]?
 
   /// Where the kernels are.
   var machine: String { "\(device)/\(isa)" + (gemm == "kiln" ? "" : "/\(gemm)") }

@@ -111,7 +111,8 @@ public final class Trainer {
     scaler = configuration.precision.scalesLoss ? try RunState.lossScaler(resuming: point) : nil
     noise = plan.microBatch < configuration.batch ? try RunState.noiseScale(resuming: point) : nil
     numericPlan = NumericPlan(
-      device: context.device.rawValue, isa: context.isa, gemm: context.gemm, microBatch: plan.microBatch)
+      device: context.device.rawValue, isa: context.isa, gemm: context.gemm, microBatch: plan.microBatch,
+      activationBits: plan.activationBits)
     try (optimizer as? OffloadedStates)?.open()
     try plan.activations?.open()
     runState = RunState(

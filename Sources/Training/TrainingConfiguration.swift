@@ -88,8 +88,8 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   /// Bytes that the process may take; nil for what is fastest.
   public var memory: Int?
   public var recompute: Recomputation?
-  /// Bits that activations keep from the forward to the backward: 8, 4 or 2; nil for all.
-  public var compressActivations: Int?
+  /// Bits that activations keep from the forward to the backward; nil for all.
+  public var compressActivations: ActivationBits?
   /// Bytes that tensors on the device may take; nil for all there is.
   public var deviceMemory: Int?
   /// What lies behind the device between its uses: in this folder, or else in the host's memory.
@@ -272,9 +272,6 @@ extension TrainingConfiguration {
     if memory != nil, let recompute {
       throw KilnError(
         .argument, "--memory chooses what runs again, and --recompute is \(recompute)", hint: "give one of the two")
-    }
-    if let bits = compressActivations, ![8, 4, 2].contains(bits) {
-      throw KilnError(.argument, "--compress-activations \(bits) is none of the widths", hint: "give 8, 4 or 2 bits")
     }
     for (flag, isGiven) in [("disk", disk != nil), ("allow", allow != nil)]
     where isGiven && memory == nil && deviceMemory == nil && offload.isEmpty {

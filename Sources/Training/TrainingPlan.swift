@@ -11,6 +11,8 @@ public struct TrainingPlan {
   let optimizer: any Optimizer
   /// Where activations go between the forward and the backward; nil where they stay.
   let activations: ActivationStore?
+  /// Of each activation, where they differ.
+  let activationBits: [String: Int]?
   public private(set) var memory: MemoryForecast
   /// Techniques by which it differs from what was asked for.
   public private(set) var choices: [Choice] = []
@@ -27,13 +29,15 @@ public struct TrainingPlan {
 
   init(
     configuration: TrainingConfiguration, step: StepPlan, evaluation: LossPlan?, optimizer: any Optimizer,
-    activations: ActivationStore?, memory: MemoryForecast, recomputes: Bool, rates: Rates
+    activations: ActivationStore?, activationBits: [String: Int]?, memory: MemoryForecast, recomputes: Bool,
+    rates: Rates
   ) {
     self.configuration = configuration
     self.step = step
     self.evaluation = evaluation
     self.optimizer = optimizer
     self.activations = activations
+    self.activationBits = activationBits
     self.memory = memory
     self.recomputes = recomputes
     self.rates = rates

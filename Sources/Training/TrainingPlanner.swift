@@ -41,7 +41,9 @@ public struct TrainingPlanner {
     if let folder = configuration.disk {
       rates.disk = BackingStore.rate(of: URL(fileURLWithPath: folder)) ?? rates.disk
     }
-    var recorder = PlanRecorder(inputs: inputs, planner: Planner(context: context), resident: 0)
+    let bits = try activationBits(configuration, inputs, resuming: point, context)
+    var recorder = PlanRecorder(
+      inputs: inputs, planner: Planner(context: context), activationBits: bits, resident: 0)
     let plain = try recorder.record(configuration, rates).plan()
     // The process as it is with a plan in it. What searching leaves behind shows afterwards: then it is counted in, and
     // searched again.
@@ -56,6 +58,15 @@ public struct TrainingPlanner {
       if limits.admit(plan) { return plan.compared(with: plain.onTop(of: now)) }
       recorder.resident = max(now, recorder.resident + 1 << 20)
     }
+  }
+
+  /// What each activation is kept in, where that differs: as the run began with, or as is measured now.
+  private func activationBits(
+    _ configuration: TrainingConfiguration, _ inputs: Inputs, resuming point: ResumePoint?, _ context: Context
+  ) throws(KilnError) -> [String: Int]? {
+    guard case .allotted(let average) = configuration.compressActivations else { return nil }
+    if let known = point?.numericPlan?.activationBits { return known }
+    return try ActivationSensitivity(inputs, configuration, context: context).bits(average: average)
   }
 
   /// The fastest plan of the first way in which one fits, nil where none does, and the least that any takes.
@@ -158,6 +169,7 @@ private struct Limits {
 struct PlanRecorder {
   let inputs: Inputs
   let planner: Planner
+  let activationBits: [String: Int]?
   /// Bytes that the process takes before any tensor.
   var resident: Int
 
@@ -188,6 +200,7 @@ struct PlanRecorder {
     return RecordedStep(
       configuration: configuration, model: inputs.model, optimizer: optimizer,
       graphs: try StepGraphs(inputs.model, optimizer, shape), evaluation: evaluation, planner: planner, rates: rates,
+      activationBits: activationBits,
       hostBytes: try (optimizer as? HostUpdates)?.hostBytes(planner: planner.context) ?? 0,
       data: inputs.corpus.tokenBytes + (inputs.evalCorpus?.tokenBytes ?? 0), resident: resident)
   }
@@ -202,6 +215,7 @@ struct RecordedStep {
   let evaluation: LossPlan?
   let planner: Planner
   let rates: Rates
+  let activationBits: [String: Int]?
   /// Of updates on the host.
   let hostBytes: Int
   let data: Int
@@ -219,7 +233,12 @@ struct RecordedStep {
     if let rewrite = recompute ?? configuration.recompute?.rewrite(of: graphs.gradient.graph) {
       graphs = graphs.rewritten(by: rewrite)
     }
-    if let bits = configuration.compressActivations { graphs = graphs.compressingActivations(.init(bits: bits)) }
+    switch configuration.compressActivations {
+    case .uniform(let bits): graphs = graphs.compressingActivations(CompressActivations(bits: bits))
+    case .allotted:
+      graphs = graphs.compressingActivations(CompressActivations(bits: 2, others: activationBits ?? [:]))
+    case nil: break
+    }
     let place = configuration.offloadPlace
     let store = configuration.offload.contains(.activations) ? ActivationStore(in: place) : nil
     if let store { graphs = graphs.rewritten(by: OffloadActivations(to: store)) }
@@ -231,6 +250,6 @@ struct RecordedStep {
       staging: states?.stagingBytes ?? 0, host: hostBytes + (place == .host ? ProcessMemory.inPages(behind) : 0))
     return TrainingPlan(
       configuration: configuration, step: step, evaluation: evaluation, optimizer: optimizer, activations: store,
-      memory: forecast, recomputes: recompute != nil, rates: rates)
+      activationBits: activationBits, memory: forecast, recomputes: recompute != nil, rates: rates)
   }
 }

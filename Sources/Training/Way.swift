@@ -79,7 +79,7 @@ struct Way {
       switch change {
       case .offload(let what): configuration.offload = what
       case .states(let format): configuration.optimizerState = format
-      case .activations(let bits): configuration.compressActivations = bits
+      case .activations(let bits): configuration.compressActivations = .uniform(bits)
       case .master(let master): configuration.master = master
       case .adafactor:
         (configuration.lr, configuration.weightDecay) = (base.peakRate, base.weightDecay ?? 0.1)

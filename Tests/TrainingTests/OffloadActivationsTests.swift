@@ -44,9 +44,9 @@ struct OffloadActivationsTests: TinyRuns {
 
   @Test func withOtherRewritesAndUpdates() throws {
     for change in [
-      { $0.recompute = .every(1) }, { $0.recompute = .attention }, { $0.compressActivations = 8 },
+      { $0.recompute = .every(1) }, { $0.recompute = .attention }, { $0.compressActivations = .uniform(8) },
       { $0.microBatch = 4 }, { $0.gradClip = 0 },
-      { ($0.compressActivations, $0.recompute, $0.gradClip) = (8, .squareRoot, 0) },
+      { ($0.compressActivations, $0.recompute, $0.gradClip) = (.uniform(8), .squareRoot, 0) },
     ] as [(inout TrainingConfiguration) -> Void] {
       try withTemporaryFolder { folder in
         var configuration = try wide(in: folder)

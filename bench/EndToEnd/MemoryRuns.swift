@@ -68,9 +68,9 @@ enum MemoryRuns {
       run(small, "recompute attention") { $0.recompute = .attention },
       run(small, "recompute every-1") { $0.recompute = .every(1) },
       run(small, "recompute sqrt, bf16") { ($0.recompute, $0.precision) = (.squareRoot, .bf16) },
-      run(small, "activations in 8 bits") { $0.compressActivations = 8 },
-      run(small, "activations in 4 bits") { $0.compressActivations = 4 },
-      run(small, "activations in 2 bits, bf16") { ($0.compressActivations, $0.precision) = (2, .bf16) },
+      run(small, "activations in 8 bits") { $0.compressActivations = .uniform(8) },
+      run(small, "activations in 4 bits") { $0.compressActivations = .uniform(4) },
+      run(small, "activations in 2 bits, bf16") { ($0.compressActivations, $0.precision) = (.uniform(2), .bf16) },
       run(small, "8-bit states") { $0.optimizerState = .eightBit },
       run(small, "states on disk") { $0.offload = [.states] },
       run(small, "no masters, bf16") { ($0.master, $0.precision) = (MasterWeights.none, .bf16) },
@@ -80,7 +80,9 @@ enum MemoryRuns {
         ($0.microBatch, $0.recompute, $0.optimizerState) = (4, .squareRoot, .eightBit)
       },
       run(llama, "no clipping, recompute sqrt") { ($0.gradClip, $0.recompute) = (0, .squareRoot) },
-      run(llama, "states on disk, activations in 4 bits") { ($0.offload, $0.compressActivations) = ([.states], 4) },
+      run(llama, "states on disk, activations in 4 bits") {
+        ($0.offload, $0.compressActivations) = ([.states], .uniform(4))
+      },
       run(llama, "230 MiB") { $0.memory = 230 << 20 },
       run(llama, "180 MiB, lossy") { ($0.memory, $0.allow) = (180 << 20, .lossy) },
       run(smol, "fp32"), run(smol, "bf16, no clipping") { ($0.precision, $0.gradClip) = (.bf16, 0) },

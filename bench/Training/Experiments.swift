@@ -41,7 +41,7 @@ struct Arm {
 }
 
 extension Experiment {
-  static var all: [Experiment] { [optimizers, precision, activations, batch, gpt2] }
+  static var all: [Experiment] { [optimizers, precision, activations, delay, batch, gpt2] }
 
   static var optimizers: Experiment {
     Experiment(
@@ -83,16 +83,33 @@ extension Experiment {
 
   /// Of activations in few bits, and of all at once that `--allow lossy` may choose.
   static var activations: Experiment {
-    Experiment(
+    let bits: [ActivationBits] = [8, 4, 2].map { .uniform($0) } + [3, 2.5].map { .allotted(average: $0) }
+    return Experiment(
       name: "activations", tasks: [.small],
       arms: [Arm("fp32", rate: 1e-3)]
-        + [8, 4, 2].map { (bits: Int) in Arm("\(bits) bits", rate: 1e-3) { $0.compressActivations = bits } } + [
-          Arm("4 bits, states 8bit", rate: 1e-3) { ($0.compressActivations, $0.optimizerState) = (4, .eightBit) },
-          Arm("bf16, no masters, 4 bits, states 8bit", rate: 1e-3) {
-            ($0.precision, $0.master) = (.bf16, .none)
-            ($0.compressActivations, $0.optimizerState) = (4, .eightBit)
-          },
-        ], rates: [1])
+        + bits.map { bits in
+          Arm("\(bits) bits", rate: 1e-3) { $0.compressActivations = bits }
+        } + [lossy, lossyNarrow], rates: [1])
+  }
+
+  private static var lossy: Arm {
+    Arm("4 bits, states 8bit", rate: 1e-3) { ($0.compressActivations, $0.optimizerState) = (.uniform(4), .eightBit) }
+  }
+
+  private static var lossyNarrow: Arm {
+    Arm("bf16, no masters, 4 bits, states 8bit", rate: 1e-3) {
+      ($0.precision, $0.master) = (.bf16, .none)
+      ($0.compressActivations, $0.optimizerState) = (.uniform(4), .eightBit)
+    }
+  }
+
+  /// ZeRO-Offload's delayed update, from after the warm-up on and, as the control, from the start.
+  static var delay: Experiment {
+    func delayed(_ step: Int) -> Arm {
+      Arm("delayed from step \(step)", rate: 3e-3) { ($0.offload, $0.delayUpdate) = ([.optimizer], step) }
+    }
+    return Experiment(
+      name: "delay", tasks: [.micro], arms: [.adamw, delayed(40), delayed(0)], rates: [1])
   }
 
   /// Whether what holds for a small model holds for one of use.
@@ -101,7 +118,7 @@ extension Experiment {
       name: "gpt2", tasks: [.gpt2],
       arms: [
         Arm("fp32", rate: 3e-4), Arm("bf16", rate: 3e-4) { $0.precision = .bf16 },
-        Arm("int8", rate: 3e-4) { $0.precision = .int8 },
+        Arm("int8", rate: 3e-4) { $0.precision = .int8 }, lossy.at(3e-4), lossyNarrow.at(3e-4),
       ], rates: [1], seeds: [0])
   }
 
@@ -156,6 +173,9 @@ extension Experiment {
 }
 
 extension Arm {
+  /// The same with another guideline.
+  func at(_ rate: Double) -> Arm { Arm(name, rate: rate, change: change) }
+
   /// The learning rates to try, with three digits.
   func grid(_ factors: [Double]) -> [Double?] {
     guard let rate else { return [nil] }

@@ -23,10 +23,10 @@ struct MemoryOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       """
-      Bits in which activations wait for the backward, 8, 4 or 2, rounded so that gradients are right on average. \
-      (default: all)
+      Bits in which activations wait for the backward, rounded so that gradients are right on average: 8, 4, 2, or \
+      auto-N, each with what its sensitivity asks, measured before the first step, and N on average. (default: all)
       """, valueName: "bits"))
-  var compressActivations: Int?
+  var compressActivations: ActivationBits?
 
   @Option(
     help: ArgumentHelp(

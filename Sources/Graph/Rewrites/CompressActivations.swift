@@ -12,24 +12,25 @@ public struct CompressActivations: Rewrite {
   public let others: [String: Int]
 
   /// Values of fewer elements stay as they are.
-  static let leastCount = 4096
+  public let leastCount: Int
   private static let types: Set<DType> = [.float32, .bfloat16, .float16]
   /// Sites of the model's own random numbers are below.
   private static let firstSite: UInt32 = 1 << 30
 
-  public init(bits: Int, others: [String: Int] = [:]) {
+  public init(bits: Int, others: [String: Int] = [:], leastCount: Int = 4096) {
     precondition(others.values.allSatisfy([8, 4, 2, 0].contains) && [8, 4, 2, 0].contains(bits))
     self.bits = bits
     self.others = others
+    self.leastCount = leastCount
   }
 
   /// What can be kept in few bits, in the order of its last use in the forward.
-  static func values(of graph: Graph) -> [Kept] {
-    graph.kept.filter { $0.value.shape.count >= leastCount && types.contains($0.value.type.dtype) }
+  public func values(of graph: Graph) -> [Kept] {
+    graph.kept.filter { $0.value.shape.count >= leastCount && Self.types.contains($0.value.type.dtype) }
   }
 
   public func apply(to graph: Graph) -> Rewritten {
-    let values = Self.values(of: graph).filter { bits(of: $0) > 0 }
+    let values = values(of: graph).filter { bits(of: $0) > 0 }
     let leaving = Dictionary(grouping: values.indices) { values[$0].lastForwardUse }
     let returning = Dictionary(grouping: values.indices) { values[$0].firstUse }
     var parts: [Int: [Value]] = [:]

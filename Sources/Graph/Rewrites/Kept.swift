@@ -1,8 +1,8 @@
 /// A value that is made in the forward and waits for the backward.
-struct Kept {
-  let value: Value
+public struct Kept {
+  public let value: Value
   /// Of the node that makes it and the place among its outputs, told apart where a layer has several alike.
-  let name: String
+  public let name: String
   /// The last node of the forward that reads it, or the one that makes it, and the first of the backward.
   let lastForwardUse: Int
   let firstUse: Int

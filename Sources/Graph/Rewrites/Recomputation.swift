@@ -1,5 +1,5 @@
 /// What of the forward pass runs again in the backward.
-public enum Recomputation: Sendable, Hashable, CustomStringConvertible {
+public enum Recomputation: Sendable, Hashable, TextCodable {
   case none
   /// Attention alone.
   case attention
@@ -37,20 +37,5 @@ public enum Recomputation: Sendable, Hashable, CustomStringConvertible {
     case .every(let count): .every(count, layersOf: graph)
     case .squareRoot: .squareRoot(layersOf: graph)
     }
-  }
-}
-
-extension Recomputation: Codable {
-  public init(from decoder: any Decoder) throws {
-    let text = try decoder.singleValueContainer().decode(String.self)
-    guard let value = Self(text) else {
-      throw DecodingError.dataCorrupted(.init(codingPath: decoder.codingPath, debugDescription: text))
-    }
-    self = value
-  }
-
-  public func encode(to encoder: any Encoder) throws {
-    var container = encoder.singleValueContainer()
-    try container.encode(description)
   }
 }
