@@ -16,6 +16,7 @@ struct MemoryCommand: ParsableCommand {
   @Argument(help: "Groups (default: all).") var groups: [String] = []
   @Option(help: "Only runs whose name contains this.") var match: String?
   @Option(help: "Threads (default: every CPU).") var threads: Int?
+  @Flag(help: "PyTorch beside the frontier; it is installed by make bench-peers.") var peers = false
   @Flag(help: "Only print what is there, as Markdown.") var table = false
   /// One run, in a process of its own.
   @Option(help: .hidden) var single: String?
@@ -43,14 +44,21 @@ struct MemoryCommand: ParsableCommand {
     }
     let file = "\(Self.folder)/\(group.name)-\(Machine(threads: context.threads, isa: context.isa).slug).jsonl"
     // In the group's order; a run that is done again replaces what is there.
-    var results = ((try? MemoryRun.read(file)) ?? []).filter { old in group.runs.contains { $0.name == old.name } }
-    for planned in group.runs where match.map({ planned.name.contains($0) }) ?? true {
-      let result = try MemoryRun.inOwnProcess(planned, threads: context.threads)
+    let names = group.runs.map(\.name) + (group.name == MemoryRuns.besidePeers ? MemoryPeers.names : [])
+    var results = (try? MemoryRun.read(file)) ?? []
+    func keep(_ result: MemoryRun.Result) throws {
       Output.line(result.line)
-      results = group.runs.compactMap { run in
-        run.name == result.name ? result : results.first { $0.name == run.name }
-      }
+      results = names.compactMap { name in name == result.name ? result : results.first { $0.name == name } }
       try MemoryRun.write(results, to: file)
+    }
+    for planned in group.runs where match.map({ planned.name.contains($0) }) ?? true {
+      try keep(MemoryRun.inOwnProcess(planned, threads: context.threads))
+    }
+    if group.name == MemoryRuns.besidePeers {
+      if peers {
+        try MemoryPeers.run(match: match, threads: context.threads, onMissing: Output.line, onResult: keep)
+      }
+      try Data(MemoryRun.plot(results).svg.utf8).write(to: URL(fileURLWithPath: file.replacing(".jsonl", with: ".svg")))
     }
     Output.line("\n" + MemoryRun.markdown(results))
   }

@@ -14,10 +14,11 @@ enum MemoryRun {
   struct Result: Codable {
     var name: String
     /// Bytes; measured is the largest resident set of the process from its start to its end.
-    var predicted: Int
+    /// A peer has no predictions.
+    var predicted: Int?
     var measured: Int
     /// Of a step: the fastest but the first, or the only one.
-    var predictedSeconds: Double
+    var predictedSeconds: Double?
     var measuredSeconds: Double
     var tokensPerStep: Int
     var techniques: [String]
@@ -25,13 +26,12 @@ enum MemoryRun {
     var foreignLoad: Double?
 
     var line: String {
-      let mebibytes = String(
-        format: "%.1f MiB, measured %.1f (%+.1f)", Double(predicted) / 0x1p20, Double(measured) / 0x1p20,
-        Double(predicted - measured) / 0x1p20)
-      let seconds = String(
-        format: "%.3f s a step, measured %.3f (x %.2f)", predictedSeconds, measuredSeconds,
-        predictedSeconds / measuredSeconds)
-      return "\(name): \(mebibytes); \(seconds)"
+      let peak = String(format: "%.1f MiB", Double(measured) / 0x1p20)
+      let time = String(format: "%.3f s a step", measuredSeconds)
+      guard let predicted, let predictedSeconds else { return "\(name): \(peak); \(time)" }
+      let off = String(format: " (predicted %+.1f)", Double(predicted - measured) / 0x1p20)
+      return "\(name): \(peak)\(off); \(time)"
+        + String(format: " (predicted x %.2f)", predictedSeconds / measuredSeconds)
     }
   }
 
@@ -98,18 +98,44 @@ enum MemoryRun {
 
   static func markdown(_ results: [Result]) -> String {
     let rows = results.map { result in
-      let off = result.predicted - result.measured
-      return String(
-        format: "| %@ | %.1f | %.1f | %+.1f (%+.1f %%) | %.3f | %.3f | %.2f | %.0f | %@ |", result.name as NSString,
-        Double(result.predicted) / 0x1p20, Double(result.measured) / 0x1p20, Double(off) / 0x1p20,
-        Double(off) / Double(result.measured) * 100, result.predictedSeconds, result.measuredSeconds,
-        result.predictedSeconds / result.measuredSeconds, Double(result.tokensPerStep) / result.measuredSeconds,
-        (result.techniques.isEmpty ? "none" : result.techniques.joined(separator: ", ")) as NSString)
+      let measured = String(format: "%.1f", Double(result.measured) / 0x1p20)
+      let seconds = String(format: "%.3f", result.measuredSeconds)
+      var cells = [result.name, "", measured, "", "", seconds, ""]
+      if let predicted = result.predicted, let predictedSeconds = result.predictedSeconds {
+        let off = Double(predicted - result.measured)
+        cells[1] = String(format: "%.1f", Double(predicted) / 0x1p20)
+        cells[3] = String(format: "%+.1f (%+.1f %%)", off / 0x1p20, off / Double(result.measured) * 100)
+        cells[4] = String(format: "%.3f", predictedSeconds)
+        cells[6] = String(format: "%.2f", predictedSeconds / result.measuredSeconds)
+      }
+      cells.append(String(format: "%.0f", Double(result.tokensPerStep) / result.measuredSeconds))
+      cells.append(result.techniques.isEmpty ? "none" : result.techniques.joined(separator: ", "))
+      return "| " + cells.joined(separator: " | ") + " |"
     }
     let head = """
       | run | predicted MiB | measured MiB | off | predicted s | measured s | ratio | tokens/s | techniques |
       |---|--:|--:|--:|--:|--:|--:|--:|---|
       """
     return ([head] + rows).joined(separator: "\n")
+  }
+
+  /// Memory against time.
+  static func plot(_ results: [Result]) -> ScatterPlot {
+    func points(_ belongs: (Result) -> Bool) -> [ScatterPlot.Point] {
+      results.filter(belongs).map { result in
+        let name = result.name.split(separator: ", ").dropFirst(result.predicted == nil ? 0 : 2).joined(separator: ", ")
+        return .init(
+          name.isEmpty ? "no budget" : name, x: Double(result.measured) / 0x1p20, y: result.measuredSeconds)
+      }
+    }
+    func isOwn(_ result: Result, _ precision: String) -> Bool {
+      result.predicted != nil && result.name.contains(precision)
+    }
+    return ScatterPlot(
+      "GPT-2 124M, 4 x 1024 tokens, a step of AdamW", x: "MiB at the peak", y: "s a step",
+      [
+        .init("Kiln, fp32", points { isOwn($0, "fp32") }), .init("Kiln, bf16", points { isOwn($0, "bf16") }),
+        .init("PyTorch", points { $0.predicted == nil }),
+      ])
   }
 }

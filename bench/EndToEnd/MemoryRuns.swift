@@ -10,8 +10,11 @@ enum MemoryRuns {
   }
 
   static var groups: [Group] {
-    [Group(name: "forecast", runs: forecast), Group(name: "frontier", runs: frontier), Group(name: "xl", runs: xl)]
+    [Group(name: "forecast", runs: forecast), Group(name: besidePeers, runs: frontier), Group(name: "xl", runs: xl)]
   }
+
+  /// The group that PyTorch is measured beside.
+  static let besidePeers = "frontier"
 
   private struct Shape {
     var name: String
@@ -97,6 +100,20 @@ enum MemoryRuns {
       run(short, "micro-batches of 1") { $0.microBatch = 1 },
       run(medium, "fp32, no clipping") { $0.gradClip = 0 },
       run(medium, "bf16, recompute sqrt") { ($0.precision, $0.recompute) = (.bf16, .squareRoot) },
+      run(small, "activations on disk") { $0.offload = [.activations] },
+      run(small, "activations in host memory") { ($0.offload, $0.deviceMemory) = ([.activations], 1 << 30) },
+      run(small, "device of 128 MB, bf16") { ($0.deviceMemory, $0.precision) = (128_000_000, .bf16) },
+      run(small, "updates on the host, bf16") { ($0.offload, $0.precision) = ([.optimizer], .bf16) },
+      run(small, "delayed updates on the host, bf16") {
+        ($0.offload, $0.precision, $0.delayUpdate) = ([.optimizer], .bf16, 0)
+      },
+      run(small, "activations in 3 bits by sensitivity") { $0.compressActivations = .allotted(average: 3) },
+      run(llama, "states and activations on disk, recompute sqrt") {
+        ($0.offload, $0.recompute) = ([.states, .activations], .squareRoot)
+      },
+      run(medium, "states and activations on disk, no clipping") {
+        ($0.offload, $0.gradClip) = ([.states, .activations], 0)
+      },
       run(medium, "states on disk, no clipping") { ($0.offload, $0.gradClip) = ([.states], 0) },
     ]
 
@@ -106,6 +123,9 @@ enum MemoryRuns {
     + [nil, 2167, 1856].map { within($0, .bf16) } + [
       run(gpt2, "fp32, 1024 MiB, disk") {
         ($0.gradClip, $0.memory, $0.disk) = (0, 1024 << 20, FileManager.default.temporaryDirectory.path)
+      },
+      run(gpt2, "fp32, 860 MiB, disk") {
+        ($0.gradClip, $0.memory, $0.disk) = (0, 860 << 20, FileManager.default.temporaryDirectory.path)
       },
       run(gpt2, "fp32, 1056 MiB, lossy") { ($0.gradClip, $0.memory, $0.allow) = (0, 1056 << 20, .lossy) },
       run(gpt2, "bf16, 1024 MiB, lossy") {

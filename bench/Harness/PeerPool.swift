@@ -35,8 +35,11 @@ public final class PeerPool {
   }
 
   public func contenders(for item: Case) -> [any Contender] {
-    guard let work = item.work else { return [] }
-    return peers.filter { $0.kinds.contains(work.kind) }.map { peer in
+    item.work.map(contenders) ?? []
+  }
+
+  public func contenders(for work: Job) -> [any Contender] {
+    peers.filter { $0.kinds.contains(work.kind) }.map { peer in
       ProcessContender(peer.rawValue, work, isOwn: false) { try self.process(peer, for: work) }
     }
   }

@@ -7,7 +7,8 @@ also int8, with sums in int32.
   norm        op layer_norm | rms_norm, rows, channels, dtype: forward and backward
   activation  op gelu_tanh | silu, rows, channels, dtype: forward and backward
   adamw       count: one update of that many float32 parameters, weight decay 0.1
-  step        batch, time, layers, width, heads, vocabulary, dtype: forward, backward and AdamW of a GPT-2
+  step        batch, time, layers, width, heads, vocabulary, dtype: forward, backward and AdamW of a GPT-2;
+              op "checkpoint": each block runs again in the backward
   generation  layers, width, heads, vocabulary, tokens, dtype: greedy, batch 1, from a single token
 
 A module of peers has a class Peer(name, threads) with `note` (library and version) and `prepare(case)`, which returns a

@@ -4,6 +4,7 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 
 class Block(nn.Module):
@@ -31,6 +32,7 @@ class GPT(nn.Module):
     self.embedding, self.positions = nn.Embedding(vocabulary, width), nn.Embedding(positions, width)
     self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
     self.norm = nn.LayerNorm(width)
+    self.checkpoints = False  # whether blocks run again in the backward
     for parameter in self.parameters():
       if parameter.ndim == 2:
         nn.init.normal_(parameter, std=0.02)
@@ -39,7 +41,10 @@ class GPT(nn.Module):
     """The logits [batch, time, vocabulary]; with `caches`, of the one token at `position`."""
     x = self.embedding(tokens) + self.positions(torch.arange(position, position + tokens.shape[1]))
     for index, block in enumerate(self.blocks):
-      x = block(x) if caches is None else block(x, caches[index], position)
+      if self.checkpoints:
+        x = checkpoint(block, x, use_reentrant=False)
+      else:
+        x = block(x) if caches is None else block(x, caches[index], position)
     return F.linear(self.norm(x), self.embedding.weight)
 
 
@@ -50,6 +55,7 @@ def build(case, positions):
 def training_step(case, dtype, make_optimizer, optimize):
   """One step of training on the same random tokens; bfloat16 is autocast. Returns the loss before the update."""
   model = build(case, case["time"])
+  model.checkpoints = case.get("op") == "checkpoint"
   tokens = torch.randint(case["vocabulary"], (case["batch"], case["time"] + 1))
   precision = partial(torch.autocast, "cpu", torch.bfloat16, enabled=dtype == torch.bfloat16)
 
