@@ -30,5 +30,6 @@
 #include "kiln/quant.h"
 #include "kiln/random.h"
 #include "kiln/rope.h"
+#include "kiln/sparse.h"
 
 #endif

@@ -72,6 +72,7 @@ void kiln__fill_kernels(kiln__kernels kernels[KILN_COLUMNS], const kiln__row *ro
   FAMILY(loss);
   FAMILY(norm);
   FAMILY(rope);
+  FAMILY(sparse);
   WIDE(optim);
   COLUMN(quant, KILN_F32, f32);
 #define PRODUCTS(dtype, type)                               \

@@ -13,6 +13,7 @@
 #include "optim/kernels.h"
 #include "quant/kernels.h"
 #include "rope/kernels.h"
+#include "sparse/kernels.h"
 
 // One column: the kernels for one dtype. A family's file `kernels.h` says what they take; all are serial.
 typedef struct kiln__kernels {
@@ -27,6 +28,7 @@ typedef struct kiln__kernels {
   const kiln__optim_kernels *optim;
   const kiln__quant_kernels *quant;  // in the column F32 alone
   const kiln__rope_kernels *rope;
+  const kiln__sparse_kernels *sparse;
 } kiln__kernels;
 
 // One instruction set: NULL families are those of the row that it extends, or else the reference's.

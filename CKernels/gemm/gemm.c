@@ -2,6 +2,7 @@
 #include "gemm/gemm.h"
 
 #include "gemm/blocks.h"
+#include "sparse/sparse.h"
 
 // One operand: [rows, cols], or transposed [cols, rows], or a batch of these.
 typedef struct operand {
@@ -70,6 +71,19 @@ static kiln_status view_blocks(kiln_context *ctx, const kiln_tensor *t, const ki
   KILN_TRY(kiln__check_vector(ctx, "b_scales", o->b_scales, KILN_F32, rows * cols / elements));
   blocks->absmax = kiln__data(o->b_scales);
   return KILN_OK;
+}
+
+// A sparse b: its tensor is that of the values.
+static kiln_status view_sparse(kiln_context *ctx, const kiln_tensor *a, const kiln_tensor *b, kiln_dtype dtype,
+                               const kiln_gemm_options *o, operand *out, kiln__gemm_args *g) {
+  KILN_TRY(kiln__sparse_view(ctx, o->b_sparse, "b", b, dtype, &g->sparse));
+  g->is_sparse = true;
+  g->sparse_transposed = o->transpose_b;
+  int64_t rows = g->sparse.rows, cols = g->sparse.cols;
+  *out = (operand){.matrix = {.data = kiln__data(b)}, .batches = 1, .rows = o->transpose_b ? cols : rows,
+                   .cols = o->transpose_b ? rows : cols};
+  if (a->rank == 2 && !o->transpose_a && (a->strides[1] == 1 || a->shape[1] <= 1)) return KILN_OK;
+  return kiln__fail(ctx, KILN_ERR_STRIDE, "beside a sparse b, a is to be a matrix with stride 1 along k");
 }
 
 static kiln_status check_rows_apart(kiln_context *ctx, const char *name, const kiln_tensor *t) {
@@ -163,10 +177,14 @@ static kiln_status arguments(kiln_context *ctx, const kiln_tensor *c, const kiln
                              const kiln_gemm_options *o, kiln_dtype *dtype, kiln__gemm_args *g) {
   operand x, y, z;
   bool in_blocks = o->b_blocks != 0;
+  if (o->b_sparse && (in_blocks || o->bias_gradient || o->a_scales || o->b_scales)) {
+    return kiln__fail(ctx, KILN_ERR_OPTION, "a sparse b goes with neither blocks, scales nor bias_gradient");
+  }
   KILN_TRY(check_types(ctx, c, a, b, in_blocks, dtype));
   KILN_TRY(view(ctx, "c", c, dtype_of_c(c, *dtype), false, &z));
   KILN_TRY(view(ctx, "a", a, a->dtype, o->transpose_a, &x));
   if (in_blocks) KILN_TRY(view_blocks(ctx, b, o, &y, &g->blocks));
+  else if (o->b_sparse) KILN_TRY(view_sparse(ctx, a, b, *dtype, o, &y, g));
   else KILN_TRY(view(ctx, "b", b, b->dtype, o->transpose_b, &y));
   KILN_TRY(check_shapes(ctx, c, a, b, o, &x, &y));
   if ((unsigned)o->activation > KILN_ACT_SILU) {
@@ -217,12 +235,14 @@ kiln_status kiln__gemm(kiln_context *ctx, const kiln_tensor *c, const kiln_tenso
   KILN_TRY(arguments(ctx, c, a, b, &o, &dtype, &g));
   if (g.batches == 0 || g.m == 0 || g.n == 0) return KILN_OK;
   const kiln__kernels *of_a = &ctx->kernels[g.a_dtype], *of_b = &ctx->kernels[g.b_dtype];
-  bool mixed = g.a_dtype != g.b_dtype, plain = !mixed && g.blocks.format == 0;
+  bool mixed = g.a_dtype != g.b_dtype, plain = !mixed && g.blocks.format == 0 && !g.is_sparse;
+  bool by_lists = g.is_sparse && !of_a->sparse->plain;
   const kiln__gemm_kernels *kernels = mixed ? of_a->gemm_mixed : of_a->gemm;
   bool by_openblas = ctx->openblas.sgemm && plain && g.a_dtype == KILN_F32 && kiln__openblas_takes(&g);
   bool prefers_direct = plain && !o.bias_gradient && kernels->prefers_direct && kernels->prefers_direct(&g);
   size_t mark = kiln__scratch_mark(ctx);
-  kiln_status status = by_openblas ? kiln__gemm_openblas(ctx, &g)
+  kiln_status status = by_lists      ? kiln__gemm_sparse(ctx, &g)
+                       : by_openblas ? kiln__gemm_openblas(ctx, &g)
                        : prefers_direct || !kernels->packed
                            ? kiln__gemm_direct(ctx, kernels, &g)
                            : kiln__gemm_packed(ctx, kernels, mixed ? of_b->gemm_mixed : of_b->gemm, &g);

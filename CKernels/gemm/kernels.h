@@ -6,7 +6,7 @@
 #ifndef KILN_GEMM_KERNELS_H
 #define KILN_GEMM_KERNELS_H
 
-#include <kiln.h>
+#include "sparse/kernels.h"
 
 // Element (b, i, j) lies b * batch + i * row + j * col elements from data. data may be NULL.
 typedef struct kiln__matrix {
@@ -42,6 +42,9 @@ typedef struct kiln__gemm_args {
   kiln__matrix a, b;
   kiln_dtype a_dtype, b_dtype;  // b_dtype of blocks: F32, to which they are unpacked
   kiln__blocks blocks;          // in place of b
+  bool is_sparse;               // b.data are the values of `sparse`, or of its transpose
+  bool sparse_transposed;       // b is sparse^T, [cols, rows]
+  kiln__sparse sparse;
   int64_t batches, m, n, k;
   kiln__gemm_finish finish;
   void *bias_gradient;  // wide, with one batch: alpha * the sums over k of a, [m], or of b, [n]; or += as c

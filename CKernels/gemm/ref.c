@@ -3,6 +3,7 @@
 #include "core/internal.h"
 #include "gemm/blocks.h"
 #include "simd/half.h"
+#include "sparse/sparse.h"
 
 #define REAL float
 #define REF(name) name##_f32
@@ -73,8 +74,30 @@ static REAL REF(from_blocks)(const kiln__blocks *b, int64_t k, int64_t j) {
   return values[col % elements];
 }
 
+// The product of row i of a and column j of a sparse b.
+static REAL REF(sparse_product)(const kiln__gemm_args *g, int64_t a, int64_t j) {
+  const kiln__sparse *w = &g->sparse;
+  int64_t area = w->block_rows * w->block_cols;
+  int64_t first = g->sparse_transposed ? j / w->block_rows : 0;
+  int64_t last = g->sparse_transposed ? first + 1 : w->row_blocks;
+  REAL sum = 0;
+  for (int64_t r = first; r < last; r++) {
+    for (int64_t e = kiln__sparse_begin(w, r); e < kiln__sparse_begin(w, r + 1); e++) {
+      for (int64_t i = 0; i < area; i++) {
+        int64_t row, col;
+        bool inside = kiln__sparse_element(w, r, e, i, &row, &col);
+        if (!inside || j != (g->sparse_transposed ? row : col)) continue;
+        int64_t k = g->sparse_transposed ? col : row;
+        sum += REF(get)(g->a_dtype, g->a.data, a + k * g->a.col) * REF(get)(g->b_dtype, g->b.data, e * area + i);
+      }
+    }
+  }
+  return sum;
+}
+
 static REAL REF(product)(const kiln__gemm_args *g, int64_t batch, int64_t i, int64_t j) {
   int64_t a = REF(at)(&g->a, batch, i, 0), b = REF(at)(&g->b, batch, 0, j);
+  if (g->is_sparse) return REF(sparse_product)(g, a, j);
   if (g->a_dtype == KILN_I8 && g->b_dtype == KILN_I8) return REF(int8_product)(g, a, b);
   REAL sum = 0;
   for (int64_t k = 0; k < g->k; k++) {

@@ -7,3 +7,4 @@
 #include "loss/kernel.h"
 #include "norm/kernel.h"
 #include "rope/kernel.h"
+#include "sparse/pack_kernel.h"

@@ -14,6 +14,7 @@
 
 #include "attention/tiles_kernel.h"
 #include "gemm/fma_kernel.h"
+#include "sparse/kernel.h"
 
 #define ELEMENT float
 #define KER(name) name##_f32
@@ -68,7 +69,8 @@
     .elementwise = &elementwise_kernels_##type, .embedding = &embedding_kernels_##type, \
     .gemm = &gemm_kernels_##type, .gemm_mixed = &gemm_kernels_##type,                 \
     .loss = &loss_kernels_##type, .norm = &norm_kernels_##type,                       \
-    .optim = optim_kernels, .quant = quant_kernels, .rope = &rope_kernels_##type      \
+    .optim = optim_kernels, .quant = quant_kernels, .rope = &rope_kernels_##type,     \
+    .sparse = &sparse_kernels_##type                                                 \
   }
 #define KILN_ROW_COLUMNS                                                                                   \
   .f32 = KILN_ROW_KERNELS(f32, &optim_kernels, &quant_kernels), .bf16 = KILN_ROW_KERNELS(bf16, NULL, NULL), \

@@ -48,6 +48,8 @@ extension Context {
     public var scalesOfB: Tensor?
     /// b is in blocks, which are unpacked on the way.
     public var blocksOfB: WeightBlocks?
+    /// b is sparse: the tensor is that of its values.
+    public var patternOfB: SparsePattern?
     public init() {}
   }
 
@@ -73,7 +75,11 @@ extension Context {
       o.a_scales = p[8]
       o.b_scales = p[9]
       if let blocks = options.blocksOfB { o.b_blocks = blocks.code }
-      return kiln_gemm(handle, p[0], p[1], p[2], &o)
+      guard let pattern = options.patternOfB else { return kiln_gemm(handle, p[0], p[1], p[2], &o) }
+      return pattern.withView { view in
+        o.b_sparse = view
+        return kiln_gemm(handle, p[0], p[1], p[2], &o)
+      }
     }
   }
 

@@ -86,6 +86,7 @@ public struct Tensor: Sendable {
   public func copy(from values: [Float]) { write(values) }
   public func copy(from values: [Double]) { write(values) }
   public func copy(from values: [Int32]) { write(values) }
+  public func copy(from values: [UInt8]) { write(values) }
 
   private func write<T>(_ values: [T]) {
     precondition(values.count == shape.count, "\(values.count) values for shape \(shape)")

@@ -31,13 +31,20 @@ struct LayoutTests {
     pin(kiln_attention_saved.self, size: 40, [(\.q, 0), (\.k, 8), (\.v, 16), (\.o, 24), (\.lse, 32)])
     pin(kiln_embedding_options.self, size: 8, [(\.size, 0), (\.accumulate, 4)])
     pin(
-      kiln_gemm_options.self, size: 96,
+      kiln_gemm_options.self, size: 104,
       [
         (\.size, 0), (\.transpose_a, 4), (\.transpose_b, 8), (\.accumulate, 12), (\.activation, 16), (\.alpha, 20),
         (\.bias, 24), (\.residual, 32), (\.preactivation, 40), (\.gradient_at, 48), (\.bias_gradient, 56),
         (\.bias_gradient_of_b, 64), (\.a_scales, 72), (\.b_scales, 80),
-        (\.b_blocks, 88),
+        (\.b_blocks, 88), (\.b_sparse, 96),
       ])
+    pin(
+      kiln_sparse.self, size: 56,
+      [
+        (\.size, 0), (\.kept, 4), (\.group, 8), (\.block_rows, 12), (\.block_cols, 16), (\.rows, 24), (\.cols, 32),
+        (\.offsets, 40), (\.columns, 48),
+      ])
+    pin(kiln_sparse_gradient_options.self, size: 8, [(\.size, 0), (\.accumulate, 4)])
     pin(kiln_bias_options.self, size: 8, [(\.size, 0), (\.accumulate, 4)])
     pin(
       kiln_cross_entropy_options.self, size: 24,
@@ -158,7 +165,7 @@ struct LayoutTests {
     #expect(kiln_dropout_defaults().size == 32)
     #expect(kiln_attention_defaults().size == 32)
     #expect(kiln_embedding_defaults().size == 8)
-    #expect(kiln_gemm_defaults().size == 96)
+    #expect(kiln_gemm_defaults().size == 104)
     #expect(kiln_bias_defaults().size == 8)
     #expect(kiln_cross_entropy_defaults().size == 24)
     #expect(kiln_norm_defaults().size == 16)

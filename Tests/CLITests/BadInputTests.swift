@@ -52,11 +52,15 @@ import Testing
     }
     try expectRefused("--memory 10MB", "--memory 9.5 MiB is too small: the run takes at least")
     try expectRefused("--allow lossy", "--allow says how to keep a budget, and there is none")
-    try expectRefused("--compress-activations 3", "--compress-activations 3 is none of the widths")
+    try expectRefused("--device-memory 64KiB", "--device-memory 64.0 KiB is too small: the device takes at least")
+    try expectRefused("--delay-update 3", "--delay-update delays updates of the host, and the device makes them")
+    try expectRefused("--offload optimizer,states", "--offload optimizer has the states on the host")
     try expectRefused(
       "--offload states --optimizer schedule-free", "--offload states means nothing to --optimizer schedule-free")
     try expectRefused("--memory 1GB --recompute sqrt", "--memory chooses what runs again, and --recompute is sqrt")
-    for (flag, value) in [("memory", "2XB"), ("memory", "-1GB"), ("memory", "0"), ("recompute", "every-0")] {
+    for (flag, value) in [("memory", "2XB"), ("memory", "-1GB"), ("memory", "0"), ("recompute", "every-0")]
+      + [("compress-activations", "3"), ("compress-activations", "auto-9"), ("offload", "states,weights")]
+    {
       let result = try kiln("plan", "--data", "text.txt", "--\(flag)=\(value)")
       #expect(result.status == 64 && result.errors.contains("The value '\(value)' is invalid for '--\(flag)"))
     }

@@ -25,7 +25,10 @@ final class Elements<T: BitwiseCopyable & Equatable> {
     return kiln_tensor_dense(memory + Self.margin, dtype, Int32(shape.count), shape)
   }
 
-  var values: [T] { (0..<count).map { memory[Self.margin + $0] } }
+  var values: [T] {
+    get { (0..<count).map { memory[Self.margin + $0] } }
+    set { for (index, value) in newValue.enumerated() { memory[Self.margin + index] = value } }
+  }
 
   var isIntact: Bool {
     (0..<Self.margin).allSatisfy { memory[$0] == guardValue && memory[Self.margin + count + $0] == guardValue }

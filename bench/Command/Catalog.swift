@@ -6,7 +6,7 @@ import Harness
 enum Catalog {
   static var families: [any Family.Type] {
     [
-      GemmFamily.self, GemmNarrowFamily.self, AttentionFamily.self, LossFamily.self, NormFamily.self,
+      GemmFamily.self, GemmNarrowFamily.self, SparseFamily.self, AttentionFamily.self, LossFamily.self, NormFamily.self,
       ActivationFamily.self,
       ElementwiseFamily.self, OptimFamily.self, StepFamily.self, GenerationFamily.self, GrowthFamily.self,
     ]

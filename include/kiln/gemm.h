@@ -4,6 +4,7 @@
 
 #include "activation.h"
 #include "quant.h"
+#include "sparse.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -27,11 +28,12 @@ typedef struct kiln_gemm_options {
   const kiln_tensor *b_scales;       ///< F32 [n] or [1], for b; for b in NF4 the absmax of its blocks
   kiln_block_format b_blocks;        ///< default 0: b is not in blocks
   uint32_t reserved;
+  const kiln_sparse *b_sparse;       ///< default none: b is dense
 } kiln_gemm_options;
 
 static inline kiln_gemm_options kiln_gemm_defaults(void) {
   kiln_gemm_options o = {(uint32_t)sizeof(kiln_gemm_options), 0, 0, 0, KILN_ACT_NONE, 1,
-                         NULL, NULL, NULL, NULL, NULL, 0, NULL, NULL, (kiln_block_format)0, 0};
+                         NULL, NULL, NULL, NULL, NULL, 0, NULL, NULL, (kiln_block_format)0, 0, NULL};
   return o;
 }
 
@@ -49,6 +51,8 @@ static inline kiln_gemm_options kiln_gemm_defaults(void) {
 /// in fp32; other numbers in 8 bits are widened to fp32. bias_gradient is not for 8 bits and blocks (KILN_ERR_OPTION).
 /// b in blocks (Q8_0, Q4_0, Q4_1, NF4; quant.h makes them) is a matrix U8 of the rows' blocks, stride 1 in the last
 /// dimension, beside a in F32, BF16 or F16; it is unpacked to fp32 a piece at a time.
+/// A sparse b (b_sparse; sparse.h) is a matrix W: b is the tensor of its values, of a's dtype, and stands for W, or with
+/// transpose_b for W^T. a is then a matrix with stride 1 along k, and there are neither scales nor bias_gradient.
 /// Accumulation in fp32 over all of k, in an order that depends on shapes, strides and the instruction set alone.
 /// Where an instruction adds up several products of bf16 (avx512_bf16, amx), it takes subnormal numbers as zero and
 /// rounds each of its sums to fp32.

@@ -1,0 +1,54 @@
+// Sparse weights, between gemm.c and the files here.
+#ifndef KILN_SPARSE_INTERNAL_H
+#define KILN_SPARSE_INTERNAL_H
+
+#include "core/parallel.h"
+
+#pragma GCC visibility push(hidden)
+
+// Checks a pattern and the tensor of its values, or of their gradient, called `name`.
+kiln_status kiln__sparse_view(kiln_context *ctx, const kiln_sparse *w, const char *name, const kiln_tensor *values,
+                              kiln_dtype dtype, kiln__sparse *out);
+
+// Entry e of row of blocks r: its column in blocks.
+static inline int64_t kiln__sparse_column(const kiln__sparse *w, int64_t r, int64_t e) {
+  if (!w->kept) return w->columns[e];
+  return (e - r * (w->cols / w->group * w->kept)) / w->kept * w->group + w->places[e];
+}
+
+static inline int64_t kiln__sparse_begin(const kiln__sparse *w, int64_t r) {
+  return w->kept ? r * (w->cols / w->group * w->kept) : w->offsets[r];
+}
+
+// Element i of entry e in row of blocks r: where it is in W, and whether it is not beyond its edges.
+static inline bool kiln__sparse_element(const kiln__sparse *w, int64_t r, int64_t e, int64_t i, int64_t *row,
+                                        int64_t *col) {
+  *row = r * w->block_rows + i / w->block_cols;
+  *col = kiln__sparse_column(w, r, e) * w->block_cols + i % w->block_cols;
+  return *row < w->rows && *col < w->cols;
+}
+
+// The lists of W, or of its transpose, in scratch. Element (step, row) of entry e lies at values + source[e] + row *
+// row_stride + step * step_stride.
+typedef struct kiln__sparse_layout {
+  kiln__sparse_lists lists;
+  int64_t row_stride, step_stride;
+  const int32_t *source;
+} kiln__sparse_layout;
+
+// Steps of k in a chunk, for groups of one row and for those of several.
+typedef struct kiln__sparse_chunks {
+  int64_t of_row, of_rows;
+} kiln__sparse_chunks;
+
+kiln_status kiln__sparse_lay_out(kiln_context *ctx, const kiln__sparse *w, bool transposed,
+                                 const kiln__sparse_chunks *chunk, kiln__sparse_layout *out);
+
+// Fills lists.values; `dtype` is that of the values.
+kiln_status kiln__sparse_fill(kiln_context *ctx, kiln__sparse_layout *layout, kiln_dtype dtype, const void *values);
+
+// kiln_gemm with a sparse b, by the kernels of a's column.
+kiln_status kiln__gemm_sparse(kiln_context *ctx, const kiln__gemm_args *g);
+
+#pragma GCC visibility pop
+#endif

@@ -1,0 +1,245 @@
+import CKernels
+import KilnTestSupport
+import Testing
+
+/// Products with sparse weights, their gradients where they are kept, and the way between them and dense matrices.
+struct SparseTests {
+  /// A pattern made up from a seed.
+  final class Pattern: @unchecked Sendable {
+    let rows, cols, blockRows, blockCols, kept, group: Int
+    let offsets: Elements<Int32>
+    let columns: Elements<Int32>
+    let places: Elements<UInt8>
+    let count: Int
+
+    /// Each block with the given probability.
+    init(_ rows: Int, _ cols: Int, blocks: (Int, Int), density: Double, seed: UInt64 = 1) {
+      (self.rows, self.cols, blockRows, blockCols, kept, group) = (rows, cols, blocks.0, blocks.1, 0, 0)
+      let (high, wide) = ((rows + blocks.0 - 1) / blocks.0, (cols + blocks.1 - 1) / blocks.1)
+      let chance = pseudoRandom(high * wide, seed: seed)
+      var (starts, found): ([Int32], [Int32]) = ([0], [])
+      for row in 0..<high {
+        found += (0..<wide).filter { (chance[row * wide + $0] + 1) / 2 < density }.map(Int32.init)
+        starts.append(Int32(found.count))
+      }
+      count = found.count
+      offsets = Elements(starts, guardedBy: -7)
+      columns = Elements(found, guardedBy: -7)
+      places = Elements([], guardedBy: 7)
+    }
+
+    init(_ rows: Int, _ cols: Int, kept: Int, of group: Int, seed: UInt64 = 1) {
+      (self.rows, self.cols, blockRows, blockCols, self.kept, self.group) = (rows, cols, 1, 1, kept, group)
+      let groups = rows * cols / group
+      let chance = pseudoRandom(groups * group, seed: seed)
+      let chosen = (0..<groups).flatMap { g in
+        (0..<group).sorted { chance[g * group + $0] < chance[g * group + $1] }.prefix(kept).sorted().map(UInt8.init)
+      }
+      count = chosen.count
+      places = Elements(chosen, guardedBy: 7)
+      (offsets, columns) = (Elements([], guardedBy: -7), Elements([], guardedBy: -7))
+    }
+
+    var valuesShape: [Int] { [count, blockRows * blockCols] }
+
+    func withView<R>(_ body: (UnsafePointer<kiln_sparse>) -> R) -> R {
+      let starts = offsets.view(KILN_I32, [(rows + blockRows - 1) / blockRows + 1])
+      let where_ =
+        kept > 0 ? places.view(KILN_U8, [rows, cols / group * kept]) : columns.view(KILN_I32, [count])
+      return withPointers([starts, where_]) { p in
+        var w = kiln_sparse_defaults()
+        (w.rows, w.cols) = (Int64(rows), Int64(cols))
+        (w.kept, w.group) = (UInt32(kept), UInt32(group))
+        (w.block_rows, w.block_cols) = (UInt32(blockRows), UInt32(blockCols))
+        w.offsets = kept > 0 ? nil : p[0]
+        w.columns = p[1]
+        return withUnsafePointer(to: w, body)
+      }
+    }
+  }
+
+  static let patterns: [Pattern] = [
+    Pattern(24, 40, blocks: (1, 1), density: 0.2), Pattern(33, 29, blocks: (1, 1), density: 0.5, seed: 2),
+    Pattern(32, 64, blocks: (4, 16), density: 0.4), Pattern(48, 48, blocks: (16, 16), density: 0.5),
+    Pattern(130, 200, blocks: (64, 64), density: 0.6), Pattern(70, 50, blocks: (16, 32), density: 0.5),
+    Pattern(19, 23, blocks: (3, 5), density: 0.5), Pattern(40, 300, blocks: (8, 4), density: 0.3),
+    Pattern(8, 8, blocks: (4, 4), density: 0), Pattern(300, 20, blocks: (1, 1), density: 1),
+    Pattern(24, 40, kept: 2, of: 4), Pattern(17, 64, kept: 1, of: 4), Pattern(12, 208, kept: 4, of: 8),
+    Pattern(20, 32, kept: 16, of: 16),
+  ]
+
+  private func product(
+    _ pattern: Pattern, m: Int, transposed: Bool, _ label: String = "",
+    options: @escaping (inout kiln_gemm_options, [UnsafePointer<kiln_tensor>]) -> Void = { _, _ in },
+    more: [KernelCase.Operand] = [], outputs: [KernelCase.Output] = [], initial: [Double]? = nil
+  ) -> KernelCase {
+    let (k, n) = transposed ? (pattern.cols, pattern.rows) : (pattern.rows, pattern.cols)
+    let name = "\(pattern.rows) x \(pattern.cols), blocks \(pattern.blockRows) x \(pattern.blockCols), m \(m), "
+    return KernelCase(
+      name + (transposed ? "W^T" : "W") + label,
+      inputs: [.real([m, k], seed: 2), .real(pattern.valuesShape, seed: 3, dense: true)] + more,
+      outputs: [.init([m, n], initial: initial)] + outputs
+    ) { context, outs, ins in
+      withPointers(outs + ins) { p in
+        pattern.withView { w in
+          var o = kiln_gemm_defaults()
+          o.transpose_b = transposed ? 1 : 0
+          o.b_sparse = w
+          options(&o, p)
+          return kiln_gemm(context, p[0], p[outs.count], p[outs.count + 1], &o)
+        }
+      }
+    }
+  }
+
+  @Test(arguments: patterns.indices, [true, false]) func products(_ index: Int, _ transposed: Bool) {
+    let pattern = Self.patterns[index]
+    guard pattern.count > 0 else { return }
+    for m in [1, 70] { product(pattern, m: m, transposed: transposed).check() }
+  }
+
+  /// As many rows as fill panels on all instruction sets, and columns as take several parts: beside the dense product.
+  @Test(arguments: [true, false]) func largeProducts(_ transposed: Bool) {
+    for pattern in [
+      Pattern(600, 520, blocks: (16, 16), density: 0.1), Pattern(520, 600, kept: 2, of: 4),
+      Pattern(600, 520, blocks: (1, 1), density: 0.05),
+    ] {
+      let (m, k, n) = (2100, transposed ? pattern.cols : pattern.rows, transposed ? pattern.rows : pattern.cols)
+      let x = TestTensor([m, k], values: pseudoRandom(m * k, seed: 5))
+      let values = TestTensor(
+        pattern.valuesShape, values: pseudoRandom(pattern.valuesShape[0] * pattern.valuesShape[1], seed: 4))
+      let dense = TestTensor([pattern.rows, pattern.cols])
+      for isa in TestContext.availableISAs {
+        let context = TestContext(isa: isa, threads: 2)
+        let (sparse, full) = (TestTensor([m, n]), TestTensor([m, n]))
+        let statuses = withPointers([values, dense, x, sparse, full].map(\.view)) { p in
+          pattern.withView { w in
+            var o = kiln_gemm_defaults()
+            o.transpose_b = transposed ? 1 : 0
+            let copied = kiln_sparse_scatter(context.handle, p[1], p[0], w)
+            let product = kiln_gemm(context.handle, p[4], p[2], p[1], &o)
+            o.b_sparse = w
+            return [copied, product, kiln_gemm(context.handle, p[3], p[2], p[0], &o)]
+          }
+        }
+        #expect(statuses.allSatisfy { $0 == KILN_OK }, "\(context.lastError)")
+        let off = zip(sparse.values, full.values).reduce(0) { max($0, abs($1.0 - $1.1)) }
+        #expect(off < 1e-4 && sparse.guardsIntact, "isa \(isa.rawValue): \(off)")
+      }
+    }
+  }
+
+  @Test func epilogues() {
+    for pattern in [Pattern(36, 40, blocks: (4, 4), density: 0.5), Pattern(36, 40, kept: 2, of: 4)] {
+      let (m, n) = (11, pattern.rows)
+      product(
+        pattern, m: m, transposed: true, ", bias, activation, residual",
+        options: { o, p in
+          o.bias = p[4]
+          o.residual = p[5]
+          o.preactivation = p[1]
+          o.activation = KILN_ACT_GELU_TANH
+          o.alpha = 0.5
+        }, more: [.real([n], seed: 5, wide: true), .real([m, n], seed: 6)], outputs: [.init([m, n])]
+      ).check()
+      product(
+        pattern, m: m, transposed: true, ", added", options: { o, _ in o.accumulate = 1 },
+        initial: pseudoRandom(m * n, seed: 8).map { Double(Float($0)) }
+      ).check()
+    }
+  }
+
+  @Test(arguments: patterns.indices) func gradients(_ index: Int) {
+    let pattern = Self.patterns[index]
+    guard pattern.count > 0 else { return }
+    for (m, accumulate) in [(1, false), (70, true)] + (pattern.count < 300 ? [(600, false)] : []) {
+      let initial = pseudoRandom(pattern.count * pattern.blockRows * pattern.blockCols, seed: 9)
+      KernelCase(
+        "gradient of \(pattern.rows) x \(pattern.cols), blocks \(pattern.blockRows) x \(pattern.blockCols), m \(m)",
+        inputs: [.real([m, pattern.rows], seed: 2), .real([m, pattern.cols], seed: 3)],
+        outputs: [
+          .init(
+            pattern.valuesShape, initial: accumulate ? initial.map { Double(Float($0)) } : nil, dense: true, wide: true)
+        ]
+      ) { context, outs, ins in
+        withPointers(outs + ins) { p in
+          pattern.withView { w in
+            var o = kiln_sparse_gradient_defaults()
+            o.accumulate = accumulate ? 1 : 0
+            return kiln_sparse_gradient(context, p[0], p[1], p[2], w, &o)
+          }
+        }
+      }.check()
+    }
+  }
+
+  /// Scattered into a dense matrix, the values give the dense product; gathered, they are themselves again.
+  @Test(arguments: patterns.indices) func isTheDenseProduct(_ index: Int) {
+    let pattern = Self.patterns[index]
+    let context = TestContext(device: KILN_DEVICE_REF)
+    let (m, n, k) = (5, pattern.rows, pattern.cols)
+    let area = pattern.blockRows * pattern.blockCols
+    let values = TestTensor([pattern.count, area], KILN_F64, values: pseudoRandom(pattern.count * area, seed: 4))
+    let (dense, back) = (TestTensor([n, k], KILN_F64, layout: .strided), TestTensor([pattern.count, area], KILN_F64))
+    let x = TestTensor([m, k], KILN_F64, values: pseudoRandom(m * k, seed: 5))
+    let (sparse, full) = (TestTensor([m, n], KILN_F64), TestTensor([m, n], KILN_F64))
+    let statuses = withPointers([values, dense, back, x, sparse, full].map(\.view)) { p in
+      pattern.withView { w in
+        var o = kiln_gemm_defaults()
+        o.transpose_b = 1
+        let copies = [
+          kiln_sparse_scatter(context.handle, p[1], p[0], w), kiln_sparse_gather(context.handle, p[2], p[1], w),
+        ]
+        let product = kiln_gemm(context.handle, p[5], p[3], p[1], &o)
+        o.b_sparse = w
+        return copies + [product, kiln_gemm(context.handle, p[4], p[3], p[0], &o)]
+      }
+    }
+    #expect(statuses.allSatisfy { $0 == KILN_OK }, "\(context.lastError)")
+    #expect(zip(sparse.values, full.values).allSatisfy { abs($0 - $1) < 1e-12 })
+    // What hangs over the edges is 0 in what comes back.
+    let zeros = zip(back.values, values.values).filter { $0 != $1 }
+    #expect(zeros.allSatisfy { $0.0 == 0 } && (zeros.isEmpty || n % pattern.blockRows + k % pattern.blockCols > 0))
+    #expect(dense.values.count { $0 != 0 } == back.values.count { $0 != 0 } && dense.guardsIntact)
+  }
+
+  @Test func badPatternsAreRefused() {
+    func refusal(
+      _ change: (Pattern) -> Void = { _ in }, alter: @escaping (inout kiln_sparse) -> Void = { _ in },
+      options: (inout kiln_gemm_options) -> Void = { _ in }, values: [Int]? = nil
+    ) -> String {
+      let pattern = Pattern(8, 12, blocks: (4, 4), density: 0.7)
+      change(pattern)
+      let context = TestContext()
+      let tensors = [
+        TestTensor([2, 8]), TestTensor([2, 12], values: [Double](repeating: 1, count: 24)),
+        TestTensor(values ?? pattern.valuesShape),
+      ]
+      let status = withPointers(tensors.map(\.view)) { p in
+        pattern.withView { given in
+          var w = given.pointee
+          alter(&w)
+          return withUnsafePointer(to: w) { w in
+            var o = kiln_gemm_defaults()
+            o.transpose_b = 1
+            o.b_sparse = w
+            options(&o)
+            return kiln_gemm(context.handle, p[0], p[1], p[2], &o)
+          }
+        }
+      }
+      return status == KILN_OK ? "" : context.lastError
+    }
+    #expect(refusal() == "")
+    #expect(refusal({ $0.columns.values[0] = 7 }).contains("has column 7 of 3"))
+    #expect(refusal({ $0.columns.values[1] = $0.columns.values[0] }).contains("has column"))
+    #expect(refusal({ $0.offsets.values[1] = 99 }).contains("goes from 0 to 99"))
+    #expect(refusal({ $0.offsets.values[0] = -1 }).contains("goes from -1"))
+    #expect(refusal(alter: { $0.block_rows = 0 }).contains("blocks of 0 x 4"))
+    #expect(refusal(alter: { $0.rows = -1 }).contains("a sparse matrix of -1 x 12"))
+    #expect(refusal(alter: { $0.offsets = nil }).contains("offsets"))
+    #expect(refusal(alter: { ($0.kept, $0.group) = (2, 5) }).contains("2 kept of each 5"))
+    #expect(refusal(options: { $0.b_blocks = KILN_Q8_0 }).contains("blocks"))
+    #expect(refusal(values: [2, 15]).contains("is [2, 15], not [count, 16]"))
+  }
+}

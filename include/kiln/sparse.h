@@ -1,0 +1,64 @@
+/// Sparse weights: patterns of what is kept, and what products with them need beside kiln_gemm's `b_sparse`.
+#ifndef KILN_SPARSE_H
+#define KILN_SPARSE_H
+
+#include "context.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/// Which elements of a matrix W [rows, cols] are kept: whole blocks, or `kept` of each `group` along a row (N:M).
+///
+/// Blocks: W is cut into block_rows x block_cols, 1 x 1 for single elements; those at its right and lower edge may hang
+/// over, and what hangs over counts as 0. The kept ones follow each other row of blocks by row of blocks, in each by
+/// column. N:M: block_rows and block_cols are 1, cols is a multiple of `group`.
+/// The values of W are a dense tensor [count, block_rows * block_cols], each block by rows.
+typedef struct kiln_sparse {
+  uint32_t size;
+  uint32_t kept;                ///< default 0: blocks
+  uint32_t group;               ///< of N:M, 2 ... 256
+  uint32_t block_rows;          ///< default 1
+  uint32_t block_cols;          ///< default 1
+  uint32_t reserved;
+  int64_t rows, cols;
+  const kiln_tensor *offsets;   ///< I32 [row blocks + 1]: where each row of blocks begins; none for N:M
+  const kiln_tensor *columns;   ///< I32 [count]: the column of each block, in blocks; for N:M U8 [rows, cols / group *
+                                ///< kept]: the places in each group; ascending either way
+} kiln_sparse;
+
+static inline kiln_sparse kiln_sparse_defaults(void) {
+  kiln_sparse s = {(uint32_t)sizeof(kiln_sparse), 0, 0, 1, 1, 0, 0, 0, NULL, NULL};
+  return s;
+}
+
+typedef struct kiln_sparse_gradient_options {
+  uint32_t size;
+  uint32_t accumulate; ///< dvalues += instead of =
+} kiln_sparse_gradient_options;
+
+static inline kiln_sparse_gradient_options kiln_sparse_gradient_defaults(void) {
+  kiln_sparse_gradient_options o = {(uint32_t)sizeof(kiln_sparse_gradient_options), 0};
+  return o;
+}
+
+/// The gradient of W for y = x W^T, where W is kept and nowhere else: dvalues = (dy^T x) at the kept elements.
+/// dy [m, rows], x [m, cols], stride 1 in the last dimension; F32, F64, BF16 or F16. dvalues [count, block_rows *
+/// block_cols] dense, F32 for narrow ones; 0 for what hangs over the edges. Sums in fp32 over pieces of m in order.
+KILN_API kiln_status kiln_sparse_gradient(kiln_context *ctx, const kiln_tensor *dvalues, const kiln_tensor *dy,
+                                          const kiln_tensor *x, const kiln_sparse *w,
+                                          const kiln_sparse_gradient_options *options);
+
+/// values = the kept elements of dense; 0 for what hangs over. dense [rows, cols], any strides; values [count,
+/// block_rows * block_cols] dense, of the same dtype: F32, F64, BF16 or F16.
+KILN_API kiln_status kiln_sparse_gather(kiln_context *ctx, const kiln_tensor *values, const kiln_tensor *dense,
+                                        const kiln_sparse *w);
+
+/// dense = the values where W is kept, 0 elsewhere. Shapes and dtypes as above.
+KILN_API kiln_status kiln_sparse_scatter(kiln_context *ctx, const kiln_tensor *dense, const kiln_tensor *values,
+                                         const kiln_sparse *w);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
