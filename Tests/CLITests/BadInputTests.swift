@@ -52,7 +52,7 @@ import Testing
     }
     try expectRefused("--memory 10MB", "--memory 9.5 MiB is too small: the run takes at least")
     try expectRefused("--allow lossy", "--allow says how to keep a budget, and there is none")
-    try expectRefused("--device-memory 64KiB", "--device-memory 64.0 KiB is too small: the device takes at least")
+    try expectRefused("--device-memory 64KiB", "--device-memory 64 KiB is too small: the device takes at least")
     try expectRefused("--delay-update 3", "--delay-update delays updates of the host, and the device makes them")
     try expectRefused("--offload optimizer,states", "--offload optimizer has the states on the host")
     try expectRefused(
