@@ -100,7 +100,7 @@ VEC void amx_pack_block(float *dst, const kiln__bf16 *x, int64_t across, int64_t
         v4 pair[4];
         GEMM_UNROLL
         for (int p = 0; p < 4; p++) pair[p] = amx_interleave(x + (j + p) * GEMM_UNIT * along + i, along);
-        gemm_pack_transpose_bf16(dst + i * AMX_UNITS + j, AMX_UNITS, pair[0], pair[1], pair[2], pair[3]);
+        v4_store_transposed(dst + i * AMX_UNITS + j, AMX_UNITS, pair[0], pair[1], pair[2], pair[3]);
       }
     }
     return;

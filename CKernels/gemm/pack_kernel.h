@@ -4,16 +4,6 @@
 #define GEMM_PACK_AHEAD 16
 #define GEMM_PACK_LINE 16
 
-// dst[j * width + i] = unit j of row i, i and j in 0 ..< 4
-VEC void KER(gemm_pack_transpose)(float *dst, int width, v4 r0, v4 r1, v4 r2, v4 r3) {
-  v4 low01 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), high01 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
-  v4 low23 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5), high23 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
-  v4_store(dst, __builtin_shufflevector(low01, low23, 0, 1, 4, 5));
-  v4_store(dst + width, __builtin_shufflevector(low01, low23, 2, 3, 6, 7));
-  v4_store(dst + 2 * width, __builtin_shufflevector(high01, high23, 0, 1, 4, 5));
-  v4_store(dst + 3 * width, __builtin_shufflevector(high01, high23, 2, 3, 6, 7));
-}
-
 // `rows` of the strip's `width` are there, and k steps of its `units`.
 VEC void KER(gemm_pack_any)(float *dst, int width, const ELEMENT *x, int64_t across, int64_t along, int64_t rows,
                             int64_t units, int64_t k) {
@@ -55,8 +45,8 @@ VEC void KER(gemm_pack_transposed)(float *dst, int width, const ELEMENT *x, int6
       GEMM_UNROLL
       for (int step = 0; step < GEMM_PACK_LINE; step += 4) {
         const ELEMENT *from = x + row * across + (j + step) * GEMM_UNIT;
-        KER(gemm_pack_transpose)(dst + (j + step) * width + row, width, GEMM_READ4(from), GEMM_READ4(from + across),
-                                 GEMM_READ4(from + 2 * across), GEMM_READ4(from + 3 * across));
+        v4_store_transposed(dst + (j + step) * width + row, width, GEMM_READ4(from), GEMM_READ4(from + across),
+                            GEMM_READ4(from + 2 * across), GEMM_READ4(from + 3 * across));
       }
     }
   }

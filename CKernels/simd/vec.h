@@ -175,3 +175,13 @@ VEC_OF v4 v4_load(const int8_t *p) {
 VEC_OF v4 v4_load(const kiln__e4m3 *p) { return (v4){get(p), get(p + 1), get(p + 2), get(p + 3)}; }
 VEC_OF v4 v4_load(const kiln__e5m2 *p) { return (v4){get(p), get(p + 1), get(p + 2), get(p + 3)}; }
 VEC void v4_store(float *p, v4 v) { memcpy(p, &v, sizeof v); }
+
+// Element i of row j goes to p[i * stride + j].
+VEC void v4_store_transposed(float *p, int64_t stride, v4 r0, v4 r1, v4 r2, v4 r3) {
+  v4 low01 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), high01 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
+  v4 low23 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5), high23 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+  v4_store(p, __builtin_shufflevector(low01, low23, 0, 1, 4, 5));
+  v4_store(p + stride, __builtin_shufflevector(low01, low23, 2, 3, 6, 7));
+  v4_store(p + 2 * stride, __builtin_shufflevector(high01, high23, 0, 1, 4, 5));
+  v4_store(p + 3 * stride, __builtin_shufflevector(high01, high23, 2, 3, 6, 7));
+}

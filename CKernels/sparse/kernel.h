@@ -190,14 +190,8 @@ VEC void sparse_turn(float *to, const float *sums, int64_t cols) {
   for (; j + 4 <= cols; j += 4) {
     for (int i = 0; i + 4 <= SPARSE_WIDTH; i += 4) {
       const float *from = sums + j * SPARSE_WIDTH + i;
-      v4 r0 = v4_load(from), r1 = v4_load(from + SPARSE_WIDTH);
-      v4 r2 = v4_load(from + 2 * SPARSE_WIDTH), r3 = v4_load(from + 3 * SPARSE_WIDTH);
-      v4 low01 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), high01 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
-      v4 low23 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5), high23 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
-      v4_store(to + i * cols + j, __builtin_shufflevector(low01, low23, 0, 1, 4, 5));
-      v4_store(to + (i + 1) * cols + j, __builtin_shufflevector(low01, low23, 2, 3, 6, 7));
-      v4_store(to + (i + 2) * cols + j, __builtin_shufflevector(high01, high23, 0, 1, 4, 5));
-      v4_store(to + (i + 3) * cols + j, __builtin_shufflevector(high01, high23, 2, 3, 6, 7));
+      v4_store_transposed(to + i * cols + j, cols, v4_load(from), v4_load(from + SPARSE_WIDTH),
+                          v4_load(from + 2 * SPARSE_WIDTH), v4_load(from + 3 * SPARSE_WIDTH));
     }
   }
   for (; j < cols; j++) {
