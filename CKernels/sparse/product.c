@@ -16,7 +16,7 @@ typedef struct product_task {
   const kiln__sparse_kernels *kernels;
   const kiln__gemm_args *args;
   const kiln__sparse_lists *lists;
-  int64_t panels, parts, columns;  // columns of c in a part
+  int64_t panels, parts;           // of a, and of c's columns
   int64_t panel_floats, sums_floats, own_floats;
   float *own;                      // of each thread: a panel, sums, and these turned
 } product_task;
@@ -25,10 +25,10 @@ static void multiply_part(const product_task *t, int64_t panel, int64_t part, co
                           float *turned) {
   const kiln__gemm_args *g = t->args;
   const kiln__sparse_lists *l = t->lists;
-  int64_t width = t->kernels->width, begin = part * t->columns;
+  int64_t width = t->kernels->width, begin = part * COLUMNS;
   kiln__gemm_part c = {0, panel * width, begin, kiln__min(width, g->m - panel * width),
-                       kiln__min(t->columns, g->n - begin)};
-  kiln__sparse_part p = {0, begin / l->rows, kiln__min((begin + t->columns) / l->rows, l->groups)};
+                       kiln__min(COLUMNS, g->n - begin)};
+  kiln__sparse_part p = {0, begin / l->rows, kiln__min((begin + COLUMNS) / l->rows, l->groups)};
   if (l->chunks == 0) memset(sums, 0, (size_t)t->sums_floats * sizeof *sums);
   for (p.chunk = 0; p.chunk < l->chunks; p.chunk++) t->kernels->multiply(sums, x, l, &p);
   t->kernels->finish(&g->finish, &c, sums, turned);
@@ -51,7 +51,7 @@ kiln_status kiln__gemm_sparse(kiln_context *ctx, const kiln__gemm_args *g) {
   KILN_TRY(kiln__sparse_lay_out(ctx, w, !g->sparse_transposed, &chunks, &layout));
   KILN_TRY(kiln__sparse_fill(ctx, &layout, g->b_dtype, g->b.data));
   product_task t = {.kernels = ctx->kernels[g->a_dtype].sparse, .args = g,
-                    .lists = &layout.lists, .columns = COLUMNS, .parts = kiln__ceil_div(g->n, COLUMNS)};
+                    .lists = &layout.lists, .parts = kiln__ceil_div(g->n, COLUMNS)};
   int64_t width = t.kernels->width, depth = g->sparse_transposed ? w->col_blocks * w->block_cols
                                                                   : w->row_blocks * w->block_rows;
   t.panels = kiln__ceil_div(g->m, width);

@@ -1,3 +1,5 @@
+import KilnKernels
+
 /// A run of bytes that is needed from one step of a plan to another, both included.
 struct Block {
   var size: Int
@@ -11,7 +13,6 @@ enum Placement {
   static let alignment = 64
   /// From which size on a block takes whole pages.
   static let pagedSize = 1 << 16
-  private static let pageSize = 4096
 
   /// Offsets of the blocks, and the size of the arena.
   static func place(_ blocks: [Block]) -> (offsets: [Int], size: Int) {
@@ -175,8 +176,7 @@ enum Placement {
 
   /// Large blocks take whole pages, and so begin on one, since only larger ones are placed before them: direct I/O asks it.
   private static func rounded(_ size: Int) -> Int {
-    let unit = size >= pagedSize ? pageSize : alignment
-    return (size + unit - 1) / unit * unit
+    size >= pagedSize ? BackingStore.aligned(size) : (size + alignment - 1) / alignment * alignment
   }
 }
 

@@ -9,7 +9,11 @@ public final class BackingStore: @unchecked Sendable {
     case host
   }
 
+  /// Of both ends of a transfer, in the store and in memory.
   public static let alignment = 4096
+
+  /// Bytes as a transfer takes them.
+  public static func aligned(_ bytes: Int) -> Int { (bytes + alignment - 1) / alignment * alignment }
 
   public let place: Place
   public let byteCount: Int

@@ -22,12 +22,18 @@ public final class HostUpdates: Optimizer, @unchecked Sendable {
   private final class Job: @unchecked Sendable {
     let weight: Parameter
     let narrow: Parameter
-    var gradient: Tensor?
-    /// As the device takes it.
-    var content: Tensor?
+    /// Nil until the host is opened.
+    var memory: Memory?
     var work: Background?
     /// Whether the device's weight misses an update.
     var isPending = false
+
+    struct Memory {
+      let weight, gradient: Tensor
+      let states: [Tensor]
+      /// The weight as the device takes it.
+      let content: Tensor
+    }
 
     init(_ weight: Parameter, _ precision: Precision) {
       self.weight = weight
@@ -41,11 +47,7 @@ public final class HostUpdates: Optimizer, @unchecked Sendable {
   public init(
     _ base: any Optimizer, of weights: [Parameter], precision: Precision, delayedFrom: Int? = nil
   ) throws(KilnError) {
-    for weight in weights where base.evaluated(weight) != nil {
-      throw KilnError(
-        .argument, "the states of \(base.name) are what it evaluates with: they cannot be offloaded",
-        hint: "leave --offload out, or choose another --optimizer")
-    }
+    try base.checkOffloadable(weights)
     self.base = base
     self.delayedFrom = delayedFrom
     jobs = Dictionary(uniqueKeysWithValues: weights.map { ($0.name, Job($0, precision)) })
@@ -59,13 +61,14 @@ public final class HostUpdates: Optimizer, @unchecked Sendable {
     let context = try Context(threads: threads)
     self.context = context
     for job in jobs.values {
-      job.gradient = try Tensor(zeros: job.weight.shape)
-      let content = try Tensor(zeros: job.weight.shape, job.narrow.type.dtype)
-      job.content = content
-      for state in base.states(of: job.weight) { _ = try store.tensor(state) }
-      try context.copy(content, try store.tensor(job.weight))
+      let memory = try Job.Memory(
+        weight: store.tensor(job.weight), gradient: Tensor(zeros: job.weight.shape),
+        states: base.states(of: job.weight).map { (state) throws(KilnError) in try store.tensor(state) },
+        content: Tensor(zeros: job.weight.shape, job.narrow.type.dtype))
+      job.memory = memory
+      try context.copy(memory.content, memory.weight)
       job.isPending = isPending
-      if !isPending { try context.copy(try device.tensor(job.narrow), content) }
+      if !isPending { try context.copy(try device.tensor(job.narrow), memory.content) }
     }
   }
 
@@ -80,27 +83,24 @@ public final class HostUpdates: Optimizer, @unchecked Sendable {
   public func update(_ w: WeightUpdate) throws(KilnError) {
     guard let job = jobs[w.parameter.name] else { preconditionFailure("a weight that the host does not have") }
     guard w.weight.storage != nil else { return }
-    guard let context, let gradient = job.gradient, let content = job.content else {
-      preconditionFailure("the host is used before it is opened")
-    }
+    guard let context, let memory = job.memory else { preconditionFailure("the host is used before it is opened") }
     try publish(job, to: w.weight, by: w.context)
-    try w.context.copy(gradient, w.gradient)
+    try w.context.copy(memory.gradient, w.gradient)
     job.isPending = true
     // For the queue alone, whose context nobody else uses.
     nonisolated(unsafe) let update = WeightUpdate(
-      context: context, parameter: job.weight, weight: try store.tensor(job.weight), gradient: gradient,
-      states: try base.states(of: job.weight).map { (state) throws(KilnError) in try store.tensor(state) },
+      context: context, parameter: job.weight, weight: memory.weight, gradient: memory.gradient, states: memory.states,
       options: w.options)
     job.work = Background(on: queue) { [base] () throws(KilnError) in
       try base.update(update)
-      try update.context.copy(content, update.weight)
+      try update.context.copy(memory.content, update.weight)
     }
   }
 
   /// Gives the device what the host has made of a weight.
   private func publish(_ job: Job, to weight: Tensor, by context: Context) throws(KilnError) {
     try job.work?.wait()
-    guard job.isPending, let content = job.content else { return }
+    guard job.isPending, let content = job.memory?.content else { return }
     try context.copy(weight, content)
     job.isPending = false
   }

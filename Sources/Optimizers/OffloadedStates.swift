@@ -15,11 +15,7 @@ public struct OffloadedStates: Optimizer {
     _ base: any Optimizer, of weights: [Parameter], in place: BackingStore.Place, tile: Int = 1 << 18
   ) throws(KilnError) {
     precondition(tile % StateFormat.block == 0)
-    for weight in weights where base.evaluated(weight) != nil {
-      throw KilnError(
-        .argument, "the states of \(base.name) are what it evaluates with: they cannot be offloaded",
-        hint: "leave --offload out, or choose another --optimizer")
-    }
+    try base.checkOffloadable(weights)
     self.base = base
     tiles = StateTiles(base, weights, in: place, tile: tile)
   }
@@ -119,7 +115,7 @@ private final class StateTiles: @unchecked Sendable {
       for start in stride(from: 0, to: count, by: max(size, 1)) where !states[index].isEmpty {
         let elements = start..<min(start + size, count)
         let length = Self.layout(states[index], of: weight, elements).last?.end ?? 0
-        let padded = (length + BackingStore.alignment - 1) / BackingStore.alignment * BackingStore.alignment
+        let padded = BackingStore.aligned(length)
         tiles.append(Tile(weight: index, elements: elements, bytes: offset..<offset + padded))
         offset += padded
       }

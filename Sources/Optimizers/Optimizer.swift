@@ -83,6 +83,14 @@ extension Optimizer {
     try graph.record(operation, [graph[weight], gradient, lr, scale] + states.map { graph[$0] })
   }
 
+  /// Refuses an optimizer whose states something beside its updates needs, where they are.
+  func checkOffloadable(_ weights: [Parameter]) throws(KilnError) {
+    guard weights.contains(where: { evaluated($0) != nil }) else { return }
+    throw KilnError(
+      .argument, "the states of \(name) are what it evaluates with: they cannot be offloaded",
+      hint: "leave --offload out, or choose another --optimizer")
+  }
+
   /// Records what is done after the updates of all weights.
   public func recordEnd(of weights: [Parameter], in graph: Graph) throws(KilnError) {
     guard endsStep else { return }

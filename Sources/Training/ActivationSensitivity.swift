@@ -48,85 +48,71 @@ extension ActivationSensitivity {
   /// in few bits.
   init(_ inputs: Inputs, _ configuration: TrainingConfiguration, context: Context) throws(KilnError) {
     let store = ParameterStore()
-    if let pretrained = inputs.pretrained {
-      try ModelFiles.load(
-        inputs.model, from: pretrained, into: store, access: .copied, precision: .fp32, context: context)
-    } else {
-      try inputs.model.initialize(store, seed: configuration.seed, precision: .fp32, context: context)
-    }
+    try inputs.fill(store, seed: configuration.seed, precision: .fp32, context: context)
     let probe = try Probe(inputs, configuration.precision, context: context, store: store)
-    try probe.run(exact: true, CompressActivations(bits: 0))
     entries = []
     let levels = Double(1 << Self.probeBits - 1)
-    for value in try probe.values {
-      let compression = CompressActivations(bits: 0, others: [value.name: Self.probeBits], leastCount: 0)
-      let noise = try probe.run(exact: false, compression)
-      entries.append(Entry(name: value.name, count: value.count, sensitivity: noise * levels * levels))
+    for kept in CompressActivations(bits: 0, leastCount: 0).values(of: probe.graph) {
+      let noise = try probe.noise(CompressActivations(bits: 0, others: [kept.name: Self.probeBits], leastCount: 0))
+      entries.append(Entry(name: kept.name, count: kept.value.shape.count, sensitivity: noise * levels * levels))
     }
   }
 
-  /// Forward and backward of a short sequence.
-  private final class Probe {
-    private let inputs: Inputs
+  /// Forward and backward of a short sequence, and its exact gradients.
+  private struct Probe {
+    /// Ends in the squared distance of the gradients from the exact ones; attention runs again.
+    let graph: Graph
+    private let sum: Value
     private let precision: Precision
     private let context: Context
     private let store: ParameterStore
     private let batch: Batch
     private let time: Int
-    private let buffers: [Parameter: Parameter]
 
     init(_ inputs: Inputs, _ precision: Precision, context: Context, store: ParameterStore) throws(KilnError) {
-      self.inputs = inputs
       self.precision = precision
       self.context = context
       self.store = store
-      time = min(inputs.context, ActivationSensitivity.probeTokens)
+      let time = min(inputs.context, ActivationSensitivity.probeTokens)
+      self.time = time
       batch = try BatchSource(inputs.corpus, context: time, batch: 1, order: .sequential).batch(step: 0)
       // Tables are left out: they are large, and their gradients are sums of what others show already.
-      buffers = Dictionary(
-        uniqueKeysWithValues: inputs.model.parameters.filter { $0.shape.rank < 2 || $0.projection != nil }.map {
-          ($0, Parameter("exact.\($0.name)", $0.shape, role: .gradient))
-        })
-    }
-
-    private func record(exact: Bool) throws(KilnError) -> (graph: Graph, outputs: [Value]) {
-      let graph = Graph(precision: precision)
-      let loss = try inputs.model.loss(in: graph, batch: 1, time: time, mode: .training(dropout: 0))
-      let weights = buffers.keys.sorted { $0.name < $1.name }
-      let gradients = try graph.gradients(of: [(loss, graph.unit)], for: weights, into: exact ? buffers : [:])
-      if exact { return (graph, gradients.values.sorted { $0.id < $1.id }) }
-      var sum = graph.input("zero", .scalar(.float64))
-      for (weight, gradient) in gradients.sorted(by: { $0.value.id < $1.value.id }) {
+      let weights = inputs.model.parameters.filter { $0.shape.rank < 2 || $0.projection != nil }
+      let buffers = Dictionary(
+        uniqueKeysWithValues: weights.map { ($0, Parameter("exact.\($0.name)", $0.shape, role: .gradient)) })
+      func gradients(in graph: Graph, into buffers: [Parameter: Parameter] = [:]) throws(KilnError) -> [Parameter:
+        Value]
+      {
+        let loss = try inputs.model.loss(in: graph, batch: 1, time: time, mode: .training(dropout: 0))
+        return try graph.gradients(of: [(loss, graph.unit)], for: weights, into: buffers)
+      }
+      let noisy = Graph(precision: precision)
+      var sum = noisy.input("zero", .scalar(.float64))
+      for (weight, gradient) in try gradients(in: noisy).sorted(by: { $0.value.id < $1.value.id }) {
         guard let buffer = buffers[weight] else { continue }
-        sum = try graph.record(Deviation(), [sum, gradient, graph[buffer]])[0]
+        sum = try noisy.record(Deviation(), [sum, gradient, noisy[buffer]])[0]
       }
-      return (graph, [sum])
+      let rewritten = Recompute.attention(of: noisy).apply(to: noisy)
+      (graph, self.sum) = (rewritten.graph, rewritten[sum])
+      let exact = Graph(precision: precision)
+      _ = try run(exact, Array(try gradients(in: exact, into: buffers).values))
     }
 
-    /// What can be kept in few bits.
-    var values: [(name: String, count: Int)] {
-      get throws(KilnError) {
-        let (graph, _) = try record(exact: false)
-        let rewritten = Recompute.attention(of: graph).apply(to: graph).graph
-        return CompressActivations(bits: 0, leastCount: 0).values(of: rewritten).map { ($0.name, $0.value.shape.count) }
-      }
+    /// The squared distance of the gradients from the exact ones.
+    func noise(_ compression: CompressActivations) throws(KilnError) -> Double {
+      let compressed = compression.apply(to: graph)
+      return try run(compressed.graph, [compressed[sum]]).tensor(of: compressed[sum]).scalar
     }
 
-    /// The squared distance of the gradients from the exact ones, or, for these, 0.
-    @discardableResult
-    func run(exact: Bool, _ compression: CompressActivations) throws(KilnError) -> Double {
-      let (graph, outputs) = try record(exact: exact)
-      let attention = Recompute.attention(of: graph).apply(to: graph)
-      let compressed = compression.apply(to: attention.graph)
-      let results = outputs.map { compressed[attention[$0]] }
-      let plan = try Planner(context: context).plan(compressed.graph, outputs: results)
+    private func run(_ graph: Graph, _ outputs: [Value]) throws(KilnError) -> Session {
+      let plan = try Planner(context: context).plan(graph, outputs: outputs)
       let session = try Session(plan, context: context, store: store)
       session.set(
         tokens: batch.inputs, targets: batch.targets, time: time,
         lossScale: (precision.scalesLoss ? 1024 : 1) / Double(max(batch.targetCount, 1)))
       session.input("zero")?.scalar = 0
       try session.run()
-      return exact ? 0 : session.tensor(of: results[0]).scalar
+      return session
     }
   }
 

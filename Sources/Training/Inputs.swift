@@ -42,4 +42,14 @@ struct Inputs {
       try corpus.check(vocabularySize: model.configuration.vocabularySize)
     }
   }
+
+  /// Gives a store the weights that training begins with: the pretrained ones, or new ones.
+  func fill(_ store: ParameterStore, seed: UInt64, precision: Precision, context: Context) throws(KilnError) {
+    if let pretrained {
+      try ModelFiles.load(
+        model, from: pretrained, into: store, access: .copied, precision: precision, context: context)
+    } else {
+      try model.initialize(store, seed: seed, precision: precision, context: context)
+    }
+  }
 }

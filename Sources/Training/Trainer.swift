@@ -102,12 +102,7 @@ public final class Trainer {
     let arena = try Storage(byteCount: plan.arenaBytes)
     let device = ParameterStore(limit: configuration.deviceMemory.map { $0 - arena.byteCount })
     let store = host?.store ?? device
-    if let pretrained = inputs.pretrained {
-      try ModelFiles.load(
-        inputs.model, from: pretrained, into: store, access: .copied, precision: kept, context: context)
-    } else {
-      try inputs.model.initialize(store, seed: configuration.seed, precision: kept, context: context)
-    }
+    try inputs.fill(store, seed: configuration.seed, precision: kept, context: context)
     scaler = configuration.precision.scalesLoss ? try RunState.lossScaler(resuming: point) : nil
     noise = plan.microBatch < configuration.batch ? try RunState.noiseScale(resuming: point) : nil
     numericPlan = NumericPlan(

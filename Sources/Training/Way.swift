@@ -20,8 +20,8 @@ struct Way {
   static func all(of configuration: TrainingConfiguration, isFixed: Bool) -> [Way] {
     let plain = Way(base: configuration, isFixed: isFixed)
     guard !isFixed else { return [plain] }
-    let offloads = offloads(of: configuration).filter(plain.allows)
-    let lossy = configuration.allow == .lossy ? lossyChanges(of: configuration).filter(plain.allows) : []
+    let offloads = plain.offloads.filter(plain.allows)
+    let lossy = configuration.allow == .lossy ? plain.lossyChanges.filter(plain.allows) : []
     var lists = [[]] + offloads.map { [$0] } + lossy.indices.map { Array(lossy[...$0]) }
     if let last = offloads.last, !lossy.isEmpty { lists.append(lossy + [last]) }
     if configuration.allow == .lossy, configuration.optimizer == .adamw {
@@ -31,23 +31,20 @@ struct Way {
   }
 
   /// What may lie behind the device, the least first.
-  private static func offloads(of configuration: TrainingConfiguration) -> [Change] {
-    guard configuration.offload.isEmpty, configuration.disk != nil || configuration.deviceMemory != nil else {
-      return []
-    }
-    let hasHost = configuration.deviceMemory != nil && configuration.precision != .fp32
+  private var offloads: [Change] {
+    guard base.offload.isEmpty, base.disk != nil || base.deviceMemory != nil else { return [] }
+    let hasHost = base.deviceMemory != nil && base.precision != .fp32
     let host: [[TrainingConfiguration.Offload]] = hasHost ? [[.optimizer], [.optimizer, .activations]] : []
     return ([[.states], [.states, .activations]] + host).map { .offload($0) }
   }
 
-  private static func lossyChanges(of configuration: TrainingConfiguration) -> [Change] {
+  private var lossyChanges: [Change] {
     var changes: [Change] = []
-    if configuration.optimizerState == .fp32 {
-      let plain = Way(base: configuration, isFixed: false)
-      changes.append(.states(plain.allows(.states(.eightBit)) ? .eightBit : .stochastic))
+    if base.optimizerState == .fp32 {
+      changes.append(.states(allows(.states(.eightBit)) ? .eightBit : .stochastic))
     }
-    if configuration.compressActivations == nil { changes += [8, 4].map { .activations(bits: $0) } }
-    if configuration.master == .fp32 { changes += [.master(.kahan), .master(.none)] }
+    if base.compressActivations == nil { changes += [8, 4].map { .activations(bits: $0) } }
+    if base.master == .fp32 { changes += [.master(.kahan), .master(.none)] }
     return changes
   }
 

@@ -81,11 +81,8 @@ private struct SparseProducts {
   private static func random(
     _ format: SparsePattern.Format, density: Double, _ n: Int, _ k: Int
   ) throws -> SparsePattern {
-    var state: UInt64 = 1
-    func next() -> Double {
-      state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-      return Double(state >> 11) / 0x1p53
-    }
+    var numbers = RepeatableNumbers()
+    func next() -> Double { Double(numbers.next() >> 11) / 0x1p53 }
     switch format {
     case .groups(let kept, let group):
       let pattern = try SparsePattern(format, rows: n, columns: k, count: n * k / group * kept)

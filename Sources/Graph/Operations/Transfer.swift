@@ -13,8 +13,7 @@ public final class ActivationStore: @unchecked Sendable {
 
   /// A slot for a value.
   func reserve(_ bytes: Int) -> Int {
-    let unit = BackingStore.alignment
-    ranges.append(byteCount..<byteCount + (bytes + unit - 1) / unit * unit)
+    ranges.append(byteCount..<byteCount + BackingStore.aligned(bytes))
     transfers.append(nil)
     byteCount = ranges[ranges.count - 1].upperBound
     return ranges.count - 1
