@@ -80,22 +80,20 @@ extension ActivationSensitivity {
       let weights = inputs.model.parameters.filter { $0.shape.rank < 2 || $0.projection != nil }
       let buffers = Dictionary(
         uniqueKeysWithValues: weights.map { ($0, Parameter("exact.\($0.name)", $0.shape, role: .gradient)) })
-      func gradients(in graph: Graph, into buffers: [Parameter: Parameter] = [:]) throws(KilnError) -> [Parameter:
-        Value]
-      {
+      func gradients(_ graph: Graph, _ buffers: [Parameter: Parameter]) throws(KilnError) -> [Parameter: Value] {
         let loss = try inputs.model.loss(in: graph, batch: 1, time: time, mode: .training(dropout: 0))
         return try graph.gradients(of: [(loss, graph.unit)], for: weights, into: buffers)
       }
       let noisy = Graph(precision: precision)
       var sum = noisy.input("zero", .scalar(.float64))
-      for (weight, gradient) in try gradients(in: noisy).sorted(by: { $0.value.id < $1.value.id }) {
+      for (weight, gradient) in try gradients(noisy, [:]).sorted(by: { $0.value.id < $1.value.id }) {
         guard let buffer = buffers[weight] else { continue }
         sum = try noisy.record(Deviation(), [sum, gradient, noisy[buffer]])[0]
       }
       let rewritten = Recompute.attention(of: noisy).apply(to: noisy)
       (graph, self.sum) = (rewritten.graph, rewritten[sum])
       let exact = Graph(precision: precision)
-      _ = try run(exact, Array(try gradients(in: exact, into: buffers).values))
+      _ = try run(exact, Array(try gradients(exact, buffers).values))
     }
 
     /// The squared distance of the gradients from the exact ones.
