@@ -4,8 +4,6 @@
 // chunks of them, so that no two parts meet in a chunk of a group.
 #include "sparse/sparse.h"
 
-#include "simd/half.h"
-
 enum {
   PART = 64,          // rows of blocks laid out at once
   FILL = 1 << 14,     // values filled at once
@@ -91,14 +89,6 @@ typedef struct fill_task {
   int64_t each;
 } fill_task;
 
-static float value(kiln_dtype dtype, const void *x, int64_t at) {
-  switch (dtype) {
-    case KILN_BF16: return kiln__get_bf16(((const kiln__bf16 *)x)[at]);
-    case KILN_F16: return kiln__get_f16(((const kiln__f16 *)x)[at]);
-    default: return ((const float *)x)[at];
-  }
-}
-
 static void fill_part(void *arg, int64_t part, int thread) {
   (void)thread;
   const fill_task *t = arg;
@@ -108,7 +98,7 @@ static void fill_part(void *arg, int64_t part, int thread) {
   for (int64_t e = begin; e < end; e++) {
     for (int64_t step = 0; step < l->lists.depth; step++) {
       for (int64_t row = 0; row < l->lists.rows; row++) {
-        *to++ = value(t->dtype, t->from, l->source[e] + row * l->row_stride + step * l->step_stride);
+        *to++ = (float)kiln__sparse_real(t->dtype, t->from, l->source[e] + row * l->row_stride + step * l->step_stride);
       }
     }
   }

@@ -3,6 +3,7 @@
 #define KILN_SPARSE_INTERNAL_H
 
 #include "core/parallel.h"
+#include "simd/half.h"
 
 #pragma GCC visibility push(hidden)
 
@@ -26,6 +27,16 @@ static inline bool kiln__sparse_element(const kiln__sparse *w, int64_t r, int64_
   *row = r * w->block_rows + i / w->block_cols;
   *col = kiln__sparse_column(w, r, e) * w->block_cols + i % w->block_cols;
   return *row < w->rows && *col < w->cols;
+}
+
+// Element `at` of values of a type.
+static inline double kiln__sparse_real(kiln_dtype dtype, const void *x, int64_t at) {
+  switch (dtype) {
+    case KILN_BF16: return kiln__get_bf16(((const kiln__bf16 *)x)[at]);
+    case KILN_F16: return kiln__get_f16(((const kiln__f16 *)x)[at]);
+    case KILN_F64: return ((const double *)x)[at];
+    default: return ((const float *)x)[at];
+  }
 }
 
 // The lists of W, or of its transpose, in scratch. Element (step, row) of entry e lies at values + source[e] + row *

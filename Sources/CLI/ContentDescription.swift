@@ -21,6 +21,8 @@ struct ContentDescription {
 
   private(set) var facts: [(name: String, value: Value)] = []
   private(set) var tensors: [TensorRow] = []
+  /// Of sparse weights: the share that is kept.
+  private(set) var densities: [(name: String, density: Double)] = []
 
   init(of path: String) throws(KilnError) {
     let url = URL(fileURLWithPath: path)
@@ -88,7 +90,21 @@ struct ContentDescription {
       ("parameters", .count(model.parameterCount)),
     ]
     try addTensors(Array(opened.files.tensors.values))
+    addDensities(of: opened.model)
   }
+
+  private mutating func addDensities(of model: any LanguageModel) {
+    let sparse = model.parameters.compactMap { parameter in parameter.type.pattern.map { (parameter.name, $0) } }
+    guard let format = sparse.first?.1.format else { return }
+    let kept = sparse.reduce(0) { $0 + $1.1.valuesShape.count }
+    let all = sparse.reduce(0) { $0 + $1.1.rows * $1.1.columns }
+    facts += [
+      ("kept in", .text("\(format)")), ("kept", .count(kept)), ("density", .real(rounded(Double(kept) / Double(all)))),
+    ]
+    densities = sparse.map { ($0.0, rounded($0.1.density)) }
+  }
+
+  private func rounded(_ share: Double) -> Double { (share * 10000).rounded() / 10000 }
 
   private mutating func addWeights(_ url: URL) throws(KilnError) {
     facts.append(("kind", .text("safetensors")))

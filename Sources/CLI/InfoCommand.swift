@@ -23,6 +23,10 @@ struct InfoCommand: ParsableCommand {
       try Terminal.print(json: JSONForm(description, withTensors: tensors))
     } else {
       Terminal.print(table: description.rows)
+      if !description.densities.isEmpty {
+        Terminal.print("\nkept by layer")
+        Terminal.print(table: description.densities.map { ($0.name, "\($0.density)") })
+      }
       if tensors { list(description.tensors) }
     }
   }
@@ -67,6 +71,10 @@ private struct JSONForm: Encodable {
       case .real(let number): try values.encode(number, forKey: key)
       case .flag(let flag): try values.encode(flag, forKey: key)
       }
+    }
+    if !description.densities.isEmpty {
+      let densities = Dictionary(uniqueKeysWithValues: description.densities.map { ($0.name, $0.density) })
+      try values.encode(densities, forKey: Key(stringValue: "densities"))
     }
     if withTensors { try values.encode(description.tensors, forKey: Key(stringValue: "tensors")) }
   }

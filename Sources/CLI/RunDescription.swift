@@ -5,12 +5,14 @@ import Kiln
 
 enum RunDescription {
   static func rows(of trainer: Trainer) -> [(name: String, value: String)] {
-    [
+    let rows: [(name: String, value: String)] = [
       ("model", model(trainer)), ("data", data(trainer)), ("run", length(trainer)),
       ("optimizer", optimizer(trainer.configuration)), ("rate", rate(trainer)), ("update", update(trainer)),
       ("precision", precision(trainer.configuration)),
       ("device", device(trainer.context)), ("memory", memory(trainer.plan)),
     ]
+    guard let sparsity = sparsity(trainer) else { return rows }
+    return [rows[0], (name: "sparsity", value: sparsity)] + rows.dropFirst()
   }
 
   private static func model(_ trainer: Trainer) -> String {
@@ -19,6 +21,17 @@ enum RunDescription {
     let origin = trainer.configuration.model.map { ", from \($0)" } ?? ""
     return "\(model.modelType), \(model.layers) layers x \(model.width), \(heads) heads, "
       + "vocabulary \(model.vocabularySize): \(formatCount(trainer.parameterCount)) parameters\(origin)"
+  }
+
+  /// Nil for dense weights.
+  private static func sparsity(_ trainer: Trainer) -> String? {
+    let patterns = trainer.model.parameters.compactMap(\.type.pattern)
+    guard let format = patterns.first?.format else { return nil }
+    let kept = patterns.reduce(0) { $0 + $1.valuesShape.count }
+    let all = patterns.reduce(0) { $0 + $1.rows * $1.columns }
+    let share = String(format: "%.3g %%", 100 * Double(kept) / Double(all))
+    let method = trainer.configuration.sparsity.map { "\($0.rawValue), " } ?? ""
+    return "\(method)\(share) of \(patterns.count) projections kept in \(format)"
   }
 
   private static func data(_ trainer: Trainer) -> String {

@@ -51,8 +51,20 @@ extension Graph {
   public func gradients(
     of seeds: [(value: Value, gradient: Value)], for parameters: [Parameter], into buffers: [Parameter: Parameter] = [:]
   ) throws(KilnError) -> [Parameter: Value] {
+    let values = parameters.compactMap { parameter in parameterValues[parameter].map { (parameter, $0) } }
+    let found = try gradients(of: seeds, for: values.map(\.1), into: buffers)
+    return Dictionary(
+      uniqueKeysWithValues: values.compactMap { parameter, value in
+        found[value].map { (parameter, $0) }
+      })
+  }
+
+  /// The same with the gradients of any values.
+  public func gradients(
+    of seeds: [(value: Value, gradient: Value)], for values: [Value], into buffers: [Parameter: Parameter] = [:]
+  ) throws(KilnError) -> [Value: Value] {
     let forward = nodes
-    let needed = dependents(of: Set(parameters), upTo: forward.count)
+    let needed = dependents(of: values, upTo: forward.count)
     var gradients: [Int: Value] = [:]  // by the value whose own they are: see `owner`
     for (value, gradient) in seeds { gradients[value.id] = gradient }
     for (parameter, buffer) in buffers where self.parameterValues[parameter] != nil {
@@ -97,12 +109,9 @@ extension Graph {
         }
       }
     }
-    var result: [Parameter: Value] = [:]
-    for parameter in parameters {
-      guard let value = parameterValues[parameter], reached.contains(value.id) else { continue }
-      result[parameter] = gradients[value.id]
+    return values.reduce(into: [:]) { result, value in
+      if reached.contains(value.id) { result[value] = gradients[value.id] }
     }
-    return result
   }
 
   /// The value whose gradient a value's is: itself, or what it was converted from.
@@ -112,19 +121,28 @@ extension Graph {
     return value.id
   }
 
-  /// The parameter that a value is, or was converted from.
+  /// The parameter that a value is, or was converted or rearranged from.
   func parameter(behind value: Value) -> Parameter? {
-    if case .parameter(let parameter) = sources[owner(of: value)] { parameter } else { nil }
+    switch sources[owner(of: value)] {
+    case .parameter(let parameter): return parameter
+    case .node(let index) where nodes[index].operation.rearrangesWeight:
+      return parameter(behind: nodes[index].inputs[0])
+    default: return nil
+    }
   }
 
   /// Gradients of parameters are sums over a batch, which take a wide type; others have the type of their value.
   private func gradientType(of owner: Int) -> DType {
-    if case .parameter = sources[owner] { types[owner].dtype.wide } else { types[owner].dtype }
+    switch sources[owner] {
+    case .parameter: types[owner].dtype.wide
+    case .node(let index) where nodes[index].operation.rearrangesWeight: types[owner].dtype.wide
+    default: types[owner].dtype
+    }
   }
 
-  /// The values that depend on the parameters, themselves included.
-  private func dependents(of parameters: Set<Parameter>, upTo count: Int) -> Set<Int> {
-    var result = Set(parameterValues.filter { parameters.contains($0.key) }.map(\.value.id))
+  /// The values that depend on the given ones, themselves included.
+  private func dependents(of values: [Value], upTo count: Int) -> Set<Int> {
+    var result = Set(values.map(\.id))
     for node in nodes.prefix(count) where node.inputs.contains(where: { result.contains($0.id) }) {
       result.formUnion(node.outputs.map(\.id))
     }

@@ -16,6 +16,8 @@ public final class Graph {
   private var inputs: [String: Value] = [:]
   private var parameters: [Parameter: Value] = [:]
   private var converted: [Parameter: Value] = [:]
+  /// Sparse weights as dense matrices, where products take them so.
+  var densified: [Value: Value] = [:]
   private var scopes: [String] = []
   private var origin: Int?
 
@@ -23,14 +25,19 @@ public final class Graph {
   /// Whether weights are kept in fp32, as training does, and converted where they are used; otherwise they are kept in
   /// the step's precision.
   public let hasMasters: Bool
+  /// Whether products take all sparse weights as dense matrices, whose gradients then tell where more should be kept.
+  public let densifies: Bool
   private let substitute: Substitute?
 
   /// What a model reads in place of a weight; nil where it reads the weight itself.
   public typealias Substitute = (Graph, Parameter) throws(KilnError) -> Value?
 
-  public init(precision: Precision = .fp32, hasMasters: Bool = true, substitute: Substitute? = nil) {
+  public init(
+    precision: Precision = .fp32, hasMasters: Bool = true, densifies: Bool = false, substitute: Substitute? = nil
+  ) {
     self.precision = precision
     self.hasMasters = hasMasters
+    self.densifies = densifies
     self.substitute = substitute
   }
 
@@ -71,6 +78,9 @@ public final class Graph {
     converted[parameter] = value
     return value
   }
+
+  /// The dense matrix that products have taken a sparse weight as; nil where they took it as it is.
+  public func densified(_ parameter: Parameter) throws(KilnError) -> Value? { densified[try weight(parameter)] }
 
   /// Appends a node. Shapes that do not fit are an error here, not when it runs.
   @discardableResult

@@ -26,6 +26,9 @@ public protocol Operation: Sendable {
   /// That the gradient of the output is, unchanged, the first input's, whose own it then accumulates as.
   var passesGradient: Bool { get }
 
+  /// That the output is a weight in another layout, whose gradient is as wide as the weight's.
+  var rearrangesWeight: Bool { get }
+
   /// Where a transfer goes on after the operation has returned: its memory is not to be touched until another operation
   /// has waited for it. Nil for an operation that is over when it returns.
   var background: ActivationStore? { get }
@@ -45,6 +48,7 @@ extension Operation {
   public var mutated: [Int] { [] }
   public var isEager: Bool { false }
   public var passesGradient: Bool { false }
+  public var rearrangesWeight: Bool { false }
   public var background: ActivationStore? { nil }
   public func isGradient(output: Int) -> Bool { false }
   public func recomputation(of output: Int, node: Node) -> (operation: any Operation, inputs: [Value], output: Int)? {

@@ -49,8 +49,7 @@ public enum Precision: String, Sendable, Hashable, Codable, CaseIterable {
 
   /// The parameter as products take it: matrices in this precision, vectors as they are.
   public func operand(_ parameter: Parameter) -> Parameter {
-    guard parameter.shape.rank >= 2 else { return parameter }
-    return Parameter(parameter.name, parameter.shape, dtype, role: parameter.role, projection: parameter.projection)
+    parameter.shape.rank >= 2 ? parameter.of(dtype) : parameter
   }
 }
 
@@ -61,7 +60,7 @@ public struct Convert: Operation {
   public init(to dtype: DType) { self.dtype = dtype }
 
   public func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] {
-    [TensorType(inputs[0].shape, dtype)]
+    [inputs[0].of(dtype)]
   }
 
   public var passesGradient: Bool { true }

@@ -1,3 +1,5 @@
+import KilnKernels
+
 /// A choice that is written as one word, on the command line and in files.
 public protocol TextCodable: LosslessStringConvertible, Codable {}
 
@@ -15,3 +17,5 @@ extension TextCodable {
     try container.encode(description)
   }
 }
+
+extension SparsePattern.Format: TextCodable {}

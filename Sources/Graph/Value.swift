@@ -4,16 +4,29 @@ import KilnKernels
 public struct TensorType: Sendable, Hashable, CustomStringConvertible {
   public var shape: Shape
   public var dtype: DType
+  /// Where the elements belong that a sparse matrix keeps; `shape` is then that of its values.
+  public var pattern: SparsePattern?
 
-  public init(_ shape: Shape, _ dtype: DType = .float32) {
+  public init(_ shape: Shape, _ dtype: DType = .float32, pattern: SparsePattern? = nil) {
     self.shape = shape
     self.dtype = dtype
+    self.pattern = pattern
+  }
+
+  /// The values of a sparse matrix.
+  public init(_ pattern: SparsePattern, _ dtype: DType = .float32) {
+    self.init(pattern.valuesShape, dtype, pattern: pattern)
   }
 
   public static func scalar(_ dtype: DType = .float32) -> TensorType { TensorType([], dtype) }
 
   public var byteCount: Int { shape.count * dtype.size }
-  public var description: String { "\(dtype.rawValue)\(shape)" }
+  public var description: String {
+    "\(dtype.rawValue)\(shape)" + (pattern.map { " of \($0.rows) x \($0.columns)" } ?? "")
+  }
+
+  /// The same of elements of another type.
+  public func of(_ dtype: DType) -> TensorType { TensorType(shape, dtype, pattern: pattern) }
 }
 
 /// A tensor that lives across steps under a name: a weight, an optimizer's state, a cache.
@@ -44,8 +57,12 @@ public struct Parameter: Sendable, Hashable {
   public init(
     _ name: String, _ shape: Shape, _ dtype: DType = .float32, role: Role = .weight, projection: Projection? = nil
   ) {
+    self.init(name, TensorType(shape, dtype), role: role, projection: projection)
+  }
+
+  public init(_ name: String, _ type: TensorType, role: Role = .weight, projection: Projection? = nil) {
     self.name = name
-    type = TensorType(shape, dtype)
+    self.type = type
     self.role = role
     self.projection = projection
   }
@@ -57,6 +74,18 @@ public struct Parameter: Sendable, Hashable {
   public func hash(into hasher: inout Hasher) { hasher.combine(name) }
 
   public var shape: Shape { type.shape }
+
+  /// The shape under which files have it: of a sparse one that of the whole matrix.
+  public var denseShape: Shape {
+    guard let pattern = type.pattern else { return shape }
+    return projection?.splitsColumns == true ? [pattern.columns, pattern.rows] : [pattern.rows, pattern.columns]
+  }
+
+  /// The same of elements of another type.
+  public func of(_ dtype: DType) -> Parameter { Parameter(name, type.of(dtype), role: role, projection: projection) }
+
+  /// Which random numbers it takes, others for each name: FNV-1a.
+  public var randomSite: UInt32 { name.utf8.reduce(2_166_136_261) { ($0 ^ UInt32($1)) &* 16_777_619 } }
 
   /// Weight decay applies to tensors of two and more dimensions only: never to biases and gains.
   public var decays: Bool { shape.rank >= 2 }

@@ -1,7 +1,9 @@
 import CKernels
 
 /// Which elements of a matrix are kept; the values are a tensor beside it. See `kiln/sparse.h`.
-public final class SparsePattern: @unchecked Sendable {
+///
+/// Two patterns are the same only if they are one object, since what they keep may change.
+public final class SparsePattern: @unchecked Sendable, Hashable {
   public enum Format: Sendable, Hashable {
     /// Whole blocks of so many rows and columns; 1 x 1 for single elements.
     case blocks(rows: Int, columns: Int)
@@ -19,35 +21,100 @@ public final class SparsePattern: @unchecked Sendable {
   /// Int32 [count]: each block's column, in blocks; for groups uint8: places.
   public let places: Tensor
 
-  /// Memory for a pattern, to be filled; groups begin with the first places kept.
+  /// Memory for a pattern, to be filled; until then the first places are kept.
   public init(_ format: Format, rows: Int, columns: Int, count: Int) throws(KilnError) {
     self.format = format
     self.rows = rows
     self.columns = columns
     self.count = count
     switch format {
-    case .blocks(let height, _):
-      offsets = try Tensor(zeros: [(rows + height - 1) / height + 1], .int32)
+    case .blocks(let height, let width):
+      let blocks = format.blocks(rows: rows, columns: columns)
+      guard height > 0, width > 0, (0...blocks.rows * blocks.columns).contains(count) else {
+        throw KilnError(.shape, "\(count) blocks of \(format) do not fit \(rows) x \(columns)")
+      }
+      offsets = try Tensor(zeros: [blocks.rows + 1], .int32)
       places = try Tensor(zeros: [count], .int32)
+      keep(Array(0..<count))
     case .groups(let kept, let group):
-      guard kept > 0, group > 1, columns % group == 0, count == rows * (columns / group) * kept else {
+      guard kept > 0, kept <= group, group > 1, columns % group == 0, count == rows * (columns / group) * kept else {
         throw KilnError(.shape, "\(kept) kept of each \(group) do not fit \(rows) x \(columns)")
       }
       offsets = nil
       places = try Tensor(zeros: [rows, columns / group * kept], .uint8)
+      places.copy(from: (0..<count).map { UInt8($0 % kept) })
     }
   }
 
   /// Of the tensor of values.
-  public var valuesShape: Shape { [count, area] }
-
-  /// Elements of a block.
-  public var area: Int { if case .blocks(let height, let width) = format { height * width } else { 1 } }
+  public var valuesShape: Shape { [count, format.area] }
 
   /// The share of elements that are kept, as far as blocks do not hang over.
-  public var density: Double { Double(count * area) / Double(max(rows * columns, 1)) }
+  public var density: Double { Double(count * format.area) / Double(max(rows * columns, 1)) }
 
   public var byteCount: Int { (offsets?.byteCount ?? 0) + places.byteCount }
+
+  public static func == (a: SparsePattern, b: SparsePattern) -> Bool { a === b }
+  public func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(self)) }
+
+  /// How many rows and columns of blocks there are, those that hang over the edges included.
+  public var blocks: (rows: Int, columns: Int) { format.blocks(rows: rows, columns: columns) }
+
+  /// The places of the blocks, or single elements, that are kept: row by row, ascending.
+  public var kept: [Int] {
+    switch format {
+    case .blocks:
+      let (starts, columns) = (offsets?.integers() ?? [], places.integers())
+      return zip(starts, starts.dropFirst()).enumerated().flatMap { row, range in
+        columns[Int(range.0)..<Int(range.1)].map { row * blocks.columns + Int($0) }
+      }
+    case .groups(let kept, let group):
+      return places.withBytes { $0.enumerated().map { $0 / kept * group + Int($1) } }
+    }
+  }
+
+  /// Keeps other blocks, as many as before, given as `kept` tells them.
+  public func keep(_ kept: [Int]) {
+    precondition(kept.count == count)
+    switch format {
+    case .blocks:
+      let width = max(blocks.columns, 1)
+      var starts = [Int32](repeating: 0, count: blocks.rows + 1)
+      for place in kept { starts[place / width + 1] += 1 }
+      for row in 0..<blocks.rows { starts[row + 1] += starts[row] }
+      offsets?.copy(from: starts)
+      places.copy(from: kept.map { Int32($0 % width) })
+    case .groups(_, let group): places.copy(from: kept.map { UInt8($0 % group) })
+    }
+  }
+
+  /// Whether what has been put into its tensors is a pattern: places in range, ascending in each row.
+  public var isValid: Bool {
+    switch format {
+    case .blocks:
+      let (starts, columns) = (offsets?.integers() ?? [], places.integers())
+      guard starts.first == 0, starts.last.map(Int.init) == count, zip(starts, starts.dropFirst()).allSatisfy(<=) else {
+        return false
+      }
+      let bound = blocks.columns
+      return zip(starts, starts.dropFirst()).allSatisfy { Self.ascend(columns[Int($0)..<Int($1)], below: bound) }
+    case .groups(let kept, let group):
+      let places = places.withBytes { $0.map { Int32($0) } }
+      return stride(from: 0, to: count, by: kept).allSatisfy { Self.ascend(places[$0..<$0 + kept], below: group) }
+    }
+  }
+
+  private static func ascend(_ places: ArraySlice<Int32>, below bound: Int) -> Bool {
+    zip(places, places.dropFirst()).allSatisfy(<)
+      && places.first.map { $0 >= 0 } ?? true && places.last.map { $0 < Int32(bound) } ?? true
+  }
+
+  /// Another with the same content.
+  public func copy() throws(KilnError) -> SparsePattern {
+    let copy = try SparsePattern(format, rows: rows, columns: columns, count: count)
+    copy.keep(kept)
+    return copy
+  }
 
   /// Calls with the pattern as C takes it.
   func withView<R>(_ body: (UnsafePointer<kiln_sparse>) -> R) -> R {
@@ -63,6 +130,46 @@ public final class SparsePattern: @unchecked Sendable {
       }
       sparse.columns = views.baseAddress! + 1
       return withUnsafePointer(to: sparse, body)
+    }
+  }
+}
+
+extension SparsePattern.Format {
+  /// What is kept or not as a whole: rows and columns of a block.
+  public var block: (rows: Int, columns: Int) {
+    if case .blocks(let rows, let columns) = self { (rows, columns) } else { (1, 1) }
+  }
+
+  /// Elements of a block.
+  public var area: Int { block.rows * block.columns }
+
+  /// How many blocks a matrix has, those that hang over its edges included.
+  public func blocks(rows: Int, columns: Int) -> (rows: Int, columns: Int) {
+    ((rows + block.rows - 1) / block.rows, (columns + block.columns - 1) / block.columns)
+  }
+}
+
+/// As in `16x16` and `2:4`.
+extension SparsePattern.Format: LosslessStringConvertible {
+  public init?(_ text: String) {
+    func numbers(_ separator: Character) -> (Int, Int)? {
+      let parts = text.split(separator: separator, omittingEmptySubsequences: false).map { Int($0) }
+      guard parts.count == 2, let first = parts[0], let second = parts[1] else { return nil }
+      return (first, second)
+    }
+    if let (rows, columns) = numbers("x"), (1...256).contains(rows), (1...256).contains(columns) {
+      self = .blocks(rows: rows, columns: columns)
+    } else if let (kept, group) = numbers(":"), (2...256).contains(group), (1..<group).contains(kept) {
+      self = .groups(kept: kept, of: group)
+    } else {
+      return nil
+    }
+  }
+
+  public var description: String {
+    switch self {
+    case .blocks(let rows, let columns): "\(rows)x\(columns)"
+    case .groups(let kept, let group): "\(kept):\(group)"
     }
   }
 }
@@ -87,5 +194,17 @@ extension Context {
   /// dense = the values where they are kept, 0 elsewhere; see `kiln_sparse_scatter`.
   public func scatter(_ dense: Tensor, from values: Tensor, _ pattern: SparsePattern) throws(KilnError) {
     try call(dense, values) { p in pattern.withView { kiln_sparse_scatter(handle, p[0], p[1], $0) } }
+  }
+
+  /// norms = the Frobenius norm of each block of a matrix; see `kiln_block_norms`.
+  public func blockNorms(_ norms: Tensor, of x: Tensor, block: (rows: Int, columns: Int)) throws(KilnError) {
+    try call(norms, x) { p in kiln_block_norms(handle, p[0], p[1], Int32(block.rows), Int32(block.columns)) }
+  }
+
+  /// Values of one pattern become those of another, in place; see `kiln_sparse_move`.
+  public func move(_ values: Tensor, from old: SparsePattern, to new: SparsePattern) throws(KilnError) {
+    try call(values) { p in
+      old.withView { old in new.withView { kiln_sparse_move(handle, p[0], old, $0) } }
+    }
   }
 }

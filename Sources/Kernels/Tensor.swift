@@ -61,6 +61,14 @@ public struct Tensor: Sendable {
       shape: Shape(extents), strides: strides)
   }
 
+  /// A matrix with rows and columns exchanged, without copying.
+  public var transposed: Tensor {
+    precondition(shape.rank == 2)
+    return Tensor(
+      storage: storage, byteOffset: byteOffset, dtype: dtype, shape: [shape[1], shape[0]],
+      strides: [strides[1], strides[0]])
+  }
+
   /// The last dimension seen as two: [..., h * d] as [..., h, d]. Works on slices too.
   public func split(last heads: Int) -> Tensor {
     precondition(shape.last % heads == 0)
@@ -87,6 +95,12 @@ public struct Tensor: Sendable {
   public func copy(from values: [Double]) { write(values) }
   public func copy(from values: [Int32]) { write(values) }
   public func copy(from values: [UInt8]) { write(values) }
+
+  /// Takes the bytes of a dense tensor of the same type and count.
+  public func fill(from other: Tensor) {
+    precondition(other.dtype == dtype && other.shape.count == shape.count)
+    other.withBytes { elements(bytes: ()).copyMemory(from: $0) }
+  }
 
   private func write<T>(_ values: [T]) {
     precondition(values.count == shape.count, "\(values.count) values for shape \(shape)")

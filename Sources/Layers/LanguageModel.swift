@@ -64,10 +64,11 @@ extension LanguageModel {
 
 extension ModelConfiguration {
   /// The model that the configuration describes.
-  public func makeModel() -> any LanguageModel {
+  /// - Parameter patterns: those of sparse weights, by name.
+  public func makeModel(patterns: SparsePatterns = [:]) -> any LanguageModel {
     switch self {
-    case .gpt2(let configuration): GPT2(configuration)
-    case .llama(let configuration): Llama(configuration)
+    case .gpt2(let configuration): GPT2(configuration, patterns: patterns)
+    case .llama(let configuration): Llama(configuration, patterns: patterns)
     }
   }
 }

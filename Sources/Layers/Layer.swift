@@ -1,6 +1,9 @@
 import KilnGraph
 import KilnKernels
 
+/// What sparse weights keep, by the weight's name.
+public typealias SparsePatterns = [String: SparsePattern]
+
 /// A part of a model: parameters under their Hugging Face names, and how a value goes through.
 public protocol Layer: Sendable {
   var parameters: [Parameter] { get }
@@ -24,13 +27,19 @@ public struct Linear: Layer {
   public let bias: Parameter?
   let storage: Storage
 
-  /// - Parameter parts: the outputs are those of so many projections side by side.
+  /// - Parameters:
+  ///   - parts: the outputs are those of so many projections side by side.
+  ///   - patterns: those of sparse weights, by name.
   public init(
-    _ name: String, inputs: Int, outputs: Int, bias: Bool, storage: Storage = .outputsByInputs, parts: Int = 1
+    _ name: String, inputs: Int, outputs: Int, bias: Bool, storage: Storage = .outputsByInputs, parts: Int = 1,
+    patterns: SparsePatterns = [:]
   ) {
     let shape: Shape = storage == .outputsByInputs ? [outputs, inputs] : [inputs, outputs]
+    let pattern = patterns[name + ".weight"]
+    precondition(pattern.map { ($0.rows, $0.columns) == (outputs, inputs) } ?? true, "the pattern of \(name)")
     weight = Parameter(
-      name + ".weight", shape, projection: .init(parts: parts, splitsColumns: storage == .inputsByOutputs))
+      name + ".weight", pattern.map { TensorType($0) } ?? TensorType(shape),
+      projection: .init(parts: parts, splitsColumns: storage == .inputsByOutputs))
     self.bias = bias ? Parameter(name + ".bias", [outputs]) : nil
     self.storage = storage
   }

@@ -124,9 +124,6 @@ struct Update: Operation {
   var isEager: Bool { true }
   var label: String { optimizer.name }
 
-  /// Which random numbers rounding takes, others for each weight: FNV-1a of its name.
-  private var site: UInt32 { parameter.name.utf8.reduce(2_166_136_261) { ($0 ^ UInt32($1)) &* 16_777_619 } }
-
   func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
     var options = Context.UpdateOptions()
     options.weightDecay = parameter.decays ? optimizer.weightDecay : 0
@@ -136,7 +133,7 @@ struct Update: Operation {
       guard inputs[3].scalar != 0 else { return }
       (options.lr, options.gradientScale) = (inputs[2].scalar, inputs[3].scalar)
     }
-    options.rounding = step.key(site: site)
+    options.rounding = step.key(site: parameter.randomSite)
     options.roundsStatesStochastically = optimizer.format == .stochastic
     options.hasLinearSquares = optimizer.format == .linear
     try optimizer.update(

@@ -8,14 +8,19 @@ import KilnLayers
 /// What a run works on: tokenizer, model with its files, and tokens.
 struct Inputs {
   let tokenizer: any Tokenizer
-  let model: any LanguageModel
+  private(set) var model: any LanguageModel
   /// Where the weights come from; nil for a new model.
   let pretrained: PretrainedDirectory?
   let corpus: Corpus
   let evalCorpus: Corpus?
   let context: Int
+  /// What is to be said of the patterns that were chosen.
+  private(set) var notices: [String] = []
 
-  init(_ configuration: TrainingConfiguration, resuming point: ResumePoint?) throws(KilnError) {
+  /// - Parameter kernels: what patterns of sparse weights are searched with.
+  init(
+    _ configuration: TrainingConfiguration, resuming point: ResumePoint?, kernels: Context
+  ) throws(KilnError) {
     let source = point?.folder?.path ?? configuration.model
     let opened = try source.map { (path) throws(KilnError) in try ModelFiles.open(path) }
     let tokenizer = try ModelFiles.tokenizer(named: point?.folder == nil ? configuration.tokenizer : nil, of: source)
@@ -41,6 +46,31 @@ struct Inputs {
     for corpus in [corpus, evalCorpus].compactMap({ $0 }) {
       try corpus.check(vocabularySize: model.configuration.vocabularySize)
     }
+    if point?.folder == nil, let patterns = try configuration.patterns(for: self, context: kernels) {
+      model = model.configuration.makeModel(patterns: patterns)
+      notices = Self.collapse(of: patterns)
+    }
+  }
+
+  /// Layers of which all but nothing is kept.
+  private static func collapse(of patterns: SparsePatterns) -> [String] {
+    let vanished = patterns.filter { $0.value.count == 1 && $0.value.blocks != (1, 1) }.keys.sorted()
+    guard let first = vanished.first else { return [] }
+    return [
+      "collapse: of \(vanished.count) of \(patterns.count) layers a single block is kept, such as '\(first)'; "
+        + "--layer-density erk or a higher --density keeps more"
+    ]
+  }
+
+  /// What deals out the batches of a run.
+  func source(_ configuration: TrainingConfiguration) throws(KilnError) -> BatchSource {
+    let order: BatchSource.Order = configuration.order == .shuffled ? .shuffled(seed: configuration.seed) : .sequential
+    return try BatchSource(corpus, context: context, batch: configuration.batch, order: order)
+  }
+
+  /// Of the run; nil where nothing but time ends it.
+  func steps(_ configuration: TrainingConfiguration) throws(KilnError) -> Int? {
+    configuration.steps(sequences: try source(configuration).sequenceCount)
   }
 
   /// Gives a store the weights that training begins with: the pretrained ones, or new ones.

@@ -31,7 +31,11 @@ public struct MemoryForecast: Sendable, Hashable {
       parameters.filter { $0.role == role }.reduce(0) { $0 + ProcessMemory.inPages($1.type.byteCount) }
     }
     growth = ProcessMemory.growth(nodes: plans.reduce(0) { $0 + $1.steps.count })
-    bytes = [.weights: total(.weight), .gradients: total(.gradient), .states: total(.state), .data: data, .host: host]
+    let patterns = Set(parameters.compactMap(\.type.pattern)).reduce(0) { $0 + ProcessMemory.inPages($1.byteCount) }
+    bytes = [
+      .weights: total(.weight) + patterns, .gradients: total(.gradient), .states: total(.state), .data: data,
+      .host: host,
+    ]
     setRuntime(resident)
     // The arena as it is when most of the largest plan is alive; what lies idle between its tensors is workspace.
     guard let largest = plans.max(by: { $0.arenaBytes < $1.arenaBytes }) else { return }

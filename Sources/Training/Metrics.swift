@@ -7,7 +7,8 @@ public struct StepMetrics: Sendable, Hashable, Codable {
   public var step: Int
   /// Mean token loss of this step's batch, before the update.
   public var loss: Double
-  /// Global norm of the gradient, before clipping; nil where it was not finite and the step was skipped (fp16).
+  /// Global norm of the gradient, before clipping; nil where it was not finite and the step was skipped
+  /// (fp16), or where patterns of sparse weights changed in place of an update.
   public var gradNorm: Double?
   public var lr: Double
   /// Tokens trained on up to and with this step.

@@ -16,7 +16,9 @@ public enum ModelFiles {
     }
     let files = try PretrainedDirectory(url)
     let configuration = try ModelConfiguration(json: try files.contents(of: "config.json"))
-    return (configuration.makeModel(), files)
+    let model = configuration.makeModel()
+    let patterns = try patterns(of: model, in: files)
+    return (patterns.isEmpty ? model : configuration.makeModel(patterns: patterns), files)
   }
 
   /// The tokenizer by its name (`bytes` or a path), else the one beside the model, else bytes.
@@ -54,11 +56,19 @@ public enum ModelFiles {
           hint: nearest(to: parameter.name, among: unused).map { "the nearest name there is '\($0)'" })
       }
       unused.remove(name)
-      guard stored.shape == parameter.shape else {
-        throw KilnError(.format, "tensor '\(name)' is \(stored.shape), but config.json makes it \(parameter.shape)")
-      }
-      let tensor = try mappedTensor(stored)
+      for (pattern, _) in patternTensors(Parameter(name, parameter.type)) { unused.remove(pattern) }
       let kept = precision.operand(parameter)
+      let isWhole = stored.shape == parameter.denseShape
+      guard isWhole || stored.shape == fileShape(parameter) else {
+        throw KilnError(
+          .format, "tensor '\(name)' is \(stored.shape), but config.json makes it \(parameter.denseShape)")
+      }
+      guard isWhole == (parameter.type.pattern == nil) else {
+        try kept.fill(try store.tensor(kept), from: try mappedTensor(stored), context: context)
+        stored.release()
+        continue
+      }
+      let tensor = try mappedTensor(stored).reshaped(parameter.shape)
       if access == .mapped, tensor.dtype == kept.type.dtype {
         store.bind(kept, to: tensor)
       } else {
@@ -85,11 +95,8 @@ public enum ModelFiles {
     try AtomicFile.write(configuration.json(), to: folder.appendingPathComponent("config.json"))
     try tokenizer.save(to: folder)
     let weights = model.parameters.map(precision.operand)
-    try SafetensorsWriter.writeModel(weights.map(description), in: folder, contents: contents(of: weights, tensor))
-  }
-
-  static func description(_ parameter: Parameter) -> TensorDescription {
-    TensorDescription(name: parameter.name, type: StorageType(parameter.type.dtype), shape: parameter.shape)
+    try SafetensorsWriter.writeModel(
+      weights.flatMap(descriptions), in: folder, contents: contents(of: weights, tensor))
   }
 
   /// What a writer asks for: a parameter's bytes by name.
@@ -97,9 +104,11 @@ public enum ModelFiles {
     of parameters: [Parameter], _ tensor: @escaping (Parameter) throws(KilnError) -> Tensor
   ) -> SafetensorsWriter.Contents {
     let byName = Dictionary(uniqueKeysWithValues: parameters.map { ($0.name, $0) })
+    let patterns = Dictionary(uniqueKeysWithValues: parameters.flatMap(patternTensors).map { ($0.name, $0.tensor) })
     return { (description: TensorDescription, file: AtomicFile) throws(KilnError) in
-      guard let parameter = byName[description.name] else { return }
-      let tensor = try tensor(parameter)
+      var found = patterns[description.name]
+      if let parameter = byName[description.name] { found = try tensor(parameter) }
+      guard let tensor = found else { return }
       var failure: KilnError?
       tensor.withBytes { bytes in
         do throws(KilnError) { try file.write(bytes.bytes) } catch { failure = error }
@@ -121,7 +130,7 @@ public enum ModelFiles {
   }
 
   /// The names that files use for a parameter: some leave the model's prefix out.
-  private static func names(for name: String) -> [String] {
+  static func names(for name: String) -> [String] {
     let prefixes = ["transformer.", "model."].filter(name.hasPrefix)
     return [name] + prefixes.map { String(name.dropFirst($0.count)) }
   }

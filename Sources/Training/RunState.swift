@@ -107,7 +107,7 @@ struct RunState {
       let stored = Dictionary(uniqueKeysWithValues: states)
       try state.write(
         to: folder.appendingPathComponent(TrainingState.fileName),
-        tensors: states.map { ModelFiles.description($0.saved) },
+        tensors: states.flatMap { ModelFiles.descriptions($0.saved) },
         contents: ModelFiles.contents(of: states.map(\.saved)) { (saved) throws(KilnError) in
           try content(of: stored[saved] ?? .store(saved), context: context)
         })

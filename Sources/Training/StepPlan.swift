@@ -21,6 +21,8 @@ struct StepGraphs {
   private(set) var norm: Value
   /// What runs beside where gradients are accumulated.
   fileprivate let accumulation: Accumulation?
+  /// Changes the patterns of sparse weights; nil where they stay.
+  fileprivate let change: PatternChange.Recorded?
 
   fileprivate struct Accumulation {
     /// Applies accumulated gradients.
@@ -32,9 +34,10 @@ struct StepGraphs {
   }
 
   init(
-    _ model: any LanguageModel, _ optimizer: any Optimizer, _ shape: TrainingStep.Shape
+    _ model: any LanguageModel, _ optimizer: any Optimizer, _ shape: TrainingStep.Shape, change: PatternChange? = nil
   ) throws(KilnError) {
     self.shape = shape
+    self.change = try change?.record(model, optimizer, shape)
     let accumulates = shape.microBatch < shape.batch
     mode = accumulates || shape.clip != nil || shape.precision.scalesLoss ? .deferred : .immediate
     let graph = Graph(precision: shape.precision, hasMasters: shape.hasMasters)
@@ -129,6 +132,7 @@ struct StepPlan {
   let loss: Value
   let norm: Value
   let sum: Value?
+  let change: PatternChange.Planned?
   /// What operations remember from step to step, other than weights and the optimizer's states.
   let memories: [Parameter]
 
@@ -144,6 +148,7 @@ struct StepPlan {
     clear = try accumulation.map { (parts) throws(KilnError) in try plan(parts.clear) }
     squares = try accumulation.map { (parts) throws(KilnError) in try plan(parts.squares) }
     choice = try MonotoneChoice.Plans(model, optimizer, graphs.shape, planner: planner)
+    change = try graphs.change.map { (change) throws(KilnError) in try change.plan(planner) }
     loss = graphs.loss
     norm = graphs.norm
     sum = accumulation?.sum
@@ -152,6 +157,7 @@ struct StepPlan {
   }
 
   var plans: [Plan] {
-    [gradient] + [update, clear, squares, choice?.extrapolated.plan, choice?.iterate.plan].compactMap { $0 }
+    [gradient]
+      + [update, clear, squares, choice?.extrapolated.plan, choice?.iterate.plan, change?.plan].compactMap { $0 }
   }
 }

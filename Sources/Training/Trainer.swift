@@ -81,13 +81,12 @@ public final class Trainer {
     self.out = out
     self.point = point
     metricsURL = options.metrics ?? out.appendingPathComponent("metrics.jsonl")
-    let inputs = try Inputs(configuration, resuming: point)
-    self.inputs = inputs
     let context = try Context(device: options.device, threads: options.threads)
     self.context = context
+    let inputs = try Inputs(configuration, resuming: point, kernels: context)
+    self.inputs = inputs
 
-    let order: BatchSource.Order = configuration.order == .shuffled ? .shuffled(seed: configuration.seed) : .sequential
-    source = try BatchSource(inputs.corpus, context: inputs.context, batch: configuration.batch, order: order)
+    source = try inputs.source(configuration)
     steps = configuration.steps(sequences: source.sequenceCount)
     schedule = try configuration.rates(steps: steps)
 
@@ -123,7 +122,7 @@ public final class Trainer {
         plan, batch: microBatch, time: inputs.context, context: context, store: device, arena: arena)
     }
     parameterCount = inputs.model.parameters.reduce(0) { $0 + $1.shape.count }
-    notices = (point?.warnings ?? []) + Self.notices(about: numericPlan, point) + plan.notices
+    notices = (point?.warnings ?? []) + inputs.notices + Self.notices(about: numericPlan, point) + plan.notices
   }
 
   private static func notices(about plan: NumericPlan, _ point: ResumePoint?) -> [String] {
@@ -157,8 +156,8 @@ public final class Trainer {
     var clock = RunClock(seconds: try Self.secondsSoFar(metricsURL), limit: configuration.maxTime)
     var tokens = point?.state.tokensSeen ?? 0
     for index in firstStep..<max(steps ?? .max, firstStep) {
-      var metrics = try trainOnce(index, &tokens, &clock)
-      if let text = try adaptScale(after: metrics) { onEvent(.notice(text)) }
+      var (metrics, isChange) = try trainOnce(index, &tokens, &clock)
+      if !isChange, let text = try adaptScale(after: metrics) { onEvent(.notice(text)) }
       let done = index + 1
       let isLast = done == steps || clock.isOver
       if let evaluation = try evaluateIfDue(after: index, isLast: isLast, shouldStop: shouldStop) {
@@ -182,7 +181,10 @@ public final class Trainer {
     return .finished
   }
 
-  private func trainOnce(_ index: Int, _ tokens: inout Int, _ clock: inout RunClock) throws(KilnError) -> StepMetrics {
+  /// Also tells whether the patterns of sparse weights have changed in place of an update.
+  private func trainOnce(
+    _ index: Int, _ tokens: inout Int, _ clock: inout RunClock
+  ) throws(KilnError) -> (metrics: StepMetrics, isChange: Bool) {
     let batch = source.batch(step: index)
     let rate = rate(at: index, clock)
     let result: TrainingStep.Result
@@ -195,10 +197,11 @@ public final class Trainer {
       throw error.kind == .numerics ? explain(error, batch, index) : error
     }
     tokens += batch.targetCount
-    return StepMetrics(
+    let metrics = StepMetrics(
       step: index, loss: result.loss, gradNorm: result.gradNorm, lr: rate, tokens: tokens, seconds: clock.seconds,
       tokensPerSecond: Double(batch.targetCount) / clock.last, peakBytes: ProcessMemory.peakResident,
       lossScale: scaler?.scale, noiseScale: noiseScale(after: result))
+    return (metrics, result.isChange)
   }
 
   /// The gradient noise scale so far, with this step in it.

@@ -38,6 +38,12 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
     /// Masters, states and the update, which the host then makes.
     case optimizer
   }
+  public enum Sparsity: String, Sendable, Hashable, Codable, CaseIterable {
+    case random, magnitude, snip, grasp, synflow, set, rigl
+
+    /// Whether patterns change in training.
+    public var isDynamic: Bool { self == .set || self == .rigl }
+  }
   public enum Allowance: String, Sendable, Hashable, Codable, CaseIterable { case lossy }
 
   // Data
@@ -99,6 +105,19 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   public var delayUpdate: Int?
   /// What a budget may be kept by, beyond what leaves the numbers alone.
   public var allow: Allowance?
+
+  // Sparse weights
+  /// How the weights that are kept are found; nil for dense ones.
+  public var sparsity: Sparsity?
+  /// The share of each model's projections that is kept.
+  public var density: Double?
+  /// What is kept or not as a whole.
+  public var block: SparsePattern.Format?
+  public var layerDensity: LayerDensity?
+  /// Steps between changes of patterns, the share of what is kept that changes, and for which share of the steps.
+  public var patternEvery: Int?
+  public var dropFraction: Double?
+  public var patternUntil: Double?
 
   // Saving and looking
   public var saveEvery: Int?
@@ -282,6 +301,7 @@ extension TrainingConfiguration {
     if let microBatch, batch % microBatch != 0 {
       throw KilnError(.argument, "--batch \(batch) is not a multiple of --micro-batch \(microBatch)")
     }
+    try checkSparsity()
     try checkOptimizerFlags()
     try checkModelFlags()
     _ = try makeOptimizer()

@@ -29,8 +29,8 @@ public struct TrainingPlanner {
     options: Trainer.Options = Trainer.Options()
   ) throws(KilnError) -> TrainingPlan {
     try configuration.validate()
-    let inputs = try Inputs(configuration, resuming: point)
     let context = try Context(device: options.device, threads: options.threads)
+    let inputs = try Inputs(configuration, resuming: point, kernels: context)
     return try plan(configuration, inputs, resuming: point, context: context)
   }
 
@@ -199,7 +199,9 @@ struct PlanRecorder {
       }
     return RecordedStep(
       configuration: configuration, model: inputs.model, optimizer: optimizer,
-      graphs: try StepGraphs(inputs.model, optimizer, shape), evaluation: evaluation, planner: planner, rates: rates,
+      graphs: try StepGraphs(
+        inputs.model, optimizer, shape, change: configuration.makeSparsity(steps: inputs.steps(configuration))?.change),
+      evaluation: evaluation, planner: planner, rates: rates,
       activationBits: activationBits,
       hostBytes: try (optimizer as? HostUpdates)?.hostBytes(planner: planner.context) ?? 0,
       data: inputs.corpus.tokenBytes + (inputs.evalCorpus?.tokenBytes ?? 0), resident: resident)

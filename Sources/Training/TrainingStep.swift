@@ -24,6 +24,8 @@ final class TrainingStep {
     var gradNorm: Double?
     /// The squared norm of the first micro-batch's gradient by itself; nil where it is the whole batch.
     var firstSquaredNorm: Double?
+    /// Whether patterns of sparse weights have changed in place of an update.
+    var isChange = false
   }
 
   /// When weights are updated: each as soon as its gradient is complete, or all after one look at every gradient.
@@ -37,6 +39,7 @@ final class TrainingStep {
   /// The squared norm of what has been accumulated so far.
   private let squaresSession: Session?
   private let choice: MonotoneChoice?
+  private let change: (planned: PatternChange.Planned, session: Session)?
   private let loss: Value
   private let norm: Value
   private let sum: Value?
@@ -57,6 +60,7 @@ final class TrainingStep {
     clearSession = try plan.clear.map(session)
     squaresSession = try plan.squares.map(session)
     choice = try MonotoneChoice(plan.choice, model, optimizer, context: context, store: store, arena: arena)
+    change = try plan.change.map { (planned) throws(KilnError) in (planned, try session(planned.plan)) }
     loss = plan.loss
     norm = plan.norm
     sum = plan.sum
@@ -66,6 +70,9 @@ final class TrainingStep {
   /// - Parameter lossScale: what loss and gradients are multiplied by on the way; other than 1 only where the precision
   ///   scales the loss.
   func run(_ batch: Batch, step: Int, seed: UInt64, lr: Double, lossScale: Double) throws(KilnError) -> Result {
+    if let loss = try changePatterns(batch, step: step, seed: seed, lossScale: lossScale) {
+      return Result(loss: loss, gradNorm: nil, firstSquaredNorm: nil, isChange: true)
+    }
     try clearSession?.run()
     var total = 0.0
     var firstSquaredNorm: Double?
@@ -79,8 +86,30 @@ final class TrainingStep {
     try updateSession?.run(step: step, seed: seed)
     let gradNorm = (updateSession ?? gradientSession).tensor(of: norm).scalar
     if gradNorm.isFinite { try choice?.run(batch, shape) }
+    try changePatterns(step: step, seed: seed)
     return Result(
       loss: total / lossScale, gradNorm: gradNorm.isFinite ? gradNorm : nil, firstSquaredNorm: firstSquaredNorm)
+  }
+
+  /// Where patterns change by gradients, those of the first micro-batch: returns its loss; nil where this step updates.
+  private func changePatterns(
+    _ batch: Batch, step: Int, seed: UInt64, lossScale: Double
+  ) throws(KilnError) -> Double? {
+    guard let (planned, session) = change, let loss = planned.loss, planned.change.isDue(at: step) else { return nil }
+    let count = shape.microBatch * shape.time
+    let targets = Array(batch.targets[0..<count])
+    let trained = targets.count { $0 >= 0 }
+    session.set(
+      tokens: Array(batch.inputs[0..<count]), targets: targets, time: shape.time,
+      lossScale: lossScale / Double(max(trained, 1)))
+    try session.run(step: step, seed: seed)
+    return session.tensor(of: loss).scalar / lossScale
+  }
+
+  /// Where they change at random, after an update.
+  private func changePatterns(step: Int, seed: UInt64) throws(KilnError) {
+    guard let (planned, session) = change, planned.loss == nil, planned.change.isDue(at: step) else { return }
+    try session.run(step: step, seed: seed)
   }
 
   /// Of the gradient of a micro-batch that is alone in the buffers, where it is a part of the batch's mean.

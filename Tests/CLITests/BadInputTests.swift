@@ -43,6 +43,23 @@ import Testing
     try expectRefused(["--data", "text.txt", "--steps", "-1"], "--steps is -1")
   }
 
+  @Test func ofSparsity() throws {
+    func expectRefused(_ arguments: String, _ message: String) throws {
+      let options = arguments.split(separator: " ").map(String.init)
+      try expectFailure(["train", "--out", "run", "--data", "text.txt"] + tinyModel + options, message)
+    }
+    try expectRefused("--density 0.5", "--density is of sparse weights, and nothing makes them sparse")
+    for density in ["0", "1.5", "-1", "nan"] {
+      try expectRefused("--sparsity set --density=\(density)", "not in 0 ..< 1 or 1")
+    }
+    try expectRefused("--sparsity snip --pattern-every 5", "--pattern-every is of patterns that change")
+    try expectRefused("--sparsity rigl --block 2:4 --density 0.1", "--block 2:4 keeps 0.5, and --density is 0.1")
+    try expectRefused("--sparsity rigl --block 2:7", "inputs are not whole groups")
+    try expectRefused("--sparsity rigl --drop-fraction 2", "--drop-fraction is 2.0, not in 0 ... 1")
+    try expectRefused("--sparsity rigl --optimizer muon", "--optimizer muon updates whole matrices")
+    try expectRefused("--sparsity rigl --offload optimizer", "moves states with the pattern")
+  }
+
   @Test func ofMemory() throws {
     func expectRefused(_ arguments: String, _ message: String) throws {
       for command in [["plan"], ["train", "--out", "run"]] {

@@ -42,6 +42,25 @@ struct SparseTests {
 
     var valuesShape: [Int] { [count, blockRows * blockCols] }
 
+    private init(_ other: Pattern, columns: [Int32]) {
+      (rows, cols, blockRows, blockCols) = (other.rows, other.cols, other.blockRows, other.blockCols)
+      (kept, group, count) = (0, 0, other.count)
+      offsets = Elements(other.offsets.values, guardedBy: -7)
+      self.columns = Elements(columns, guardedBy: -7)
+      places = Elements([], guardedBy: 7)
+    }
+
+    /// The same blocks counted from the right.
+    var mirrored: Pattern {
+      let last = Int32((cols + blockCols - 1) / blockCols - 1)
+      let starts = offsets.values.map(Int.init)
+      return Pattern(
+        self,
+        columns: zip(starts, starts.dropFirst()).flatMap { first, end in
+          columns.values[first..<end].reversed().map { last - $0 }
+        })
+    }
+
     func withView<R>(_ body: (UnsafePointer<kiln_sparse>) -> R) -> R {
       let starts = offsets.view(KILN_I32, [(rows + blockRows - 1) / blockRows + 1])
       let where_ =
@@ -201,6 +220,64 @@ struct SparseTests {
     let zeros = zip(back.values, values.values).filter { $0 != $1 }
     #expect(zeros.allSatisfy { $0.0 == 0 } && (zeros.isEmpty || n % pattern.blockRows + k % pattern.blockCols > 0))
     #expect(dense.values.count { $0 != 0 } == back.values.count { $0 != 0 } && dense.guardsIntact)
+  }
+
+  /// Blocks of a dense matrix, those over its edges included; also with strides, in every type.
+  @Test(arguments: [(33, 29, 1, 1), (40, 64, 4, 16), (19, 23, 3, 5), (7, 300, 1, 300)])
+  func blockNorms(_ rows: Int, _ cols: Int, _ high: Int, _ wide: Int) {
+    let shape = [(rows + high - 1) / high, (cols + wide - 1) / wide]
+    let values = pseudoRandom(rows * cols, seed: 6).map { ($0 * 16).rounded() / 16 }
+    for dtype in [KILN_F32, KILN_F64, KILN_BF16, KILN_F16] {
+      for layout in [Layout.dense, .strided] {
+        let context = TestContext(threads: 3)
+        let (norms, x) = (TestTensor(shape), TestTensor([rows, cols], dtype, layout: layout, values: values))
+        let status = withPointers([norms, x].map(\.view)) { p in
+          kiln_block_norms(context.handle, p[0], p[1], Int32(high), Int32(wide))
+        }
+        #expect(status == KILN_OK && norms.guardsIntact, "\(context.lastError)")
+        var squares = [Double](repeating: 0, count: shape[0] * shape[1])
+        for (place, value) in values.enumerated() {
+          squares[place / cols / high * shape[1] + place % cols / wide] += value * value
+        }
+        #expect(zip(norms.values, squares).allSatisfy { abs($0 - $1.squareRoot()) < 1e-5 })
+      }
+    }
+  }
+
+  /// By way of the dense matrix: what both patterns keep stays, what the new one alone keeps is 0.
+  @Test func valuesMove() {
+    let pairs: [(Pattern, Pattern)] = [
+      (Pattern(40, 64, blocks: (4, 16), density: 0.5), Pattern(40, 64, blocks: (4, 16), density: 0.5, seed: 9)),
+      (Pattern(33, 29, blocks: (1, 1), density: 0.3), Pattern(33, 29, blocks: (1, 1), density: 0.3, seed: 9)),
+      (Pattern(12, 64, kept: 2, of: 4), Pattern(12, 64, kept: 2, of: 4, seed: 9)),
+    ]
+    for (from, to) in pairs {
+      // The new pattern with as many blocks: those of the old one, each row turned round, where they are not in groups.
+      let target = from.kept > 0 ? to : from.mirrored
+      let numbers = pseudoRandom(from.valuesShape.reduce(1, *), seed: 3).map { Double(Float($0)) }
+      let (values, dense) = (TestTensor(from.valuesShape, values: numbers), TestTensor([from.rows, from.cols]))
+      let expected = TestTensor(from.valuesShape)
+      let context = TestContext(threads: 2)
+      let statuses = withPointers([values, dense, expected].map(\.view)) { p in
+        from.withView { from in
+          target.withView { to in
+            [
+              kiln_sparse_scatter(context.handle, p[1], p[0], from), kiln_sparse_gather(context.handle, p[2], p[1], to),
+              kiln_sparse_move(context.handle, p[0], from, to),
+            ]
+          }
+        }
+      }
+      #expect(statuses.allSatisfy { $0 == KILN_OK }, "\(context.lastError)")
+      #expect(values.values == expected.values && values.guardsIntact)
+      #expect(values.values.contains(0))
+    }
+    let (blocks, groups) = (Pattern(12, 64, blocks: (1, 1), density: 0.5), Pattern(12, 64, kept: 2, of: 4))
+    let context = TestContext()
+    let status = withPointers([TestTensor(groups.valuesShape).view]) { p in
+      groups.withView { from in blocks.withView { kiln_sparse_move(context.handle, p[0], from, $0) } }
+    }
+    #expect(status == KILN_ERR_SHAPE)
   }
 
   @Test func badPatternsAreRefused() {

@@ -43,7 +43,7 @@ struct ActivationSensitivityTests: TinyRuns {
       var configuration = try configured(in: folder, nil)
       configuration.precision = precision
       let context = try Context(threads: 2)
-      let inputs = try Inputs(configuration, resuming: nil)
+      let inputs = try Inputs(configuration, resuming: nil, kernels: Context())
       let source = try BatchSource(inputs.corpus, context: 32, batch: 4, order: .sequential)
       func gradients(_ bits: [String: Int]?, seed: UInt64 = 0) throws -> [Float] {
         let shape = TrainingStep.Shape(batch: 4, microBatch: 4, time: 32, dropout: 0, clip: nil, precision: precision)

@@ -58,6 +58,17 @@ KILN_API kiln_status kiln_sparse_gather(kiln_context *ctx, const kiln_tensor *va
 KILN_API kiln_status kiln_sparse_scatter(kiln_context *ctx, const kiln_tensor *dense, const kiln_tensor *values,
                                          const kiln_sparse *w);
 
+/// norms = the square root of the sum of squares of each block of x, block_rows x block_cols; those at the right and
+/// lower edge may hang over. x [rows, cols], any strides; F32, F64, BF16 or F16. norms F32 [row blocks, column blocks],
+/// dense. Sums in fp64.
+KILN_API kiln_status kiln_block_norms(kiln_context *ctx, const kiln_tensor *norms, const kiln_tensor *x,
+                                      int32_t block_rows, int32_t block_cols);
+
+/// In place: values of pattern `from` become values of pattern `to`, of the same format, shape and count; 0 where only
+/// `to` keeps. values [count, block_rows * block_cols], dense; F32, F64, BF16 or F16.
+KILN_API kiln_status kiln_sparse_move(kiln_context *ctx, const kiln_tensor *values, const kiln_sparse *from,
+                                      const kiln_sparse *to);
+
 #ifdef __cplusplus
 }
 #endif

@@ -9,6 +9,7 @@ struct TrainOptions: ParsableArguments {
   @OptionGroup(title: "Model") var model: ModelOptions
   @OptionGroup(title: "Batch and length") var length: LengthOptions
   @OptionGroup(title: "Optimizer") var optimizer: OptimizerOptions
+  @OptionGroup(title: "Sparse weights") var sparsity: SparsityOptions
   @OptionGroup(title: "Memory") var memory: MemoryOptions
   @OptionGroup(title: "Output") var saving: SavingOptions
   @OptionGroup(title: "Machine") var machine: MachineOptions
@@ -19,6 +20,7 @@ struct TrainOptions: ParsableArguments {
     model.apply(to: &configuration)
     length.apply(to: &configuration)
     optimizer.apply(to: &configuration)
+    sparsity.apply(to: &configuration)
     memory.apply(to: &configuration)
     saving.apply(to: &configuration)
   }

@@ -18,17 +18,29 @@ public struct Project: Operation {
   /// The products take numbers of 8 bits in place of x, w and dy.
   public private(set) var narrow: NarrowProducts?
 
+  /// The weight is sparse: [n, k], whatever `transposedWeight` says of dense ones.
+  private var pattern: SparsePattern?
+
   public init(transposedWeight: Bool) { self.transposedWeight = transposedWeight }
 
   private var residualIndex: Int { hasBias ? 3 : 2 }
   private var narrowIndex: Int { residualIndex + (hasResidual ? 1 : 0) }
 
-  /// Records the projection with its products in 8 bits, or as they are.
+  /// Records the projection with its products in 8 bits, or as they are. A sparse weight is multiplied as it is where that
+  /// is faster than to make it dense first.
   public func record(
     in graph: Graph, _ inputs: [Value], narrow: NarrowProducts?
   ) throws(KilnError) -> Value {
-    guard let narrow else { return try graph.record(self, inputs)[0] }
-    var projection = self
+    var (projection, inputs) = (self, inputs)
+    if let pattern = inputs[1].type.pattern {
+      projection.transposedWeight = true
+      if narrow == nil, pattern.isFast, !graph.densifies {
+        projection.pattern = pattern
+      } else {
+        inputs[1] = try graph.dense(inputs[1])
+      }
+    }
+    guard let narrow else { return try graph.record(projection, inputs)[0] }
     projection.narrow = narrow
     func history(_ operand: String) -> String? { projection.history(of: operand, weight: inputs[1]) }
     let x = try graph.quantize(inputs[0], narrow.input, history: history("input"))
@@ -45,11 +57,12 @@ public struct Project: Operation {
   public func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] {
     let x = inputs[0]
     let w = inputs[1]
-    guard w.shape.rank == 2, x.shape.rank >= 1, x.shape.last == w.shape[transposedWeight ? 1 : 0], w.dtype == x.dtype
+    let shape: Shape = pattern.map { [$0.rows, $0.columns] } ?? w.shape
+    guard shape.rank == 2, x.shape.rank >= 1, x.shape.last == shape[transposedWeight ? 1 : 0], w.dtype == x.dtype
     else {
       throw KilnError(.shape, "inner dimensions differ: x is \(x), the weight is \(w)")
     }
-    let n = w.shape[transposedWeight ? 0 : 1]
+    let n = shape[transposedWeight ? 0 : 1]
     let y = TensorType(Shape(x.shape.extents.dropLast() + [n]), outputType ?? x.dtype)
     if hasBias, inputs[2].shape != [n] { throw KilnError(.shape, "the bias is \(inputs[2]), not [\(n)]") }
     if hasResidual, inputs[residualIndex] != y {
@@ -78,7 +91,11 @@ public struct Project: Operation {
     let narrowD = try narrow.map { (narrow) throws(KilnError) in
       try graph.quantize(d, narrow.gradient, history: history(of: "gradient", weight: inputs[1]))
     }
-    if pull.needs(1) {
+    if pull.needs(1), let pattern {
+      let product = SparseWeightGradient(pattern, accumulates: pull.gradientExists(1))
+      gradients[1] = try graph.record(
+        product, [d, pull.saved(inputs[0])] + [pull.absorb(1)].compactMap { $0 })[0]
+    } else if pull.needs(1) {
       var product = MatMul(
         TensorType(inputs[1].shape, inputs[0].type.dtype.wide), transposeA: true, accumulates: pull.gradientExists(1))
       let (dy, x) = try weightGradientOperands(pull, d, narrowD)
@@ -95,7 +112,8 @@ public struct Project: Operation {
       gradients[2] = try graph.record(sum, [d] + [pull.absorb(2)].compactMap { $0 })[0]
     }
     if pull.needs(0) {
-      let product = MatMul(inputs[0].type, transposeB: !transposedWeight, accumulates: pull.gradientExists(0))
+      var product = MatMul(inputs[0].type, transposeB: !transposedWeight, accumulates: pull.gradientExists(0))
+      product.pattern = pattern
       let w = try narrowD == nil ? ProductOperand(pull.saved(inputs[1])) : narrowWeight(pull)
       gradients[0] = try product.record(in: graph, narrowD ?? ProductOperand(d), w, addedTo: [pull.absorb(0)])[0]
     }
@@ -123,10 +141,8 @@ public struct Project: Operation {
 
   public func work(for inputs: [TensorType]) -> Work {
     let m = inputs[0].shape.rows
-    let k = inputs[0].shape.last
-    let n = inputs[1].shape.count / max(k, 1)
-    let outputs = m * n * (keepsPreactivation ? 2 : 1) * inputs[0].dtype.size
-    return Work(flops: 2 * m * n * k, bytes: inputs.reduce(outputs) { $0 + $1.byteCount })
+    let results = (try? outputs(for: inputs)) ?? []
+    return Work(flops: 2 * m * inputs[1].shape.count, bytes: (inputs + results).reduce(0) { $0 + $1.byteCount })
   }
 
   public func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
@@ -135,6 +151,7 @@ public struct Project: Operation {
     options.activation = activation
     options.bias = hasBias ? inputs[2] : nil
     options.residual = hasResidual ? inputs[residualIndex].matrix : nil
+    options.patternOfB = pattern
     options.preactivation = keepsPreactivation ? outputs[1].matrix : nil
     if narrow != nil {
       (options.scalesOfA, options.scalesOfB) = (inputs[narrowIndex + 1], inputs[narrowIndex + 3])
@@ -158,6 +175,8 @@ struct MatMul: Operation {
   /// The product is multiplied by the slope of this function at the pre-activation.
   var activation: Activation?
   var isNarrow = false
+  /// Of b, where it is sparse.
+  var pattern: SparsePattern?
 
   private var operands: Int { isNarrow ? 4 : 2 }
 
@@ -182,7 +201,8 @@ struct MatMul: Operation {
 
   func work(for inputs: [TensorType]) -> Work {
     let k = transposeA ? inputs[0].shape.rows : inputs[0].shape.last
-    return Work(flops: 2 * type.shape.count * k, bytes: inputs[0].byteCount + inputs[1].byteCount + type.byteCount)
+    let flops = pattern == nil ? 2 * type.shape.count * k : 2 * inputs[0].shape.rows * inputs[1].shape.count
+    return Work(flops: flops, bytes: inputs[0].byteCount + inputs[1].byteCount + type.byteCount)
   }
 
   func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
@@ -194,6 +214,7 @@ struct MatMul: Operation {
     options.biasGradientOfB = biasOperand == 1
     options.activation = activation
     options.gradientAt = activation == nil ? nil : inputs[operands].matrix
+    options.patternOfB = pattern
     if isNarrow { (options.scalesOfA, options.scalesOfB) = (inputs[2], inputs[3]) }
     try step.context.gemm(outputs[0].matrix, inputs[0].matrix, inputs[1].matrix, options)
   }

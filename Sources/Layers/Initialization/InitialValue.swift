@@ -14,15 +14,34 @@ extension LanguageModel {
     _ store: ParameterStore, seed: UInt64, precision: Precision = .fp32, context: Context
   ) throws(KilnError) {
     for (site, parameter) in parameters.enumerated() {
-      let tensor = try store.tensor(parameter)
-      switch initialValue(of: parameter) {
-      case .constant(let value): try context.fill(tensor, value)
-      case .normal(let std): try context.randomNormal(tensor, std: std, key: RandomKey(seed: seed, site: UInt32(site)))
-      }
       let kept = precision.operand(parameter)
-      guard kept != parameter else { continue }
-      try context.copy(try store.tensor(kept), tensor)
-      store.remove(parameter)
+      let tensor = try store.tensor(kept)
+      // Of what is narrow or sparse all of it is made in fp32 first: numbers depend on the seed and the place alone.
+      let whole = kept.type == TensorType(kept.denseShape) ? tensor : try Tensor(zeros: kept.denseShape)
+      switch initialValue(of: parameter) {
+      case .constant(let value): try context.fill(whole, value)
+      case .normal(let std): try context.randomNormal(whole, std: std, key: RandomKey(seed: seed, site: UInt32(site)))
+      }
+      if whole.storage !== tensor.storage { try kept.fill(tensor, from: whole, context: context) }
     }
+  }
+}
+
+extension Parameter {
+  /// Fills its tensor from the whole matrix as files have it, of any type.
+  public func fill(_ tensor: Tensor, from whole: Tensor, context: Context) throws(KilnError) {
+    guard let pattern = type.pattern else { return try context.copy(tensor, whole) }
+    var whole = whole
+    if whole.dtype != tensor.dtype {
+      let converted = try Tensor(zeros: whole.shape, tensor.dtype)
+      try context.copy(converted, whole)
+      whole = converted
+    }
+    try context.gather(tensor, from: outputsByInputs(whole), pattern)
+  }
+
+  /// A projection's matrix as files have it, seen with a row for each output.
+  public func outputsByInputs(_ whole: Tensor) -> Tensor {
+    projection?.splitsColumns == true ? whole.transposed : whole
   }
 }

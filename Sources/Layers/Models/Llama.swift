@@ -11,11 +11,12 @@ public struct Llama: LanguageModel {
   private let finalNorm: Norm
   public let head: Parameter
 
-  public init(_ config: LlamaConfiguration) {
+  /// - Parameter patterns: those of sparse weights, by name.
+  public init(_ config: LlamaConfiguration, patterns: SparsePatterns = [:]) {
     self.config = config
     configuration = .llama(config)
     tokens = Embedding("model.embed_tokens", count: config.vocabularySize, width: config.width)
-    blocks = (0..<config.layers).map { Block(config, layer: $0) }
+    blocks = (0..<config.layers).map { Block(config, layer: $0, patterns) }
     finalNorm = .rms("model.norm", width: config.width, eps: config.rmsNormEpsilon)
     head =
       config.tiesWordEmbeddings
@@ -58,7 +59,7 @@ private struct Block: Sendable {
   let up: Linear
   let down: Linear
 
-  init(_ config: LlamaConfiguration, layer: Int) {
+  init(_ config: LlamaConfiguration, layer: Int, _ patterns: SparsePatterns) {
     self.layer = layer
     let name = "model.layers.\(layer)"
     self.name = name
@@ -69,10 +70,11 @@ private struct Block: Sendable {
     let queries = heads * config.headWidth
     let keys = kvHeads * config.headWidth
     func attention(_ part: String, _ inputs: Int, _ outputs: Int) -> Linear {
-      Linear("\(name).self_attn.\(part)", inputs: inputs, outputs: outputs, bias: config.attentionBias)
+      Linear(
+        "\(name).self_attn.\(part)", inputs: inputs, outputs: outputs, bias: config.attentionBias, patterns: patterns)
     }
     func mlp(_ part: String, _ inputs: Int, _ outputs: Int) -> Linear {
-      Linear("\(name).mlp.\(part)", inputs: inputs, outputs: outputs, bias: config.mlpBias)
+      Linear("\(name).mlp.\(part)", inputs: inputs, outputs: outputs, bias: config.mlpBias, patterns: patterns)
     }
     attentionNorm = .rms("\(name).input_layernorm", width: width, eps: config.rmsNormEpsilon)
     query = attention("q_proj", width, queries)

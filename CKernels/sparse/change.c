@@ -1,0 +1,93 @@
+// What a pattern is chosen by, and values that follow when it changes.
+#include "sparse/sparse.h"
+
+typedef struct norm_task {
+  kiln_dtype dtype;
+  const void *x;
+  int64_t rows, cols, row_stride, col_stride, block_rows, block_cols, col_blocks;
+  float *norms;
+} norm_task;
+
+static double square_at(const norm_task *t, int64_t row, int64_t col) {
+  double x = kiln__sparse_real(t->dtype, t->x, row * t->row_stride + col * t->col_stride);
+  return x * x;
+}
+
+static void norm_part(void *arg, int64_t part, int thread) {
+  (void)thread;
+  const norm_task *t = arg;
+  int64_t row_end = kiln__min((part + 1) * t->block_rows, t->rows);
+  for (int64_t block = 0; block < t->col_blocks; block++) {
+    int64_t col_end = kiln__min((block + 1) * t->block_cols, t->cols);
+    double sum = 0;
+    for (int64_t row = part * t->block_rows; row < row_end; row++) {
+      for (int64_t col = block * t->block_cols; col < col_end; col++) sum += square_at(t, row, col);
+    }
+    t->norms[part * t->col_blocks + block] = (float)sqrt(sum);
+  }
+}
+
+kiln_status kiln_block_norms(kiln_context *ctx, const kiln_tensor *norms, const kiln_tensor *x, int32_t block_rows,
+                             int32_t block_cols) {
+  KILN_TRY(kiln__begin(ctx, "block_norms"));
+  kiln_dtype dtype;
+  KILN_TRY(kiln__check_real(ctx, "x", x, &dtype));
+  KILN_TRY(kiln__check_dtype(ctx, "norms", norms, KILN_F32));
+  KILN_TRY(kiln__check_dense(ctx, "norms", norms));
+  if (x->rank != 2) return kiln__fail(ctx, KILN_ERR_SHAPE, "x is %s, not a matrix", kiln__shape_text(x).s);
+  if (block_rows < 1 || block_cols < 1) {
+    return kiln__fail(ctx, KILN_ERR_OPTION, "blocks of %d x %d", block_rows, block_cols);
+  }
+  int64_t shape[2] = {kiln__ceil_div(x->shape[0], block_rows), kiln__ceil_div(x->shape[1], block_cols)};
+  kiln_tensor like = kiln_tensor_dense(NULL, KILN_F32, 2, shape);
+  KILN_TRY(kiln__check_like(ctx, "norms", norms, "the blocks", &like));
+  if (ctx->query) return KILN_OK;
+  norm_task t = {dtype, kiln__data(x), x->shape[0], x->shape[1], x->strides[0], x->strides[1], block_rows, block_cols,
+                 shape[1], kiln__data(norms)};
+  kiln__parallel_for(ctx, shape[0], norm_part, &t);
+  return KILN_OK;
+}
+
+typedef struct move_task {
+  const kiln__sparse *from, *to;
+  const char *old;
+  char *values;
+  size_t bytes;  // of a block
+} move_task;
+
+// Both rows of blocks ascend, so one pass finds what they share.
+static void move_part(void *arg, int64_t r, int thread) {
+  (void)thread;
+  const move_task *t = arg;
+  int64_t e = kiln__sparse_begin(t->from, r), end = kiln__sparse_begin(t->from, r + 1);
+  for (int64_t new = kiln__sparse_begin(t->to, r); new < kiln__sparse_begin(t->to, r + 1); new++) {
+    int64_t column = kiln__sparse_column(t->to, r, new);
+    while (e < end && kiln__sparse_column(t->from, r, e) < column) e++;
+    bool was_there = e < end && kiln__sparse_column(t->from, r, e) == column;
+    char *value = t->values + (size_t)new * t->bytes;
+    if (was_there) memcpy(value, t->old + (size_t)e * t->bytes, t->bytes);
+    else memset(value, 0, t->bytes);
+  }
+}
+
+kiln_status kiln_sparse_move(kiln_context *ctx, const kiln_tensor *values, const kiln_sparse *from,
+                             const kiln_sparse *to) {
+  KILN_TRY(kiln__begin(ctx, "sparse_move"));
+  kiln_dtype dtype;
+  kiln__sparse old, new;
+  KILN_TRY(kiln__check_real(ctx, "values", values, &dtype));
+  KILN_TRY(kiln__sparse_view(ctx, from, "values", values, dtype, &old));
+  KILN_TRY(kiln__sparse_view(ctx, to, "values", values, dtype, &new));
+  if (old.rows != new.rows || old.cols != new.cols || old.block_rows != new.block_rows
+      || old.block_cols != new.block_cols || old.kept != new.kept || old.group != new.group) {
+    return kiln__fail(ctx, KILN_ERR_SHAPE, "values cannot move between patterns of different formats or shapes");
+  }
+  size_t bytes = (size_t)(old.block_rows * old.block_cols) * kiln_dtype_size(dtype), size = (size_t)old.count * bytes;
+  void *copy;
+  KILN_TRY(kiln__scratch(ctx, size, &copy));
+  if (ctx->query) return KILN_OK;
+  memcpy(copy, kiln__data(values), size);
+  move_task t = {&old, &new, copy, kiln__data(values), bytes};
+  kiln__parallel_for(ctx, old.row_blocks, move_part, &t);
+  return KILN_OK;
+}

@@ -1,0 +1,66 @@
+// Which of the weights are trained at all.
+
+import ArgumentParser
+import Kiln
+
+struct SparsityOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      """
+      How the weights are found that are kept, of all projections but the head: random, magnitude, snip, grasp, synflow \
+      before training; set, rigl also while training. (default: all are kept)
+      """))
+  var sparsity: TrainingConfiguration.Sparsity?
+
+  @Option(
+    help: ArgumentHelp(
+      "The share of the projections' weights that is kept. (default: \(TrainingConfiguration.defaultDensity))",
+      valueName: "x"))
+  var density: Double?
+
+  @Option(
+    help: ArgumentHelp(
+      """
+      What is kept or not as a whole: blocks of so many outputs and inputs, such as 16x16, which are the fastest; or N of \
+      each M inputs, such as 2:4. (default: 1x1)
+      """, valueName: "shape"))
+  var block: SparsePattern.Format?
+
+  @Option(
+    help: ArgumentHelp(
+      """
+      What each layer keeps: the same share (uniform), one by its shape (erk), or what scores highest anywhere (global). \
+      (default: global for magnitude, snip, grasp and synflow, else erk)
+      """))
+  var layerDensity: LayerDensity?
+
+  @Option(help: ArgumentHelp("With set and rigl: steps between changes. (default: 100)", valueName: "n"))
+  var patternEvery: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "With set and rigl: the share of what is kept that changes; rigl lets it fall to 0. (default: 0.3)",
+      valueName: "x"))
+  var dropFraction: Double?
+
+  @Option(
+    help: ArgumentHelp(
+      "With set and rigl: the share of the steps that changes go on for. (default: 0.75)", valueName: "x"))
+  var patternUntil: Double?
+
+  func apply(to configuration: inout TrainingConfiguration) {
+    configuration.sparsity = sparsity ?? configuration.sparsity
+    configuration.density = density ?? configuration.density
+    configuration.block = block ?? configuration.block
+    configuration.layerDensity = layerDensity ?? configuration.layerDensity
+    configuration.patternEvery = patternEvery ?? configuration.patternEvery
+    configuration.dropFraction = dropFraction ?? configuration.dropFraction
+    configuration.patternUntil = patternUntil ?? configuration.patternUntil
+  }
+}
+
+extension TrainingConfiguration.Sparsity: ExpressibleByArgument {}
+extension LayerDensity: ExpressibleByArgument {}
+extension SparsePattern.Format: ExpressibleByArgument {
+  public init?(argument: String) { self.init(argument) }
+}

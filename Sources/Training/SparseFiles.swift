@@ -1,0 +1,84 @@
+// Sparse weights in safetensors files: NAME has the values, as [count, block rows, block columns] or, of N:M, as [outputs,
+// groups, N]; beside it NAME.offsets and NAME.columns, or NAME.places, have the pattern as `kiln/sparse.h` describes it.
+
+import KilnCheckpoints
+import KilnGraph
+import KilnKernels
+import KilnLayers
+
+extension ModelFiles {
+  private static let suffixes = (offsets: ".offsets", columns: ".columns", places: ".places")
+
+  /// The shape under which a file has a parameter's values.
+  static func fileShape(_ parameter: Parameter) -> Shape {
+    guard let pattern = parameter.type.pattern else { return parameter.shape }
+    switch pattern.format {
+    case .blocks(let rows, let columns): return [pattern.count, rows, columns]
+    case .groups(let kept, let group): return [pattern.rows, pattern.columns / group, kept]
+    }
+  }
+
+  /// A parameter as a file has it: its values and its pattern.
+  static func descriptions(_ parameter: Parameter) -> [TensorDescription] {
+    [TensorDescription(name: parameter.name, type: StorageType(parameter.type.dtype), shape: fileShape(parameter))]
+      + patternTensors(parameter).map {
+        TensorDescription(name: $0.name, type: StorageType($0.tensor.dtype), shape: $0.tensor.shape)
+      }
+  }
+
+  /// The tensors of a parameter's pattern under their names; none of a dense one.
+  static func patternTensors(_ parameter: Parameter) -> [(name: String, tensor: Tensor)] {
+    guard let pattern = parameter.type.pattern else { return [] }
+    guard let offsets = pattern.offsets else { return [(parameter.name + suffixes.places, pattern.places)] }
+    return [(parameter.name + suffixes.offsets, offsets), (parameter.name + suffixes.columns, pattern.places)]
+  }
+
+  /// The patterns of the weights that files have as sparse ones, checked.
+  static func patterns(of model: any LanguageModel, in files: PretrainedDirectory) throws(KilnError) -> SparsePatterns {
+    var patterns: SparsePatterns = [:]
+    for parameter in model.parameters where parameter.projection != nil {
+      for name in names(for: parameter.name) {
+        guard let values = files.tensors[name], let pattern = try pattern(of: parameter, name, values, files) else {
+          continue
+        }
+        patterns[parameter.name] = pattern
+      }
+    }
+    return patterns
+  }
+
+  private static func pattern(
+    of parameter: Parameter, _ name: String, _ values: StoredTensor, _ files: PretrainedDirectory
+  ) throws(KilnError) -> SparsePattern? {
+    let whole = parameter.outputsByInputs(Tensor(parameter.shape, .float32, in: nil)).shape
+    let (shape, places) = (values.shape, files.tensors[name + suffixes.places])
+    guard places != nil || files.tensors[name + suffixes.columns] != nil else { return nil }
+    func wrong(_ what: String) -> KilnError {
+      KilnError(
+        .format, "tensor '\(name)' in '\(files.folder.path)': \(what) for a matrix of \(whole[0]) x \(whole[1])")
+    }
+    guard shape.rank == 3 else { throw wrong("its values are \(shape), not blocks,") }
+    let format: SparsePattern.Format =
+      if places == nil {
+        .blocks(rows: shape[1], columns: shape[2])
+      } else {
+        .groups(kept: shape[2], of: shape[1] > 0 ? whole[1] / shape[1] : 0)
+      }
+    guard (1...256).contains(format.block.rows), (1...256).contains(format.block.columns) else {
+      throw wrong("blocks of \(format)")
+    }
+    let pattern: SparsePattern
+    do throws(KilnError) {
+      pattern = try SparsePattern(
+        format, rows: whole[0], columns: whole[1], count: places == nil ? shape[0] : shape[0] * shape[1] * shape[2])
+    } catch { throw wrong(error.message) }
+    for (suffix, tensor) in patternTensors(Parameter(name, TensorType(pattern))) {
+      guard let stored = files.tensors[suffix], stored.shape == tensor.shape, stored.type.dtype == tensor.dtype else {
+        throw wrong("its pattern lacks '\(suffix)' as \(tensor.dtype.rawValue)\(tensor.shape)")
+      }
+      tensor.fill(from: try mappedTensor(stored))
+    }
+    guard pattern.isValid else { throw wrong("its pattern names places that are not there, or not in order,") }
+    return pattern
+  }
+}
