@@ -15,6 +15,7 @@
 #include "attention/tiles_kernel.h"
 #include "gemm/fma_kernel.h"
 #include "sparse/kernel.h"
+#include "sparse/block_kernel.h"
 
 #define ELEMENT float
 #define KER(name) name##_f32

@@ -16,6 +16,7 @@ typedef struct gradient_task {
   const kiln__sparse_kernels *kernels;
   kiln__sparse_layout layout;
   kiln__rows x, dy;
+  kiln_dtype dtype;
   int64_t item, x_floats, dy_floats;  // bytes of an element; floats of a panel
   int64_t piece, panels;              // the piece, and panels in it
   float *x_panels, *dy_panels, *gradients, *to;
@@ -76,14 +77,20 @@ static kiln_status run(kiln_context *ctx, gradient_task *t) {
   KILN_TRY(kiln__sparse_lay_out(ctx, t->w, false, &chunks, &t->layout));
   const kiln__sparse_lists *l = &t->layout.lists;
   int64_t width = t->kernels->width, values = l->entries * l->depth * l->rows;
+  KILN_TRY(kiln__scratch(ctx, (size_t)values * sizeof(float), (void **)&t->gradients));
+  if (!ctx->query) memset(t->gradients, 0, (size_t)values * sizeof(float));
+  int64_t parts = kiln__ceil_div(l->groups, GROUPS / l->rows);
+  if (l->rows == KILN_SPARSE_WIDE) {
+    KILN_TRY(kiln__sparse_block_gradient(ctx, t->kernels, t->dtype, &t->x, &t->dy, l, t->gradients));
+    if (!ctx->query) kiln__parallel_for(ctx, parts, store_part, t);
+    return KILN_OK;
+  }
   t->x_floats = t->w->col_blocks * t->w->block_cols * width;
   t->dy_floats = t->w->row_blocks * t->w->block_rows * width;
   KILN_TRY(kiln__scratch(ctx, (size_t)(PANELS * t->x_floats) * sizeof(float), (void **)&t->x_panels));
   KILN_TRY(kiln__scratch(ctx, (size_t)(PANELS * t->dy_floats) * sizeof(float), (void **)&t->dy_panels));
-  KILN_TRY(kiln__scratch(ctx, (size_t)values * sizeof(float), (void **)&t->gradients));
   if (ctx->query) return KILN_OK;
-  memset(t->gradients, 0, (size_t)values * sizeof(float));
-  int64_t panels = kiln__ceil_div(t->x.rows, width), parts = kiln__ceil_div(l->groups, GROUPS / l->rows);
+  int64_t panels = kiln__ceil_div(t->x.rows, width);
   for (t->piece = 0; t->piece * PANELS < panels; t->piece++) {
     t->panels = kiln__min(PANELS, panels - t->piece * PANELS);
     kiln__parallel_for(ctx, 2 * t->panels, pack_panel, t);
@@ -99,12 +106,11 @@ kiln_status kiln_sparse_gradient(kiln_context *ctx, const kiln_tensor *dvalues, 
   KILN_TRY(kiln__begin(ctx, "sparse_gradient"));
   kiln_sparse_gradient_options o = kiln_sparse_gradient_defaults();
   KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
-  kiln_dtype dtype;
   kiln__sparse view;
   gradient_task t = {.w = &view, .accumulate = o.accumulate};
-  KILN_TRY(kiln__check_real(ctx, "x", x, &dtype));
-  KILN_TRY(kiln__check_dtype(ctx, "dy", dy, dtype));
-  KILN_TRY(kiln__sparse_view(ctx, w, "dvalues", dvalues, kiln__wide(dtype), &view));
+  KILN_TRY(kiln__check_real(ctx, "x", x, &t.dtype));
+  KILN_TRY(kiln__check_dtype(ctx, "dy", dy, t.dtype));
+  KILN_TRY(kiln__sparse_view(ctx, w, "dvalues", dvalues, kiln__wide(t.dtype), &view));
   KILN_TRY(kiln__fold(ctx, "x", x, &t.x));
   KILN_TRY(kiln__fold(ctx, "dy", dy, &t.dy));
   if (t.x.cols != view.cols || t.dy.cols != view.rows || t.x.rows != t.dy.rows) {
@@ -113,8 +119,8 @@ kiln_status kiln_sparse_gradient(kiln_context *ctx, const kiln_tensor *dvalues, 
   }
   if (view.count == 0) return KILN_OK;
   t.to = kiln__data(dvalues);
-  t.item = (int64_t)kiln_dtype_size(dtype);
-  t.kernels = ctx->kernels[dtype].sparse;
+  t.item = (int64_t)kiln_dtype_size(t.dtype);
+  t.kernels = ctx->kernels[t.dtype].sparse;
   if (!t.kernels->plain) return run(ctx, &t);
   kiln__sparse_gradient_args a = {t.to, t.dy.data, t.x.data, t.x.rows, t.dy.stride, t.x.stride, &view, o.accumulate};
   if (!ctx->query) t.kernels->plain(&a);

@@ -55,9 +55,11 @@ kiln_status kiln__sparse_lay_out(kiln_context *ctx, const kiln__sparse *w, bool 
                                  const kiln__sparse_chunks *chunk, kiln__sparse_layout *out) {
   layout_task t = {.w = w, .transposed = transposed, .span = transposed ? w->block_cols : w->block_rows,
                    .depth = transposed ? w->block_rows : w->block_cols};
-  t.rows = t.span % KILN_SPARSE_ROWS == 0 ? KILN_SPARSE_ROWS : 1;
+  t.rows = t.span % KILN_SPARSE_WIDE == 0 ? KILN_SPARSE_WIDE : t.span % KILN_SPARSE_ROWS == 0 ? KILN_SPARSE_ROWS : 1;
   t.per_block = t.span / t.rows;
-  t.chunk = kiln__max(1, (t.rows == 1 ? chunk->of_row : chunk->of_rows) / t.depth) * t.depth;
+  int64_t most = t.rows == 1 ? chunk->of_row : t.rows == KILN_SPARSE_ROWS ? chunk->of_rows : INT32_MAX;
+  int64_t all = (transposed ? w->row_blocks : w->col_blocks) * t.depth;
+  t.chunk = kiln__max(1, kiln__min(most, all) / t.depth) * t.depth;
   t.part = transposed ? t.chunk / t.depth : PART;
   t.groups = (transposed ? w->col_blocks : w->row_blocks) * t.per_block;
   int64_t steps = transposed ? w->rows : w->cols, chunks = kiln__ceil_div(steps, t.chunk);

@@ -58,6 +58,15 @@ kiln_status kiln__sparse_lay_out(kiln_context *ctx, const kiln__sparse *w, bool 
 // Fills lists.values; `dtype` is that of the values.
 kiln_status kiln__sparse_fill(kiln_context *ctx, kiln__sparse_layout *layout, kiln_dtype dtype, const void *values);
 
+// The gradient where lists have KILN_SPARSE_WIDE rows, in the order of their entries; they are cleared.
+kiln_status kiln__sparse_block_gradient(kiln_context *ctx, const kiln__sparse_kernels *kernels, kiln_dtype dtype,
+                                        const kiln__rows *x, const kiln__rows *dy, const kiln__sparse_lists *lists,
+                                        float *gradients);
+
+// The product with lists of KILN_SPARSE_WIDE rows, filled.
+kiln_status kiln__sparse_block_product(kiln_context *ctx, const struct kiln__gemm_args *g,
+                                       const kiln__sparse_lists *lists, int64_t depth);
+
 // kiln_gemm with a sparse b, by the kernels of a's column.
 kiln_status kiln__gemm_sparse(kiln_context *ctx, const kiln__gemm_args *g);
 

@@ -80,7 +80,8 @@ struct SparseTests {
   static let patterns: [Pattern] = [
     Pattern(24, 40, blocks: (1, 1), density: 0.2), Pattern(33, 29, blocks: (1, 1), density: 0.5, seed: 2),
     Pattern(32, 64, blocks: (4, 16), density: 0.4), Pattern(48, 48, blocks: (16, 16), density: 0.5),
-    Pattern(130, 200, blocks: (64, 64), density: 0.6), Pattern(70, 50, blocks: (16, 32), density: 0.5),
+    Pattern(130, 200, blocks: (64, 64), density: 0.6), Pattern(48, 80, blocks: (16, 5), density: 0.5),
+    Pattern(70, 100, blocks: (32, 48), density: 0.7), Pattern(70, 50, blocks: (16, 32), density: 0.5),
     Pattern(19, 23, blocks: (3, 5), density: 0.5), Pattern(40, 300, blocks: (8, 4), density: 0.3),
     Pattern(8, 8, blocks: (4, 4), density: 0), Pattern(300, 20, blocks: (1, 1), density: 1),
     Pattern(24, 40, kept: 2, of: 4), Pattern(17, 64, kept: 1, of: 4), Pattern(12, 208, kept: 4, of: 8),

@@ -5,7 +5,7 @@ extension SparsePattern {
   /// `make bench ONLY=sparse`, and the same on every machine, since it decides over bits.
   var isFast: Bool {
     switch format {
-    case .blocks(let rows, _): density <= (rows % 4 == 0 ? 0.65 : 0.25)
+    case .blocks(let rows, _): density <= (rows % 16 == 0 ? 0.9 : rows % 4 == 0 ? 0.65 : 0.25)
     case .groups: density <= 0.25
     }
   }
