@@ -71,10 +71,14 @@ public final class Graph {
 
   /// A weight as products take it: in the step's precision.
   public func weight(_ parameter: Parameter) throws(KilnError) -> Value {
-    let stored = try stored(parameter)
-    guard stored.type != precision.operand(parameter).type else { return stored }
     if let known = converted[parameter] { return known }
-    let value = try record(Convert(to: precision.dtype), [stored])[0]
+    var value = try stored(parameter)
+    if let projection = parameter.projection, let mask = projection.mask, case .parameter = sources[value.id] {
+      value = try record(MaskGroups(mask, splitsColumns: projection.splitsColumns), [value])[0]
+    }
+    if value.type != precision.operand(parameter).type {
+      value = try record(Convert(to: precision.dtype), [value])[0]
+    }
     converted[parameter] = value
     return value
   }

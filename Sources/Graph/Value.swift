@@ -41,10 +41,13 @@ public struct Parameter: Sendable, Hashable {
     public var parts: Int
     /// They are blocks of columns, not of rows.
     public var splitsColumns: Bool
+    /// Products take some of its elements only, chosen anew in each step; nil for all.
+    public var mask: GroupMask?
 
-    public init(parts: Int = 1, splitsColumns: Bool = false) {
+    public init(parts: Int = 1, splitsColumns: Bool = false, mask: GroupMask? = nil) {
       self.parts = parts
       self.splitsColumns = splitsColumns
+      self.mask = mask
     }
   }
 

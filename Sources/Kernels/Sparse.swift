@@ -201,6 +201,20 @@ extension Context {
     try call(norms, x) { p in kiln_block_norms(handle, p[0], p[1], Int32(block.rows), Int32(block.columns)) }
   }
 
+  /// y = the largest N of each M of x along a row; see `kiln_mask_groups`.
+  public func maskGroups(_ y: Tensor, _ x: Tensor, kept: Int, of group: Int) throws(KilnError) {
+    try call(y, x) { p in kiln_mask_groups(handle, p[0], p[1], Int32(kept), Int32(group)) }
+  }
+
+  /// dx = dy, plus decay x where x is masked; see `kiln_mask_groups_backward`.
+  public func maskGroupsBackward(
+    _ dx: Tensor, _ dy: Tensor, _ x: Tensor, kept: Int, of group: Int, decay: Double
+  ) throws(KilnError) {
+    try call(dx, dy, x) { p in
+      kiln_mask_groups_backward(handle, p[0], p[1], p[2], Int32(kept), Int32(group), decay)
+    }
+  }
+
   /// Values of one pattern become those of another, in place; see `kiln_sparse_move`.
   public func move(_ values: Tensor, from old: SparsePattern, to new: SparsePattern) throws(KilnError) {
     try call(values) { p in

@@ -64,11 +64,11 @@ extension LanguageModel {
 
 extension ModelConfiguration {
   /// The model that the configuration describes.
-  /// - Parameter patterns: those of sparse weights, by name.
-  public func makeModel(patterns: SparsePatterns = [:]) -> any LanguageModel {
+  /// - Parameter forms: how weights are kept.
+  public func makeModel(_ forms: WeightForms = .dense) -> any LanguageModel {
     switch self {
-    case .gpt2(let configuration): GPT2(configuration, patterns: patterns)
-    case .llama(let configuration): Llama(configuration, patterns: patterns)
+    case .gpt2(let configuration): GPT2(configuration, forms: forms)
+    case .llama(let configuration): Llama(configuration, forms: forms)
     }
   }
 }

@@ -1,9 +1,6 @@
 import KilnGraph
 import KilnKernels
 
-/// What sparse weights keep, by the weight's name.
-public typealias SparsePatterns = [String: SparsePattern]
-
 /// A part of a model: parameters under their Hugging Face names, and how a value goes through.
 public protocol Layer: Sendable {
   var parameters: [Parameter] { get }
@@ -29,17 +26,14 @@ public struct Linear: Layer {
 
   /// - Parameters:
   ///   - parts: the outputs are those of so many projections side by side.
-  ///   - patterns: those of sparse weights, by name.
+  ///   - forms: how weights are kept.
   public init(
     _ name: String, inputs: Int, outputs: Int, bias: Bool, storage: Storage = .outputsByInputs, parts: Int = 1,
-    patterns: SparsePatterns = [:]
+    forms: WeightForms = .dense
   ) {
     let shape: Shape = storage == .outputsByInputs ? [outputs, inputs] : [inputs, outputs]
-    let pattern = patterns[name + ".weight"]
-    precondition(pattern.map { ($0.rows, $0.columns) == (outputs, inputs) } ?? true, "the pattern of \(name)")
-    weight = Parameter(
-      name + ".weight", pattern.map { TensorType($0) } ?? TensorType(shape),
-      projection: .init(parts: parts, splitsColumns: storage == .inputsByOutputs))
+    weight = forms.weight(
+      name + ".weight", shape, .init(parts: parts, splitsColumns: storage == .inputsByOutputs))
     self.bias = bias ? Parameter(name + ".bias", [outputs]) : nil
     self.storage = storage
   }

@@ -47,6 +47,11 @@ public struct EvaluatedWeight {
   public let inputs: [Parameter]
   public let operation: (any Operation)?
 
+  public init(inputs: [Parameter], operation: (any Operation)?) {
+    self.inputs = inputs
+    self.operation = operation
+  }
+
   /// As a value of a graph.
   public func value(in graph: Graph) throws(KilnError) -> Value {
     let values = inputs.map { graph[$0] }

@@ -46,8 +46,10 @@ struct Inputs {
     for corpus in [corpus, evalCorpus].compactMap({ $0 }) {
       try corpus.check(vocabularySize: model.configuration.vocabularySize)
     }
-    if point?.folder == nil, let patterns = try configuration.patterns(for: self, context: kernels) {
-      model = model.configuration.makeModel(patterns: patterns)
+    if let mask = try configuration.mask(for: model) {
+      model = model.configuration.makeModel(WeightForms(mask: mask))
+    } else if point?.folder == nil, let patterns = try configuration.patterns(for: self, context: kernels) {
+      model = model.configuration.makeModel(WeightForms(patterns: patterns))
       notices = Self.collapse(of: patterns)
     }
   }

@@ -18,7 +18,7 @@ public enum ModelFiles {
     let configuration = try ModelConfiguration(json: try files.contents(of: "config.json"))
     let model = configuration.makeModel()
     let patterns = try patterns(of: model, in: files)
-    return (patterns.isEmpty ? model : configuration.makeModel(patterns: patterns), files)
+    return (patterns.isEmpty ? model : configuration.makeModel(WeightForms(patterns: patterns)), files)
   }
 
   /// The tokenizer by its name (`bytes` or a path), else the one beside the model, else bytes.

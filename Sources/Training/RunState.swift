@@ -56,7 +56,7 @@ struct RunState {
   /// device that miss an update.
   private func states(afterStep step: Int) -> [(saved: Parameter, stored: Stored)] {
     let weights = model.parameters.map(precision.operand)
-    let iterates = weights.filter { optimizer.evaluated($0) != nil }
+    let iterates = weights.filter { evaluated($0) != nil }
     let stale = host?.isDelayed(afterStep: step) == true ? model.parameters.map(narrow.operand) : []
     let method = offloaded?.base ?? host?.base ?? optimizer
     func saved(_ weight: Parameter) -> Parameter {
@@ -65,6 +65,14 @@ struct RunState {
     return weights.flatMap { method.states(of: $0) }.map { ($0, offloaded == nil ? .store($0) : .offloaded($0)) }
       + memories.map { ($0, .device($0)) } + iterates.map { (saved($0), .store($0)) }
       + stale.map { (saved($0), .device($0)) }
+  }
+
+  /// What stands for a weight where the model is evaluated and saved; nil for itself.
+  private func evaluated(_ weight: Parameter) -> EvaluatedWeight? {
+    if let evaluated = optimizer.evaluated(weight) { return evaluated }
+    guard let projection = weight.projection, let mask = projection.mask else { return nil }
+    return EvaluatedWeight(
+      inputs: [weight], operation: MaskGroups(mask, splitsColumns: projection.splitsColumns))
   }
 
   /// Where a tensor of a checkpoint stands.
@@ -93,7 +101,7 @@ struct RunState {
   /// Writes the model, as it is evaluated.
   func saveModel(to folder: URL, context: Context) throws(KilnError) {
     try ModelFiles.save(model, tokenizer: tokenizer, to: folder, precision: precision) { (weight) throws(KilnError) in
-      guard let evaluated = optimizer.evaluated(weight) else { return try store.tensor(weight) }
+      guard let evaluated = evaluated(weight) else { return try store.tensor(weight) }
       return try evaluated.tensor(from: store, context: context)
     }
   }
@@ -224,6 +232,7 @@ extension TrainingConfiguration {
     result.evalData = evalData.map(absolute)
     result.model = model.map(absolute)
     result.disk = disk.map(absolute)
+    result.patternFrom = patternFrom.map(absolute)
     result.tokenizer = tokenizer.map { $0 == "bytes" ? $0 : absolute($0) }
     return result
   }

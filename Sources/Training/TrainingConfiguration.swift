@@ -39,10 +39,13 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
     case optimizer
   }
   public enum Sparsity: String, Sendable, Hashable, Codable, CaseIterable {
-    case random, magnitude, snip, grasp, synflow, set, rigl
+    case random, magnitude, snip, grasp, synflow, set, rigl, ste
+    case srSTE = "sr-ste"
 
     /// Whether patterns change in training.
     public var isDynamic: Bool { self == .set || self == .rigl }
+    /// Whether weights stay dense, and products take a part of them.
+    public var isMasked: Bool { self == .ste || self == .srSTE }
   }
   public enum Allowance: String, Sendable, Hashable, Codable, CaseIterable { case lossy }
 
@@ -118,6 +121,10 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   public var patternEvery: Int?
   public var dropFraction: Double?
   public var patternUntil: Double?
+  /// The model whose magnitudes say what is kept.
+  public var patternFrom: String?
+  /// What pulls masked weights towards 0.
+  public var maskDecay: Double?
 
   // Saving and looking
   public var saveEvery: Int?

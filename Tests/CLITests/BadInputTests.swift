@@ -50,11 +50,15 @@ import Testing
     }
     try expectRefused("--density 0.5", "--density is of sparse weights, and nothing makes them sparse")
     for density in ["0", "1.5", "-1", "nan"] {
-      try expectRefused("--sparsity set --density=\(density)", "not in 0 ..< 1 or 1")
+      try expectRefused("--sparsity set --density=\(density)", "not above 0 and at most 1")
     }
-    try expectRefused("--sparsity snip --pattern-every 5", "--pattern-every is of patterns that change")
+    try expectRefused("--sparsity snip --pattern-every 5", "--pattern-every means nothing to --sparsity snip")
+    try expectRefused("--sparsity ste --block 4x4", "--sparsity ste keeps N of each M, and --block is 4x4")
+    try expectRefused("--sparsity sr-ste --density 0.5", "--density means nothing to --sparsity sr-ste")
+    try expectRefused("--sparsity sr-ste --block 3:7", "groups of 7 do not fit")
+    try expectRefused("--sparsity magnitude --pattern-from nowhere", "'nowhere' does not exist")
     try expectRefused("--sparsity rigl --block 2:4 --density 0.1", "--block 2:4 keeps 0.5, and --density is 0.1")
-    try expectRefused("--sparsity rigl --block 2:7", "inputs are not whole groups")
+    try expectRefused("--sparsity rigl --block 2:7", "groups of 7 do not fit")
     try expectRefused("--sparsity rigl --drop-fraction 2", "--drop-fraction is 2.0, not in 0 ... 1")
     try expectRefused("--sparsity rigl --optimizer muon", "--optimizer muon updates whole matrices")
     try expectRefused("--sparsity rigl --offload optimizer", "moves states with the pattern")

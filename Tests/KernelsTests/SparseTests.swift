@@ -281,7 +281,40 @@ struct SparseTests {
     #expect(status == KILN_ERR_SHAPE)
   }
 
+  /// The largest of each group by hand, and the gradient that passes through: dy + decay (1 - M) x.
+  @Test(arguments: [(2, 4), (1, 4), (4, 8), (3, 5)], [Layout.dense, .strided])
+  func masks(_ pattern: (kept: Int, group: Int), _ layout: Layout) {
+    let (rows, cols, decay) = (11, 8 * pattern.group, 0.25)
+    // Many magnitudes are equal.
+    let x = pseudoRandom(rows * cols, seed: 4).map { ($0 * 6).rounded() / 4 }
+    let dy = pseudoRandom(rows * cols, seed: 5).map { Double(Float($0)) }
+    let isKept = x.indices.map { place in
+      let begin = place / pattern.group * pattern.group
+      let order = (begin..<begin + pattern.group).sorted { (abs(x[$1]), $0) < (abs(x[$0]), $1) }
+      return order.prefix(pattern.kept).contains(place)
+    }
+    for dtype in [KILN_F32, KILN_F64, KILN_BF16, KILN_F16] {
+      let context = TestContext(threads: 3)
+      let wide = dtype == KILN_F64 ? KILN_F64 : KILN_F32
+      let given = TestTensor([rows, cols], dtype, layout: layout, values: x)
+      let masked = TestTensor([rows, cols], dtype, layout: layout)
+      let gradient = TestTensor([rows, cols], wide, layout: layout, values: dy)
+      let status = withPointers([masked, given, gradient].map(\.view)) { p in
+        [
+          kiln_mask_groups(context.handle, p[0], p[1], Int32(pattern.kept), Int32(pattern.group)),
+          kiln_mask_groups_backward(
+            context.handle, p[2], p[2], p[1], Int32(pattern.kept), Int32(pattern.group), decay),
+        ]
+      }
+      #expect(status == [KILN_OK, KILN_OK] && masked.guardsIntact && gradient.guardsIntact, "\(context.lastError)")
+      #expect(masked.values == x.indices.map { isKept[$0] ? x[$0] : 0 })
+      let expected = x.indices.map { isKept[$0] ? dy[$0] : dy[$0] + decay * x[$0] }
+      #expect(zip(gradient.values, expected).allSatisfy { abs($0 - $1) < 1e-6 })
+    }
+  }
+
   @Test func badPatternsAreRefused() {
+
     func refusal(
       _ change: (Pattern) -> Void = { _ in }, alter: @escaping (inout kiln_sparse) -> Void = { _ in },
       options: (inout kiln_gemm_options) -> Void = { _ in }, values: [Int]? = nil

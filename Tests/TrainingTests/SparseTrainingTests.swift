@@ -27,7 +27,7 @@ struct SparseTrainingTests: TinyRuns {
         let shape = parameter.outputsByInputs(Tensor(parameter.shape, .float32, in: nil)).shape
         patterns[parameter.name] = try pattern(format, shape[0], shape[1], seed: UInt64(seed + 1))
       }
-      let sparse = whole.configuration.makeModel(patterns: patterns)
+      let sparse = whole.configuration.makeModel(WeightForms(patterns: patterns))
       let (store, dense) = (ParameterStore(), ParameterStore())
       try ModelFiles.load(sparse, from: files, into: store, access: .copied, context: context)
       try ModelFiles.load(whole, from: files, into: dense, access: .copied, context: context)
@@ -140,7 +140,70 @@ struct SparseTrainingTests: TinyRuns {
     }
   }
 
+  /// Masked weights stay dense; what is saved has zeros where products take nothing, and what is gone on from has not.
+  @Test(arguments: [
+    Variant(sparsity: .ste), Variant(sparsity: .srSTE, block: .groups(kept: 1, of: 4)) { $0.microBatch = 2 },
+    Variant(sparsity: .srSTE) { ($0.precision, $0.master) = (.bf16, .kahan) },
+    Variant(sparsity: .srSTE) { ($0.precision, $0.offload) = (.int8, [.optimizer]) },
+  ]) func maskedRunsGoOnExactly(_ variant: Variant) throws {
+    try withTemporaryFolder { folder in
+      var configuration = try configuration(in: folder, steps: 9)
+      configuration.sparsity = variant.sparsity
+      if case .groups = variant.block { configuration.block = variant.block }
+      variant.change(&configuration)
+      configuration.evalData = configuration.data[0]
+      let whole = folder.appendingPathComponent("whole")
+      let parts = folder.appendingPathComponent("parts")
+      let expected = bits(try train(configuration, out: whole))
+      var metrics = try train(configuration, out: parts, threads: 1, stopAfter: 5)
+      metrics += try train(configuration, out: parts, resuming: TrainingConfiguration.resume(parts), threads: 3)
+      #expect(bits(metrics) == expected)
+      #expect(try weights(parts) == weights(whole) && checkpoint(parts) == checkpoint(whole))
+      let files = try PretrainedDirectory(whole)
+      let kept = if case .groups(let kept, _) = variant.block { kept } else { 2 }
+      for parameter in try ModelFiles.open(whole.path).model.parameters where parameter.projection != nil {
+        let stored = try #require(files.tensors[parameter.name])
+        let rows = parameter.outputsByInputs(try ModelFiles.mappedTensor(stored))
+        let wide = try Tensor(zeros: rows.shape)
+        try Context().copy(wide, rows)
+        let values = wide.floats()
+        for start in stride(from: 0, to: values.count, by: 4) {
+          #expect(values[start..<start + 4].count { $0 != 0 } <= kept)
+        }
+      }
+    }
+  }
+
+  /// SR-STE's pull takes weights towards 0 that are not taken.
+  @Test func theDecayIsAPartOfTheGradient() throws {
+    let context = try Context(threads: 1)
+    let mask = GroupMask(kept: 2, of: 4, decay: 0.5)
+    let weight = Parameter("w", [8, 3], projection: .init(splitsColumns: true, mask: mask))
+    let store = ParameterStore()
+    let values = pseudoRandom(24, seed: 3).map(Float.init)
+    try store.tensor(weight).copy(from: values)
+    let graph = Graph()
+    let y = try graph.record(
+      Project(transposedWeight: false), [graph.input("x", TensorType([5, 8])), graph.weight(weight)])[0]
+    let dw = try #require(try graph.gradients(of: [(y, graph.input("dy", y.type))], for: [weight])[weight])
+    let session = try Session(
+      Planner(context: context).plan(graph, outputs: [y, dw]), context: context, store: store)
+    let (x, dy) = (pseudoRandom(40, seed: 1).map(Float.init), pseudoRandom(15, seed: 2).map(Float.init))
+    session.input("x")?.copy(from: x)
+    session.input("dy")?.copy(from: dy)
+    try session.run()
+    for k in 0..<8 {
+      for n in 0..<3 {
+        let group = (k / 4 * 4..<k / 4 * 4 + 4).sorted { abs(values[$0 * 3 + n]) > abs(values[$1 * 3 + n]) }
+        let straight = (0..<5).reduce(Float(0)) { $0 + x[$1 * 8 + k] * dy[$1 * 3 + n] }
+        let expected = group.prefix(2).contains(k) ? straight : straight + 0.5 * values[k * 3 + n]
+        #expect(abs(session.tensor(of: dw).floats()[k * 3 + n] - expected) < 1e-5)
+      }
+    }
+  }
+
   /// Patterns change, and the loss falls.
+
   @Test(arguments: [TrainingConfiguration.Sparsity.set, .rigl]) func patternsChange(
     _ sparsity: TrainingConfiguration.Sparsity
   ) throws {

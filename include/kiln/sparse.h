@@ -64,6 +64,16 @@ KILN_API kiln_status kiln_sparse_scatter(kiln_context *ctx, const kiln_tensor *d
 KILN_API kiln_status kiln_block_norms(kiln_context *ctx, const kiln_tensor *norms, const kiln_tensor *x,
                                       int32_t block_rows, int32_t block_cols);
 
+/// y = the `kept` elements of largest magnitude of each `group` along a row of x, 0 for the others; of equal ones the
+/// first. x, y [rows, cols], any strides, F32, F64, BF16 or F16, of one type; cols a multiple of `group`, at most 256.
+KILN_API kiln_status kiln_mask_groups(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x, int32_t kept,
+                                      int32_t group);
+
+/// dx = dy, plus decay * x where kiln_mask_groups makes x 0: the straight-through gradient of SR-STE (Zhou et al.,
+/// arXiv 2102.04010). dx and dy of one type, F32 or F64 (F32 for narrow x); dx may be dy. Shapes as above.
+KILN_API kiln_status kiln_mask_groups_backward(kiln_context *ctx, const kiln_tensor *dx, const kiln_tensor *dy,
+                                               const kiln_tensor *x, int32_t kept, int32_t group, double decay);
+
 /// In place: values of pattern `from` become values of pattern `to`, of the same format, shape and count; 0 where only
 /// `to` keeps. values [count, block_rows * block_cols], dense; F32, F64, BF16 or F16.
 KILN_API kiln_status kiln_sparse_move(kiln_context *ctx, const kiln_tensor *values, const kiln_sparse *from,

@@ -8,7 +8,7 @@ struct SparsityOptions: ParsableArguments {
     help: ArgumentHelp(
       """
       How the weights are found that are kept, of all projections but the head: random, magnitude, snip, grasp, synflow \
-      before training; set, rigl also while training. (default: all are kept)
+      before training; set, rigl also while training; ste, sr-ste anew in each step, of dense weights. (default: all are kept)
       """))
   var sparsity: TrainingConfiguration.Sparsity?
 
@@ -22,7 +22,7 @@ struct SparsityOptions: ParsableArguments {
     help: ArgumentHelp(
       """
       What is kept or not as a whole: blocks of so many outputs and inputs, such as 16x16, which are the fastest; or N of \
-      each M inputs, such as 2:4. (default: 1x1)
+      each M inputs, such as 2:4. (default: 1x1; ste, sr-ste 2:4)
       """, valueName: "shape"))
   var block: SparsePattern.Format?
 
@@ -48,6 +48,18 @@ struct SparsityOptions: ParsableArguments {
       "With set and rigl: the share of the steps that changes go on for. (default: 0.75)", valueName: "x"))
   var patternUntil: Double?
 
+  @Option(
+    help: ArgumentHelp(
+      "With magnitude: the model whose weights decide; those that are kept begin as in --model. (default: that one)",
+      valueName: "path"))
+  var patternFrom: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "With sr-ste: what pulls weights towards 0 that are not taken. (default: \(StraightThrough.decay))",
+      valueName: "x"))
+  var maskDecay: Double?
+
   func apply(to configuration: inout TrainingConfiguration) {
     configuration.sparsity = sparsity ?? configuration.sparsity
     configuration.density = density ?? configuration.density
@@ -56,6 +68,8 @@ struct SparsityOptions: ParsableArguments {
     configuration.patternEvery = patternEvery ?? configuration.patternEvery
     configuration.dropFraction = dropFraction ?? configuration.dropFraction
     configuration.patternUntil = patternUntil ?? configuration.patternUntil
+    configuration.patternFrom = patternFrom ?? configuration.patternFrom
+    configuration.maskDecay = maskDecay ?? configuration.maskDecay
   }
 }
 

@@ -11,13 +11,13 @@ public struct GPT2: LanguageModel {
   private let finalNorm: Norm
   public let head: Parameter
 
-  /// - Parameter patterns: those of sparse weights, by name.
-  public init(_ config: GPT2Configuration, patterns: SparsePatterns = [:]) {
+  /// - Parameter forms: how weights are kept.
+  public init(_ config: GPT2Configuration, forms: WeightForms = .dense) {
     self.config = config
     configuration = .gpt2(config)
     tokens = Embedding("transformer.wte", count: config.vocabularySize, width: config.width)
     positions = Embedding("transformer.wpe", count: config.contextLength, width: config.width)
-    blocks = (0..<config.layers).map { Block(config, layer: $0, patterns) }
+    blocks = (0..<config.layers).map { Block(config, layer: $0, forms) }
     finalNorm = .layer("transformer.ln_f", width: config.width, eps: config.layerNormEpsilon)
     head =
       config.tiesWordEmbeddings
@@ -62,7 +62,7 @@ private struct Block: Sendable {
   let mlpIn: Linear
   let mlpOut: Linear
 
-  init(_ config: GPT2Configuration, layer: Int, _ patterns: SparsePatterns) {
+  init(_ config: GPT2Configuration, layer: Int, _ forms: WeightForms) {
     self.layer = layer
     let name = "transformer.h.\(layer)"
     self.name = name
@@ -72,7 +72,7 @@ private struct Block: Sendable {
     func linear(_ part: String, _ inputs: Int, _ outputs: Int, parts: Int = 1) -> Linear {
       Linear(
         "\(name).\(part)", inputs: inputs, outputs: outputs, bias: true, storage: .inputsByOutputs, parts: parts,
-        patterns: patterns)
+        forms: forms)
     }
     attentionNorm = .layer("\(name).ln_1", width: width, eps: config.layerNormEpsilon)
     attentionIn = linear("attn.c_attn", width, 3 * width, parts: 3)

@@ -11,12 +11,12 @@ public struct Llama: LanguageModel {
   private let finalNorm: Norm
   public let head: Parameter
 
-  /// - Parameter patterns: those of sparse weights, by name.
-  public init(_ config: LlamaConfiguration, patterns: SparsePatterns = [:]) {
+  /// - Parameter forms: how weights are kept.
+  public init(_ config: LlamaConfiguration, forms: WeightForms = .dense) {
     self.config = config
     configuration = .llama(config)
     tokens = Embedding("model.embed_tokens", count: config.vocabularySize, width: config.width)
-    blocks = (0..<config.layers).map { Block(config, layer: $0, patterns) }
+    blocks = (0..<config.layers).map { Block(config, layer: $0, forms) }
     finalNorm = .rms("model.norm", width: config.width, eps: config.rmsNormEpsilon)
     head =
       config.tiesWordEmbeddings
@@ -59,7 +59,7 @@ private struct Block: Sendable {
   let up: Linear
   let down: Linear
 
-  init(_ config: LlamaConfiguration, layer: Int, _ patterns: SparsePatterns) {
+  init(_ config: LlamaConfiguration, layer: Int, _ forms: WeightForms) {
     self.layer = layer
     let name = "model.layers.\(layer)"
     self.name = name
@@ -71,10 +71,10 @@ private struct Block: Sendable {
     let keys = kvHeads * config.headWidth
     func attention(_ part: String, _ inputs: Int, _ outputs: Int) -> Linear {
       Linear(
-        "\(name).self_attn.\(part)", inputs: inputs, outputs: outputs, bias: config.attentionBias, patterns: patterns)
+        "\(name).self_attn.\(part)", inputs: inputs, outputs: outputs, bias: config.attentionBias, forms: forms)
     }
     func mlp(_ part: String, _ inputs: Int, _ outputs: Int) -> Linear {
-      Linear("\(name).mlp.\(part)", inputs: inputs, outputs: outputs, bias: config.mlpBias, patterns: patterns)
+      Linear("\(name).mlp.\(part)", inputs: inputs, outputs: outputs, bias: config.mlpBias, forms: forms)
     }
     attentionNorm = .rms("\(name).input_layernorm", width: width, eps: config.rmsNormEpsilon)
     query = attention("q_proj", width, queries)

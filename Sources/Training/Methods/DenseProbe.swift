@@ -31,6 +31,36 @@ public final class DenseProbe {
     try byName { (parameter) throws(KilnError) in try self.store.tensor(parameter) }
   }
 
+  /// Of every projection of another model, which may be sparse: then with zeros.
+  func weights(of path: String) throws(KilnError) -> [String: [Float]] {
+    let (other, files) = try ModelFiles.open(path)
+    let store = ParameterStore()
+    try ModelFiles.load(other, from: files, into: store, access: .mapped, context: context)
+    var result: [String: [Float]] = [:]
+    for parameter in projections {
+      guard let found = other.parameters.first(where: { $0.name == parameter.name }),
+        found.denseShape == parameter.shape
+      else {
+        throw KilnError(
+          .argument, "'\(path)' has no '\(parameter.name)' as \(parameter.shape)",
+          hint: "--pattern-from takes a model of the same shape")
+      }
+      var rows = parameter.outputsByInputs(try store.tensor(found))
+      if let pattern = found.type.pattern {
+        rows = try Tensor(zeros: [pattern.rows, pattern.columns])
+        try context.scatter(rows, from: try store.tensor(found), pattern)
+      }
+      result[parameter.name] = try floats(rows)
+    }
+    return result
+  }
+
+  private func floats(_ rows: Tensor) throws(KilnError) -> [Float] {
+    let dense = try Tensor(zeros: rows.shape)
+    try context.copy(dense, rows)
+    return dense.floats()
+  }
+
   /// The gradients of the loss of the first batch, in fp32 and without dropout.
   /// - Parameters:
   ///   - direction: where the weights are moved to for it, times `distance`.
@@ -72,10 +102,7 @@ public final class DenseProbe {
     var result: [String: [Float]] = [:]
     for parameter in projections {
       guard let found = try tensor(parameter) else { continue }
-      let rows = parameter.outputsByInputs(found)
-      let dense = try Tensor(zeros: rows.shape)
-      try context.copy(dense, rows)
-      result[parameter.name] = dense.floats()
+      result[parameter.name] = try floats(parameter.outputsByInputs(found))
     }
     return result
   }

@@ -14,12 +14,35 @@ extension TrainingConfiguration {
     let until = Int(Double(steps ?? 0) * (patternUntil ?? 0.75))
     return switch sparsity {
     case .random: RandomPruning()
-    case .magnitude: MagnitudePruning()
+    case .magnitude: MagnitudePruning(source: patternFrom)
     case .snip: SNIP()
     case .grasp: GraSP()
     case .synflow: SynFlow()
     case .set: SET(every: patternEvery ?? 100, until: until, fraction: dropFraction ?? 0.3)
     case .rigl: RigL(every: patternEvery ?? 100, until: until, fraction: dropFraction ?? 0.3)
+    case .ste, .srSTE: nil
+    }
+  }
+
+  /// What products take of dense weights; nil for all.
+  func mask(for model: any LanguageModel) throws(KilnError) -> GroupMask? {
+    guard let sparsity, sparsity.isMasked else { return nil }
+    guard case .groups(let kept, let group) = block ?? .groups(kept: 2, of: 4) else { return nil }
+    for parameter in model.parameters where parameter.projection != nil { try check(parameter, group) }
+    return GroupMask(kept: kept, of: group, decay: sparsity == .ste ? 0 : maskDecay ?? StraightThrough.decay)
+  }
+
+  private func check(_ parameter: Parameter, _ group: Int) throws(KilnError) {
+    guard parameter.type.pattern == nil else {
+      throw KilnError(
+        .argument, "'\(parameter.name)' of the model is sparse already",
+        hint: "leave --sparsity out to train what it keeps")
+    }
+    let inputs = parameter.shape[parameter.projection?.splitsColumns == true ? 0 : 1]
+    guard inputs % group == 0 else {
+      throw KilnError(
+        .argument, "groups of \(group) do not fit '\(parameter.name)': its inputs are \(inputs)",
+        hint: "choose another --block")
     }
   }
 
@@ -29,16 +52,8 @@ extension TrainingConfiguration {
     let format = block ?? .blocks(rows: 1, columns: 1)
     let layers = try inputs.model.parameters.filter { $0.projection != nil }.map {
       (parameter) throws(KilnError) -> PatternChoice.Layer in
-      guard parameter.type.pattern == nil else {
-        throw KilnError(
-          .argument, "'\(parameter.name)' of the model is sparse already",
-          hint: "leave --sparsity out to train what it keeps")
-      }
+      if case .groups(_, let group) = format { try check(parameter, group) } else { try check(parameter, 1) }
       let shape = parameter.outputsByInputs(Tensor(parameter.shape, .float32, in: nil)).shape
-      if case .groups(_, let group) = format, shape[1] % group != 0 {
-        throw KilnError(
-          .argument, "--block \(format) does not fit '\(parameter.name)': \(shape[1]) inputs are not whole groups")
-      }
       return PatternChoice.Layer(name: parameter.name, rows: shape[0], columns: shape[1])
     }
     return try method.patterns(
@@ -54,42 +69,63 @@ extension TrainingConfiguration {
   }
 
   func checkSparsity() throws(KilnError) {
-    let flags: [(String, Bool)] = [
-      ("density", density != nil), ("block", block != nil), ("layer-density", layerDensity != nil),
-      ("pattern-every", patternEvery != nil), ("drop-fraction", dropFraction != nil),
-      ("pattern-until", patternUntil != nil),
+    let flags: [(name: String, value: Any?, means: (Sparsity) -> Bool)] = [
+      ("density", density, { !$0.isMasked }), ("block", block, { _ in true }),
+      ("layer-density", layerDensity, { !$0.isMasked }), ("pattern-from", patternFrom, { $0 == .magnitude }),
+      ("pattern-every", patternEvery, \.isDynamic), ("drop-fraction", dropFraction, \.isDynamic),
+      ("pattern-until", patternUntil, \.isDynamic), ("mask-decay", maskDecay, { $0 == .srSTE }),
     ]
-    guard let sparsity else {
-      guard let flag = flags.first(where: \.1) else { return }
+    for flag in flags where flag.value != nil {
+      guard let sparsity else {
+        throw KilnError(
+          .argument, "--\(flag.name) is of sparse weights, and nothing makes them sparse",
+          hint: "give --sparsity as well")
+      }
+      if flag.means(sparsity) { continue }
+      let others = Sparsity.allCases.filter(flag.means).map(\.rawValue)
       throw KilnError(
-        .argument, "--\(flag.0) is of sparse weights, and nothing makes them sparse", hint: "give --sparsity as well")
+        .argument, "--\(flag.name) means nothing to --sparsity \(sparsity.rawValue)",
+        hint: "leave it out, or use --sparsity " + others.joined(separator: ", "))
     }
-    for (flag, isGiven) in flags.suffix(3) where isGiven && !sparsity.isDynamic {
-      throw KilnError(
-        .argument, "--\(flag) is of patterns that change, and those of \(sparsity.rawValue) do not",
-        hint: "use --sparsity set or rigl")
-    }
+    guard let sparsity else { return }
     if let density, !(density > 0 && density <= 1) {
-      throw KilnError(.argument, "--density is \(density), not in 0 ..< 1 or 1", hint: "0.1 keeps a tenth")
+      throw KilnError(.argument, "--density is \(density), not above 0 and at most 1", hint: "0.1 keeps a tenth")
     }
-    if let dropFraction, !(0...1).contains(dropFraction) {
-      throw KilnError(.argument, "--drop-fraction is \(dropFraction), not in 0 ... 1")
-    }
-    if let patternUntil, !(0...1).contains(patternUntil) {
-      throw KilnError(.argument, "--pattern-until is \(patternUntil), not in 0 ... 1")
+    for (flag, share) in [("drop-fraction", dropFraction), ("pattern-until", patternUntil)] {
+      if let share, !(0...1).contains(share) { throw KilnError(.argument, "--\(flag) is \(share), not in 0 ... 1") }
     }
     if let patternEvery, patternEvery < 1 { throw KilnError(.argument, "--pattern-every is \(patternEvery)") }
-    if case .groups = block, let density, density != keptShare {
-      throw KilnError(.argument, "--block \(block!) keeps \(keptShare), and --density is \(density)")
+    if let maskDecay, !(maskDecay >= 0 && maskDecay.isFinite) {
+      throw KilnError(.argument, "--mask-decay is \(maskDecay), not a number >= 0")
     }
-    if case .groups = block, let layerDensity, layerDensity != .uniform {
-      throw KilnError(
-        .argument, "--block \(block!) keeps the same share everywhere, and --layer-density is \(layerDensity)")
-    }
+    try checkBlock(sparsity)
     try checkSparseOptimizer(sparsity)
   }
 
+  private func checkBlock(_ sparsity: Sparsity) throws(KilnError) {
+    guard let block else { return }
+    guard case .groups = block else {
+      guard sparsity.isMasked else { return }
+      throw KilnError(
+        .argument, "--sparsity \(sparsity.rawValue) keeps N of each M, and --block is \(block)", hint: "such as 2:4")
+    }
+    if let density, density != keptShare {
+      throw KilnError(.argument, "--block \(block) keeps \(keptShare), and --density is \(density)")
+    }
+    if let layerDensity, layerDensity != .uniform {
+      throw KilnError(
+        .argument, "--block \(block) keeps the same share everywhere, and --layer-density is \(layerDensity.rawValue)")
+    }
+  }
+
   private func checkSparseOptimizer(_ sparsity: Sparsity) throws(KilnError) {
+    if sparsity.isMasked {
+      guard [.scheduleFree, .apg, .apgnc].contains(optimizer) else { return }
+      throw KilnError(
+        .argument,
+        "--sparsity \(sparsity.rawValue) evaluates masked weights, and --optimizer \(optimizer.rawValue) others",
+        hint: "use --optimizer adamw")
+    }
     if [.muon, .adafactor].contains(optimizer) {
       throw KilnError(
         .argument,
