@@ -24,6 +24,17 @@ struct TrainCommand: ParsableCommand {
     let interruption = Interruption {
       Terminal.note("stopping after this step; once more ends at once")
     }
+    if request.configuration.sparsity == .lottery {
+      try trainTicket(request, interruption)
+    } else {
+      try train(request, interruption)
+    }
+  }
+
+  @discardableResult
+  private func train(
+    _ request: TrainRequest, _ interruption: Interruption, stopAfter: Int? = nil
+  ) throws -> Trainer.Outcome {
     let trainer = try Trainer(
       request.configuration, out: request.out, resuming: request.point, options: request.options)
     let progress = ProgressDisplay(trainer, isQuiet: request.isQuiet)
@@ -31,10 +42,39 @@ struct TrainCommand: ParsableCommand {
     let outcome: Trainer.Outcome
     do {
       defer { progress.finish() }
-      outcome = try trainer.run(shouldStop: { interruption.wasRequested }, onEvent: progress.show)
+      var done = trainer.firstStep
+      outcome = try trainer.run(
+        shouldStop: { interruption.wasRequested || stopAfter.map { done >= $0 } ?? false },
+        onEvent: { event in
+          if case .step(let metrics) = event { done = metrics.step + 1 }
+          progress.show(event)
+        })
     }
     let report = try RunReport.write(for: trainer, metrics: request.metrics, withSample: outcome != .interrupted)
     Terminal.print(progress.lastLine(outcome, report: report))
+    return outcome
+  }
+
+  /// Stage by stage, each a run in a folder of its own; those that are finished are passed over.
+  private func trainTicket(_ request: TrainRequest, _ interruption: Interruption) throws {
+    let tickets = try LotteryTickets(request.configuration, out: request.out)
+    try tickets.begin(resuming: request.point != nil)
+    let count = tickets.stages.count
+    for index in 0..<count {
+      // Anew each time: what a stage begins with is found when those before it are done.
+      let stage = tickets.stages[index]
+      if stage.isFinished { continue }
+      try tickets.prepare(stage)
+      if !request.isQuiet { Terminal.print("\n\(stage.name), stage \(index + 1) of \(count)") }
+      let isBegun = FileManager.default.fileExists(atPath: stage.out.path)
+      let stageRequest = TrainRequest(
+        stage.configuration, out: stage.out, point: isBegun ? try TrainingConfiguration.resume(stage.out) : nil,
+        request)
+      try train(stageRequest, interruption, stopAfter: stage.stopAfter)
+      if interruption.wasRequested { return }
+    }
+    try tickets.finish()
+    Terminal.print("the ticket is in \(request.out.relativePath)")
   }
 }
 
@@ -48,6 +88,15 @@ struct TrainRequest {
   let isQuiet: Bool
 
   var metrics: URL { options.metrics ?? out.appendingPathComponent("metrics.jsonl") }
+
+  /// A part of another request.
+  init(_ configuration: TrainingConfiguration, out: URL, point: ResumePoint?, _ whole: TrainRequest) {
+    self.configuration = configuration
+    self.out = out
+    self.point = point
+    options = Trainer.Options(threads: whole.options.threads, device: whole.options.device)
+    isQuiet = whole.isQuiet
+  }
 
   init(_ options: TrainOptions, over file: TrainOptions?, needsOutput: Bool = true) throws {
     let layers = [options] + (file.map { [$0] } ?? [])

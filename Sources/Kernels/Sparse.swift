@@ -109,6 +109,13 @@ public final class SparsePattern: @unchecked Sendable, Hashable {
       && places.first.map { $0 >= 0 } ?? true && places.last.map { $0 < Int32(bound) } ?? true
   }
 
+  /// Whether another has the same content.
+  public func keepsTheSame(as other: SparsePattern?) -> Bool {
+    guard let other else { return false }
+    return other === self
+      || other.format == format && (other.rows, other.columns) == (rows, columns) && other.kept == kept
+  }
+
   /// Another with the same content.
   public func copy() throws(KilnError) -> SparsePattern {
     let copy = try SparsePattern(format, rows: rows, columns: columns, count: count)

@@ -46,6 +46,10 @@ struct Inputs {
     for corpus in [corpus, evalCorpus].compactMap({ $0 }) {
       try corpus.check(vocabularySize: model.configuration.vocabularySize)
     }
+    if configuration.sparsity == .magnitude, point?.folder == nil {
+      // A sparse model is pruned further.
+      model = model.configuration.makeModel()
+    }
     if let mask = try configuration.mask(for: model) {
       model = model.configuration.makeModel(WeightForms(mask: mask))
     } else if point?.folder == nil, let patterns = try configuration.patterns(for: self, context: kernels) {

@@ -58,6 +58,13 @@ public enum ModelFiles {
       unused.remove(name)
       for (pattern, _) in patternTensors(Parameter(name, parameter.type)) { unused.remove(pattern) }
       let kept = precision.operand(parameter)
+      if let pattern = try pattern(of: parameter, name, stored, files) {
+        for (name, _) in patternTensors(Parameter(name, TensorType(pattern))) { unused.remove(name) }
+        if !pattern.keepsTheSame(as: parameter.type.pattern) {
+          try fill(try store.tensor(kept), of: kept, from: try mappedTensor(stored), pattern, context: context)
+          continue
+        }
+      }
       let isWhole = stored.shape == parameter.denseShape
       guard isWhole || stored.shape == fileShape(parameter) else {
         throw KilnError(

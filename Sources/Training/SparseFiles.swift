@@ -47,10 +47,22 @@ extension ModelFiles {
     return patterns
   }
 
-  private static func pattern(
+  /// Fills a weight's tensor from values of another pattern than its own, by way of the whole matrix.
+  static func fill(
+    _ tensor: Tensor, of weight: Parameter, from stored: Tensor, _ pattern: SparsePattern, context: Context
+  ) throws(KilnError) {
+    let values = try Tensor(zeros: pattern.valuesShape, weight.type.dtype)
+    try context.copy(values, stored.reshaped(pattern.valuesShape))
+    let whole = try Tensor(zeros: weight.denseShape, weight.type.dtype)
+    try context.scatter(weight.outputsByInputs(whole), from: values, pattern)
+    try weight.fill(tensor, from: whole, context: context)
+  }
+
+  static func pattern(
     of parameter: Parameter, _ name: String, _ values: StoredTensor, _ files: PretrainedDirectory
   ) throws(KilnError) -> SparsePattern? {
-    let whole = parameter.outputsByInputs(Tensor(parameter.shape, .float32, in: nil)).shape
+    guard parameter.projection != nil else { return nil }
+    let whole = parameter.outputsByInputs(Tensor(parameter.denseShape, .float32, in: nil)).shape
     let (shape, places) = (values.shape, files.tensors[name + suffixes.places])
     guard places != nil || files.tensors[name + suffixes.columns] != nil else { return nil }
     func wrong(_ what: String) -> KilnError {

@@ -49,6 +49,8 @@ public final class Trainer {
   public let steps: Int?
   public let schedule: Schedule
   public let parameterCount: Int
+  /// The first step that this run takes.
+  public let firstStep: Int
   public let plan: TrainingPlan
   public let context: Context
 
@@ -73,6 +75,9 @@ public final class Trainer {
     _ configuration: TrainingConfiguration, out: URL, resuming point: ResumePoint? = nil, options: Options = Options()
   ) throws(KilnError) {
     try configuration.validate()
+    guard configuration.sparsity != .lottery else {
+      throw KilnError(.argument, "a lottery ticket takes several runs, not one: see LotteryTickets")
+    }
     if let point {
       try configuration.checkResumable(from: point.configuration)
     } else if FileManager.default.fileExists(atPath: out.path) {
@@ -112,10 +117,12 @@ public final class Trainer {
     runState = RunState(
       out: out, model: inputs.model, precision: kept, narrow: configuration.precision, optimizer: optimizer,
       store: store, device: device, tokenizer: inputs.tokenizer, memories: plan.step.memories, scratch: arena)
-    let step = point?.state.step ?? 0
+    let step = point?.folder == nil ? configuration.startStep ?? 0 : point?.state.step ?? 0
+    firstStep = step
     if let folder = point?.folder { try runState.restoreStates(from: folder, step: step, context: context) }
     try host?.open(
-      threads: context.threads, device: device, isPending: step > 0 && host?.isDelayed(afterStep: step - 1) == true)
+      threads: context.threads, device: device,
+      isPending: point?.folder != nil && host?.isDelayed(afterStep: step - 1) == true)
     self.step = try TrainingStep(plan.step, inputs.model, optimizer, context: context, store: device, arena: arena)
     evaluator = try plan.evaluation.map { [microBatch = plan.microBatch] (plan) throws(KilnError) in
       try Evaluator(
@@ -131,9 +138,6 @@ public final class Trainer {
       "the run was started on \(old.machine) and goes on on \(plan.machine): the last bits may differ"
     ]
   }
-
-  /// The first step that this run takes.
-  public var firstStep: Int { point?.state.step ?? 0 }
 
   public var model: any LanguageModel { inputs.model }
   public var tokenizer: any Tokenizer { inputs.tokenizer }

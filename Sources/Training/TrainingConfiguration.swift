@@ -39,7 +39,7 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
     case optimizer
   }
   public enum Sparsity: String, Sendable, Hashable, Codable, CaseIterable {
-    case random, magnitude, snip, grasp, synflow, set, rigl, ste
+    case random, magnitude, snip, grasp, synflow, lottery, set, rigl, ste
     case srSTE = "sr-ste"
 
     /// Whether patterns change in training.
@@ -73,6 +73,8 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   public var steps: Int?
   public var epochs: Double?
   public var maxTime: Double?
+  /// Steps that count as done already: the schedule, the data and random numbers go on from there.
+  public var startStep: Int?
 
   // The method
   public var optimizer = OptimizerName.adamw
@@ -125,6 +127,10 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   public var patternFrom: String?
   /// What pulls masked weights towards 0.
   public var maskDecay: Double?
+  /// Of a lottery ticket: how often it is pruned, the step that it is put back to, and what is put back.
+  public var rounds: Int?
+  public var rewind: Int?
+  public var rewinding: LotteryTickets.Rewinding?
 
   // Saving and looking
   public var saveEvery: Int?
@@ -267,6 +273,7 @@ extension TrainingConfiguration {
       ("layers", layers), ("heads", heads), ("kv-heads", kvHeads), ("width", width), ("hidden", hidden),
       ("vocab-size", vocabSize), ("context", context), ("batch", batch), ("micro-batch", microBatch), ("steps", steps),
       ("keep", keep), ("save-every", saveEvery), ("eval-every", evalEvery),
+      ("rounds", rounds),
     ]
     for (flag, value) in positive {
       if let value, value < 1 {
@@ -290,6 +297,9 @@ extension TrainingConfiguration {
     }
     if let box, box.count != 2 || !(box[0] <= box[1]) {
       throw KilnError(.argument, "--box \(text(box)) is not a range", hint: "give its ends, such as -0.1,0.1")
+    }
+    if let startStep, startStep < 0 || startStep >= steps ?? .max {
+      throw KilnError(.argument, "--start-step \(startStep) is not a step of the run")
     }
     if let warmup, warmup < 0 { throw KilnError(.argument, "--warmup is \(warmup)") }
     for (flag, bytes) in [("memory", memory), ("device-memory", deviceMemory)] {

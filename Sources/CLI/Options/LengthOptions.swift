@@ -36,6 +36,11 @@ struct LengthOptions: ParsableArguments {
       """, valueName: "time"))
   var maxTime: Seconds?
 
+  @Option(
+    help: ArgumentHelp(
+      "Steps that count as done: schedule, data and random numbers go on from there. (default: 0)", valueName: "n"))
+  var startStep: Int?
+
   func validate() throws {
     if let steps, let epochs {
       throw ValidationError("--steps \(steps) and --epochs \(epochs) exclude each other: give one of the two")
@@ -51,5 +56,6 @@ struct LengthOptions: ParsableArguments {
       configuration.epochs = epochs
     }
     configuration.maxTime = maxTime?.value ?? configuration.maxTime
+    configuration.startStep = startStep ?? configuration.startStep
   }
 }

@@ -8,7 +8,7 @@ struct SparsityOptions: ParsableArguments {
     help: ArgumentHelp(
       """
       How the weights are found that are kept, of all projections but the head: random, magnitude, snip, grasp, synflow \
-      before training; set, rigl also while training; ste, sr-ste anew in each step, of dense weights. (default: all are kept)
+      before training; lottery by training several times; set, rigl also while training; ste, sr-ste anew in each step, of dense weights. (default: all are kept)
       """))
   var sparsity: TrainingConfiguration.Sparsity?
 
@@ -60,6 +60,23 @@ struct SparsityOptions: ParsableArguments {
       valueName: "x"))
   var maskDecay: Double?
 
+  @Option(
+    help: ArgumentHelp(
+      "With lottery: how often it is pruned and trained again. (default: \(LotteryTickets.defaultRounds))",
+      valueName: "n"))
+  var rounds: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "With lottery: the step that a ticket is put back to. (default: a twentieth of --steps)", valueName: "n"))
+  var rewind: Int?
+
+  @Option(
+    help:
+      "With lottery: what is put back: weights and the learning rate (weights), or that alone (rate). (default: weights)"
+  )
+  var rewinding: LotteryTickets.Rewinding?
+
   func apply(to configuration: inout TrainingConfiguration) {
     configuration.sparsity = sparsity ?? configuration.sparsity
     configuration.density = density ?? configuration.density
@@ -70,10 +87,14 @@ struct SparsityOptions: ParsableArguments {
     configuration.patternUntil = patternUntil ?? configuration.patternUntil
     configuration.patternFrom = patternFrom ?? configuration.patternFrom
     configuration.maskDecay = maskDecay ?? configuration.maskDecay
+    configuration.rounds = rounds ?? configuration.rounds
+    configuration.rewind = rewind ?? configuration.rewind
+    configuration.rewinding = rewinding ?? configuration.rewinding
   }
 }
 
 extension TrainingConfiguration.Sparsity: ExpressibleByArgument {}
+extension LotteryTickets.Rewinding: ExpressibleByArgument {}
 extension LayerDensity: ExpressibleByArgument {}
 extension SparsePattern.Format: ExpressibleByArgument {
   public init?(argument: String) { self.init(argument) }

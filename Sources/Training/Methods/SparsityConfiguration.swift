@@ -20,7 +20,7 @@ extension TrainingConfiguration {
     case .synflow: SynFlow()
     case .set: SET(every: patternEvery ?? 100, until: until, fraction: dropFraction ?? 0.3)
     case .rigl: RigL(every: patternEvery ?? 100, until: until, fraction: dropFraction ?? 0.3)
-    case .ste, .srSTE: nil
+    case .lottery, .ste, .srSTE: nil
     }
   }
 
@@ -74,6 +74,8 @@ extension TrainingConfiguration {
       ("layer-density", layerDensity, { !$0.isMasked }), ("pattern-from", patternFrom, { $0 == .magnitude }),
       ("pattern-every", patternEvery, \.isDynamic), ("drop-fraction", dropFraction, \.isDynamic),
       ("pattern-until", patternUntil, \.isDynamic), ("mask-decay", maskDecay, { $0 == .srSTE }),
+      ("rounds", rounds, { $0 == .lottery }), ("rewind", rewind, { $0 == .lottery }),
+      ("rewinding", rewinding, { $0 == .lottery }),
     ]
     for flag in flags where flag.value != nil {
       guard let sparsity else {
@@ -95,6 +97,7 @@ extension TrainingConfiguration {
       if let share, !(0...1).contains(share) { throw KilnError(.argument, "--\(flag) is \(share), not in 0 ... 1") }
     }
     if let patternEvery, patternEvery < 1 { throw KilnError(.argument, "--pattern-every is \(patternEvery)") }
+    if let rewind, rewind < 0 { throw KilnError(.argument, "--rewind is \(rewind)") }
     if let maskDecay, !(maskDecay >= 0 && maskDecay.isFinite) {
       throw KilnError(.argument, "--mask-decay is \(maskDecay), not a number >= 0")
     }
