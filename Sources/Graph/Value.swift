@@ -56,6 +56,15 @@ public struct Parameter: Sendable, Hashable {
   public let role: Role
   /// For methods that treat projections in their own way; not part of what makes two parameters the same.
   public let projection: Projection?
+  /// What its elements start with, where that is not as the model has it; not part of that either.
+  public let start: Start?
+
+  public enum Start: Sendable, Hashable {
+    case zero
+    /// So many times as far spread as the model has matrices.
+    case wider(Double)
+    case normal(std: Double)
+  }
 
   public init(
     _ name: String, _ shape: Shape, _ dtype: DType = .float32, role: Role = .weight, projection: Projection? = nil
@@ -63,11 +72,14 @@ public struct Parameter: Sendable, Hashable {
     self.init(name, TensorType(shape, dtype), role: role, projection: projection)
   }
 
-  public init(_ name: String, _ type: TensorType, role: Role = .weight, projection: Projection? = nil) {
+  public init(
+    _ name: String, _ type: TensorType, role: Role = .weight, projection: Projection? = nil, start: Start? = nil
+  ) {
     self.name = name
     self.type = type
     self.role = role
     self.projection = projection
+    self.start = start
   }
 
   public static func == (a: Parameter, b: Parameter) -> Bool {
@@ -85,7 +97,9 @@ public struct Parameter: Sendable, Hashable {
   }
 
   /// The same of elements of another type.
-  public func of(_ dtype: DType) -> Parameter { Parameter(name, type.of(dtype), role: role, projection: projection) }
+  public func of(_ dtype: DType) -> Parameter {
+    Parameter(name, type.of(dtype), role: role, projection: projection, start: start)
+  }
 
   /// Which random numbers it takes, others for each name: FNV-1a.
   public var randomSite: UInt32 { name.utf8.reduce(2_166_136_261) { ($0 ^ UInt32($1)) &* 16_777_619 } }

@@ -15,7 +15,7 @@ public enum Mode: Sendable, Hashable {
   case training(dropout: Float)
 }
 
-/// y = activation(x w + b) + residual.
+/// y = activation(x w + b) + residual, where x w may be a product with two sparse matrices, or a sum of two products.
 public struct Linear: Layer {
   /// How the weight is stored: as torch's Linear does, or as GPT-2's Conv1D does.
   public enum Storage: Sendable { case outputsByInputs, inputsByOutputs }
@@ -23,6 +23,8 @@ public struct Linear: Layer {
   public let weight: Parameter
   public let bias: Parameter?
   let storage: Storage
+  private let first: Parameter?
+  private let added: (down: Parameter, up: Parameter)?
 
   /// - Parameters:
   ///   - parts: the outputs are those of so many projections side by side.
@@ -34,11 +36,15 @@ public struct Linear: Layer {
     let shape: Shape = storage == .outputsByInputs ? [outputs, inputs] : [inputs, outputs]
     weight = forms.weight(
       name + ".weight", shape, .init(parts: parts, splitsColumns: storage == .inputsByOutputs))
+    first = forms.first(of: name + ".weight")
+    added = forms.added(to: name + ".weight", inputs: inputs, outputs: outputs)
     self.bias = bias ? Parameter(name + ".bias", [outputs]) : nil
     self.storage = storage
   }
 
-  public var parameters: [Parameter] { [weight] + (bias.map { [$0] } ?? []) }
+  public var parameters: [Parameter] {
+    [weight] + [first, added?.down, added?.up, bias].compactMap { $0 }
+  }
 
   public func callAsFunction(_ x: Value) throws(KilnError) -> Value { try self(x, residual: nil) }
 
@@ -51,10 +57,36 @@ public struct Linear: Layer {
     operation.hasResidual = residual != nil
     operation.keepsPreactivation = activation != nil && mode != .inference
     let graph = x.graph
+    let x = try first.map { (first) throws(KilnError) in try product(x, first) } ?? x
+    if let added {
+      let sum = try product(try product(x, added.down), added.up)
+      return try self.sum(x, sum, activation: activation, residual: residual)
+    }
     var inputs = [x, try graph.weight(weight)]
     if let bias { inputs.append(try graph.stored(bias)) }
     if let residual { inputs.append(residual) }
     return try operation.record(in: graph, inputs, narrow: graph.precision.products)
+  }
+
+  /// x w^T alone, w being outputs by inputs.
+  private func product(_ x: Value, _ w: Parameter) throws(KilnError) -> Value {
+    try Project(transposedWeight: true).record(
+      in: x.graph, [x, x.graph.weight(w)], narrow: x.graph.precision.products)
+  }
+
+  /// activation(x w + b + sum) + residual.
+  private func sum(
+    _ x: Value, _ sum: Value, activation: Activation?, residual: Value?
+  ) throws(KilnError) -> Value {
+    let graph = x.graph
+    var operation = Project(transposedWeight: storage == .outputsByInputs)
+    (operation.hasBias, operation.hasResidual) = (bias != nil, true)
+    var inputs = [x, try graph.weight(weight)]
+    if let bias { inputs.append(try graph.stored(bias)) }
+    var y = try operation.record(in: graph, inputs + [sum], narrow: graph.precision.products)
+    if let activation { y = try graph.record(Activate(activation), [y])[0] }
+    if let residual { y = try graph.record(Add(), [y, residual])[0] }
+    return y
   }
 }
 

@@ -10,6 +10,13 @@ public struct WeightForms: Sendable {
   public var patterns: SparsePatterns
   /// Of all projections: products take some elements only, chosen anew in each step.
   public var mask: GroupMask?
+  /// Of what is added to sparse weights, by their name (Pixelfly): the rank.
+  public var ranks: [String: Int] = [:]
+  /// Of projections that are two sparse matrices, the second of which `patterns` has (Monarch): the first, by the
+  /// weight's name.
+  public var first: SparsePatterns = [:]
+
+  public var isDense: Bool { patterns.isEmpty && mask == nil }
 
   public static let dense = WeightForms()
 
@@ -23,8 +30,31 @@ public struct WeightForms: Sendable {
     var projection = projection
     projection.mask = mask
     guard let pattern = patterns[name] else { return Parameter(name, shape, projection: projection) }
-    let weight = Parameter(name, TensorType(pattern), projection: projection)
-    precondition(weight.denseShape == shape, "the pattern of \(name) is of another shape")
+    let start = first[name].map { Parameter.Start.wider(Self.spread($0, pattern)) }
+    let weight = Parameter(name, TensorType(pattern), projection: projection, start: start)
+    precondition(first[name] != nil || weight.denseShape == shape, "the pattern of \(name) is of another shape")
     return weight
+  }
+
+  /// What the second of two matrices starts with, so that their product is spread as one dense matrix would be, when the
+  /// first leaves variances as they are.
+  private static func spread(_ first: SparsePattern, _ second: SparsePattern) -> Double {
+    (Double(first.columns) / (second.density * Double(second.columns))).squareRoot()
+  }
+
+  /// What comes before a weight.
+  func first(of name: String) -> Parameter? {
+    first[name].map { pattern in
+      let inputs = pattern.density * Double(pattern.columns)
+      return Parameter(
+        name + ".first", TensorType(pattern), projection: .init(), start: .normal(std: 1 / inputs.squareRoot()))
+    }
+  }
+
+  /// What is added to a weight: down to the rank, and up again, from 0 on.
+  func added(to name: String, inputs: Int, outputs: Int) -> (down: Parameter, up: Parameter)? {
+    ranks[name].map { rank in
+      (Parameter(name + ".down", [rank, inputs]), Parameter(name + ".up", TensorType([outputs, rank]), start: .zero))
+    }
   }
 }

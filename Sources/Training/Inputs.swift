@@ -52,9 +52,9 @@ struct Inputs {
     }
     if let mask = try configuration.mask(for: model) {
       model = model.configuration.makeModel(WeightForms(mask: mask))
-    } else if point?.folder == nil, let patterns = try configuration.patterns(for: self, context: kernels) {
-      model = model.configuration.makeModel(WeightForms(patterns: patterns))
-      notices = Self.collapse(of: patterns)
+    } else if point?.folder == nil, let forms = try configuration.forms(for: self, context: kernels) {
+      model = model.configuration.makeModel(forms)
+      notices = Self.collapse(of: forms.patterns)
     }
   }
 

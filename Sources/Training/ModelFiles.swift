@@ -17,8 +17,8 @@ public enum ModelFiles {
     let files = try PretrainedDirectory(url)
     let configuration = try ModelConfiguration(json: try files.contents(of: "config.json"))
     let model = configuration.makeModel()
-    let patterns = try patterns(of: model, in: files)
-    return (patterns.isEmpty ? model : configuration.makeModel(WeightForms(patterns: patterns)), files)
+    let forms = try forms(of: model, in: files)
+    return (forms.isDense ? model : configuration.makeModel(forms), files)
   }
 
   /// The tokenizer by its name (`bytes` or a path), else the one beside the model, else bytes.

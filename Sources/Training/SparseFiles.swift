@@ -33,18 +33,31 @@ extension ModelFiles {
     return [(parameter.name + suffixes.offsets, offsets), (parameter.name + suffixes.columns, pattern.places)]
   }
 
-  /// The patterns of the weights that files have as sparse ones, checked.
-  static func patterns(of model: any LanguageModel, in files: PretrainedDirectory) throws(KilnError) -> SparsePatterns {
-    var patterns: SparsePatterns = [:]
+  /// The forms in which files have the weights of a model, checked.
+  static func forms(of model: any LanguageModel, in files: PretrainedDirectory) throws(KilnError) -> WeightForms {
+    var forms = WeightForms()
     for parameter in model.parameters where parameter.projection != nil {
       for name in names(for: parameter.name) {
-        guard let values = files.tensors[name], let pattern = try pattern(of: parameter, name, values, files) else {
-          continue
+        guard let values = files.tensors[name] else { continue }
+        var (weight, whole) = (parameter, parameter.denseShape)
+        if let first = files.tensors[name + ".first"], let starts = files.tensors[name + ".first.offsets"],
+          first.shape.rank == 3
+        {
+          // Two matrices, with as many rows of the first as columns of the second.
+          let between = max(starts.shape.count - 1, 0) * first.shape[1]
+          let sizes = parameter.outputsByInputs(Tensor(whole, .float32, in: nil)).shape
+          whole = [sizes[0], between]
+          weight = Parameter(name, whole, projection: .init())
+          let before = Parameter(name + ".first", [between, sizes[1]], projection: .init())
+          forms.first[parameter.name] = try pattern(of: before, before.name, first, files)
         }
-        patterns[parameter.name] = pattern
+        forms.patterns[parameter.name] = try pattern(of: weight, name, values, files)
+        if let down = files.tensors[name + ".down"], down.shape.rank == 2 {
+          forms.ranks[parameter.name] = down.shape[0]
+        }
       }
     }
-    return patterns
+    return forms
   }
 
   /// Fills a weight's tensor from values of another pattern than its own, by way of the whole matrix.

@@ -39,11 +39,15 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
     case optimizer
   }
   public enum Sparsity: String, Sendable, Hashable, Codable, CaseIterable {
-    case random, magnitude, snip, grasp, synflow, lottery, set, rigl, ste
+    case random, magnitude, snip, grasp, synflow, lottery, set, rigl, pixelfly, monarch, ste
     case srSTE = "sr-ste"
 
     /// Whether patterns change in training.
     public var isDynamic: Bool { self == .set || self == .rigl }
+    /// Whether shapes alone say what is kept.
+    public var isFixed: Bool { self == .pixelfly || self == .monarch }
+    /// What is kept or not as a whole, where nobody says.
+    var defaultBlock: SparsePattern.Format? { self == .pixelfly ? .blocks(rows: 32, columns: 32) : nil }
     /// Whether weights stay dense, and products take a part of them.
     public var isMasked: Bool { self == .ste || self == .srSTE }
   }
@@ -127,6 +131,9 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   public var patternFrom: String?
   /// What pulls masked weights towards 0.
   public var maskDecay: Double?
+  /// Of what Pixelfly adds to sparse weights, and in how many blocks Monarch cuts each of two matrices.
+  public var rank: Int?
+  public var monarchBlocks: Int?
   /// Of a lottery ticket: how often it is pruned, the step that it is put back to, and what is put back.
   public var rounds: Int?
   public var rewind: Int?

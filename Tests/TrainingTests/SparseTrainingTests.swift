@@ -110,6 +110,8 @@ struct SparseTrainingTests: TinyRuns {
     Variant(sparsity: .grasp, block: .blocks(rows: 16, columns: 16)) {
       ($0.offload, $0.precision) = ([.optimizer], .int8)
     },
+    Variant(sparsity: .pixelfly, block: .blocks(rows: 16, columns: 16)) { $0.rank = 4 },
+    Variant(sparsity: .monarch) { ($0.precision, $0.monarchBlocks) = (.bf16, 6) },
     Variant(sparsity: .magnitude) { ($0.offload, $0.optimizer) = ([.states, .activations], .lamb) },
   ]
 
@@ -118,7 +120,11 @@ struct SparseTrainingTests: TinyRuns {
     try withTemporaryFolder { folder in
       var configuration = try configuration(in: folder, steps: 9)
       (configuration.sparsity, configuration.block) = (variant.sparsity, variant.block)
-      if case .blocks = variant.block { configuration.density = 0.3 }
+      if variant.sparsity.isFixed {
+        configuration.block = variant.sparsity == .monarch ? nil : variant.block
+      } else if case .blocks = variant.block {
+        configuration.density = 0.3
+      }
       if variant.sparsity.isDynamic { (configuration.patternEvery, configuration.patternUntil) = (2, 0.9) }
       variant.change(&configuration)
       configuration.evalData = configuration.data[0]
@@ -132,9 +138,14 @@ struct SparseTrainingTests: TinyRuns {
       // What was saved is sparse, as said.
       let model = try ModelFiles.open(whole.path).model
       let patterns = model.parameters.compactMap(\.type.pattern)
+      if variant.sparsity == .monarch {
+        #expect(patterns.count == 16)
+        return
+      }
       #expect(patterns.count == 8 && patterns.allSatisfy { $0.format == variant.block })
       let kept = patterns.reduce(0) { $0 + $1.count * $1.format.area }
       let all = patterns.reduce(0) { $0 + $1.rows * $1.columns }
+      if variant.sparsity.isFixed { return }
       let share = variant.block == .groups(kept: 2, of: 4) ? 0.5 : 0.3
       #expect(abs(Double(kept) / Double(all) - share) < 0.05)
     }
@@ -199,6 +210,24 @@ struct SparseTrainingTests: TinyRuns {
         let expected = group.prefix(2).contains(k) ? straight : straight + 0.5 * values[k * 3 + n]
         #expect(abs(session.tensor(of: dw).floats()[k * 3 + n] - expected) < 1e-5)
       }
+    }
+  }
+
+  /// A product with two Monarch factors is one with P L P' R made by hand: what the patterns say.
+  @Test func monarchMixesNeighboursThenWhatLiesApart() throws {
+    try withTemporaryFolder { folder in
+      var configuration = try configuration(in: folder)
+      (configuration.sparsity, configuration.monarchBlocks) = (.monarch, 6)
+      let inputs = try Inputs(configuration, resuming: nil, kernels: Context())
+      let name = "transformer.h.0.mlp.c_fc.weight"
+      let first = try #require(inputs.model.parameters.first { $0.name == name + ".first" }?.type.pattern)
+      let second = try #require(inputs.model.parameters.first { $0.name == name }?.type.pattern)
+      #expect((first.rows, first.columns, first.count) == (48, 48, 6) && first.format == .blocks(rows: 8, columns: 8))
+      let (r, l) = (
+        first.masking([Float](repeating: 1, count: 48 * 48)), second.masking([Float](repeating: 1, count: 192 * 48))
+      )
+      for row in 0..<48 { for column in 0..<48 { #expect((r[row * 48 + column] == 1) == (row / 8 == column / 8)) } }
+      for row in 0..<192 { for column in 0..<48 { #expect((l[row * 48 + column] == 1) == (row % 6 == column % 6)) } }
     }
   }
 

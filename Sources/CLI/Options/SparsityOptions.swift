@@ -8,7 +8,7 @@ struct SparsityOptions: ParsableArguments {
     help: ArgumentHelp(
       """
       How the weights are found that are kept, of all projections but the head: random, magnitude, snip, grasp, synflow \
-      before training; lottery by training several times; set, rigl also while training; ste, sr-ste anew in each step, of dense weights. (default: all are kept)
+      before training; lottery by training several times; pixelfly, monarch by shapes alone; set, rigl also while training; ste, sr-ste anew in each step, of dense weights. (default: all are kept)
       """))
   var sparsity: TrainingConfiguration.Sparsity?
 
@@ -22,7 +22,7 @@ struct SparsityOptions: ParsableArguments {
     help: ArgumentHelp(
       """
       What is kept or not as a whole: blocks of so many outputs and inputs, such as 16x16, which are the fastest; or N of \
-      each M inputs, such as 2:4. (default: 1x1; ste, sr-ste 2:4)
+      each M inputs, such as 2:4. (default: 1x1; pixelfly 32x32; ste, sr-ste 2:4)
       """, valueName: "shape"))
   var block: SparsePattern.Format?
 
@@ -77,6 +77,16 @@ struct SparsityOptions: ParsableArguments {
   )
   var rewinding: LotteryTickets.Rewinding?
 
+  @Option(
+    help: ArgumentHelp(
+      "With pixelfly: the rank of what is added to the blocks. (default: \(Pixelfly.defaultRank))", valueName: "n"))
+  var rank: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "With monarch: blocks of each of the two matrices. (default: near the root of the inputs)", valueName: "n"))
+  var monarchBlocks: Int?
+
   func apply(to configuration: inout TrainingConfiguration) {
     configuration.sparsity = sparsity ?? configuration.sparsity
     configuration.density = density ?? configuration.density
@@ -87,6 +97,8 @@ struct SparsityOptions: ParsableArguments {
     configuration.patternUntil = patternUntil ?? configuration.patternUntil
     configuration.patternFrom = patternFrom ?? configuration.patternFrom
     configuration.maskDecay = maskDecay ?? configuration.maskDecay
+    configuration.rank = rank ?? configuration.rank
+    configuration.monarchBlocks = monarchBlocks ?? configuration.monarchBlocks
     configuration.rounds = rounds ?? configuration.rounds
     configuration.rewind = rewind ?? configuration.rewind
     configuration.rewinding = rewinding ?? configuration.rewinding

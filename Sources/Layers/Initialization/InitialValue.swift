@@ -18,11 +18,23 @@ extension LanguageModel {
       let tensor = try store.tensor(kept)
       // Of what is narrow or sparse all of it is made in fp32 first: numbers depend on the seed and the place alone.
       let whole = kept.type == TensorType(kept.denseShape) ? tensor : try Tensor(zeros: kept.denseShape)
-      switch initialValue(of: parameter) {
+      switch parameter.start?.value(for: initialValue(of: parameter)) ?? initialValue(of: parameter) {
       case .constant(let value): try context.fill(whole, value)
       case .normal(let std): try context.randomNormal(whole, std: std, key: RandomKey(seed: seed, site: UInt32(site)))
       }
       if whole.storage !== tensor.storage { try kept.fill(tensor, from: whole, context: context) }
+    }
+  }
+}
+
+extension Parameter.Start {
+  /// - Parameter usual: what the model has for a parameter of its shape.
+  fileprivate func value(for usual: InitialValue) -> InitialValue {
+    switch (self, usual) {
+    case (.zero, _): .constant(0)
+    case (.normal(let std), _): .normal(std: std)
+    case (.wider(let factor), .normal(let std)): .normal(std: factor * std)
+    case (.wider, .constant): usual
     }
   }
 }

@@ -6,6 +6,9 @@ public protocol SparsityMethod: Sendable {
   /// What the weights keep at first.
   func patterns(_ choice: PatternChoice) throws(KilnError) -> SparsePatterns
 
+  /// The same with what a method has beside patterns.
+  func forms(_ choice: PatternChoice) throws(KilnError) -> WeightForms
+
   /// How many of a layer's weights are kept, where nobody says.
   var layerDensity: LayerDensity { get }
 
@@ -15,6 +18,10 @@ public protocol SparsityMethod: Sendable {
 
 extension SparsityMethod {
   public var change: PatternChange? { nil }
+
+  public func forms(_ choice: PatternChoice) throws(KilnError) -> WeightForms {
+    WeightForms(patterns: try patterns(choice))
+  }
 }
 
 /// How what is kept in all is shared out among the layers.

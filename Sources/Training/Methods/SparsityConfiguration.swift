@@ -20,6 +20,8 @@ extension TrainingConfiguration {
     case .synflow: SynFlow()
     case .set: SET(every: patternEvery ?? 100, until: until, fraction: dropFraction ?? 0.3)
     case .rigl: RigL(every: patternEvery ?? 100, until: until, fraction: dropFraction ?? 0.3)
+    case .pixelfly: Pixelfly(rank: rank)
+    case .monarch: Monarch(blocks: monarchBlocks)
     case .lottery, .ste, .srSTE: nil
     }
   }
@@ -46,17 +48,17 @@ extension TrainingConfiguration {
     }
   }
 
-  /// The patterns that a new run begins with; nil for dense weights.
-  func patterns(for inputs: Inputs, context: Context) throws(KilnError) -> SparsePatterns? {
+  /// The forms of weights that a new run begins with; nil for dense ones.
+  func forms(for inputs: Inputs, context: Context) throws(KilnError) -> WeightForms? {
     guard let method = try makeSparsity(steps: inputs.steps(self)) else { return nil }
-    let format = block ?? .blocks(rows: 1, columns: 1)
+    let format = block ?? sparsity?.defaultBlock ?? .blocks(rows: 1, columns: 1)
     let layers = try inputs.model.parameters.filter { $0.projection != nil }.map {
       (parameter) throws(KilnError) -> PatternChoice.Layer in
       if case .groups(_, let group) = format { try check(parameter, group) } else { try check(parameter, 1) }
       let shape = parameter.outputsByInputs(Tensor(parameter.shape, .float32, in: nil)).shape
       return PatternChoice.Layer(name: parameter.name, rows: shape[0], columns: shape[1])
     }
-    return try method.patterns(
+    return try method.forms(
       PatternChoice(
         layers: layers, format: format, density: keptShare, layerDensity: layerDensity ?? method.layerDensity,
         seed: seed,
@@ -70,8 +72,10 @@ extension TrainingConfiguration {
 
   func checkSparsity() throws(KilnError) {
     let flags: [(name: String, value: Any?, means: (Sparsity) -> Bool)] = [
-      ("density", density, { !$0.isMasked }), ("block", block, { _ in true }),
-      ("layer-density", layerDensity, { !$0.isMasked }), ("pattern-from", patternFrom, { $0 == .magnitude }),
+      ("density", density, { !$0.isMasked && !$0.isFixed }), ("block", block, { $0 != .monarch }),
+      ("layer-density", layerDensity, { !$0.isMasked && !$0.isFixed }),
+      ("rank", rank, { $0 == .pixelfly }), ("monarch-blocks", monarchBlocks, { $0 == .monarch }),
+      ("pattern-from", patternFrom, { $0 == .magnitude }),
       ("pattern-every", patternEvery, \.isDynamic), ("drop-fraction", dropFraction, \.isDynamic),
       ("pattern-until", patternUntil, \.isDynamic), ("mask-decay", maskDecay, { $0 == .srSTE }),
       ("rounds", rounds, { $0 == .lottery }), ("rewind", rewind, { $0 == .lottery }),
@@ -97,6 +101,15 @@ extension TrainingConfiguration {
       if let share, !(0...1).contains(share) { throw KilnError(.argument, "--\(flag) is \(share), not in 0 ... 1") }
     }
     if let patternEvery, patternEvery < 1 { throw KilnError(.argument, "--pattern-every is \(patternEvery)") }
+    for (flag, value) in [("rank", rank), ("monarch-blocks", monarchBlocks)] {
+      if let value, value < 1 {
+        throw KilnError(.argument, "--\(flag) is \(value)", hint: "give a number of at least 1")
+      }
+    }
+    if sparsity == .monarch, model != nil {
+      throw KilnError(
+        .argument, "--sparsity monarch has other weights than --model", hint: "describe a new model instead")
+    }
     if let rewind, rewind < 0 { throw KilnError(.argument, "--rewind is \(rewind)") }
     if let maskDecay, !(maskDecay >= 0 && maskDecay.isFinite) {
       throw KilnError(.argument, "--mask-decay is \(maskDecay), not a number >= 0")
