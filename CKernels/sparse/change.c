@@ -70,24 +70,82 @@ static void move_part(void *arg, int64_t r, int thread) {
   }
 }
 
-kiln_status kiln_sparse_move(kiln_context *ctx, const kiln_tensor *values, const kiln_sparse *from,
-                             const kiln_sparse *to) {
+static kiln_status check_same(kiln_context *ctx, const kiln__sparse *a, const kiln__sparse *b) {
+  if (a->rows == b->rows && a->cols == b->cols && a->block_rows == b->block_rows && a->block_cols == b->block_cols
+      && a->kept == b->kept && a->group == b->group) {
+    return KILN_OK;
+  }
+  return kiln__fail(ctx, KILN_ERR_SHAPE, "the two patterns are of different formats or shapes");
+}
+
+kiln_status kiln_sparse_move(kiln_context *ctx, const kiln_tensor *y, const kiln_sparse *to, const kiln_tensor *x,
+                             const kiln_sparse *from) {
   KILN_TRY(kiln__begin(ctx, "sparse_move"));
   kiln_dtype dtype;
   kiln__sparse old, new;
-  KILN_TRY(kiln__check_real(ctx, "values", values, &dtype));
-  KILN_TRY(kiln__sparse_view(ctx, from, "values", values, dtype, &old));
-  KILN_TRY(kiln__sparse_view(ctx, to, "values", values, dtype, &new));
-  if (old.rows != new.rows || old.cols != new.cols || old.block_rows != new.block_rows
-      || old.block_cols != new.block_cols || old.kept != new.kept || old.group != new.group) {
-    return kiln__fail(ctx, KILN_ERR_SHAPE, "values cannot move between patterns of different formats or shapes");
-  }
+  KILN_TRY(kiln__check_real(ctx, "x", x, &dtype));
+  KILN_TRY(kiln__sparse_view(ctx, from, "x", x, dtype, &old));
+  KILN_TRY(kiln__sparse_view(ctx, to, "y", y, dtype, &new));
+  KILN_TRY(check_same(ctx, &old, &new));
   size_t bytes = (size_t)(old.block_rows * old.block_cols) * kiln_dtype_size(dtype), size = (size_t)old.count * bytes;
-  void *copy;
-  KILN_TRY(kiln__scratch(ctx, size, &copy));
-  if (ctx->query) return KILN_OK;
-  memcpy(copy, kiln__data(values), size);
-  move_task t = {&old, &new, copy, kiln__data(values), bytes};
+  move_task t = {&old, &new, kiln__data(x), kiln__data(y), bytes};
+  if (ctx->query || t.old == t.values) {
+    void *copy;
+    KILN_TRY(kiln__scratch(ctx, size, &copy));
+    if (ctx->query) return KILN_OK;
+    memcpy(copy, t.old, size);
+    t.old = copy;
+  }
   kiln__parallel_for(ctx, old.row_blocks, move_part, &t);
+  return KILN_OK;
+}
+
+typedef struct decay_task {
+  const kiln__sparse *whole, *part;
+  kiln_dtype dtype;
+  const void *x;
+  void *dy;
+  double inside, beyond;
+} decay_task;
+
+static void decay_block(const decay_task *t, int64_t e, double factor) {
+  int64_t area = t->whole->block_rows * t->whole->block_cols;
+  for (int64_t i = e * area; i < (e + 1) * area; i++) {
+    double added = factor * kiln__sparse_real(t->dtype, t->x, i);
+    if (t->dtype == KILN_F64) ((double *)t->dy)[i] += added;
+    else ((float *)t->dy)[i] += (float)added;
+  }
+}
+
+static void decay_part(void *arg, int64_t r, int thread) {
+  (void)thread;
+  const decay_task *t = arg;
+  int64_t p = kiln__sparse_begin(t->part, r), end = kiln__sparse_begin(t->part, r + 1);
+  for (int64_t e = kiln__sparse_begin(t->whole, r); e < kiln__sparse_begin(t->whole, r + 1); e++) {
+    int64_t column = kiln__sparse_column(t->whole, r, e);
+    while (p < end && kiln__sparse_column(t->part, r, p) < column) p++;
+    bool is_inside = p < end && kiln__sparse_column(t->part, r, p) == column;
+    decay_block(t, e, is_inside ? t->inside : t->beyond);
+  }
+}
+
+kiln_status kiln_sparse_decay(kiln_context *ctx, const kiln_tensor *dy, const kiln_tensor *x, const kiln_sparse *whole,
+                              const kiln_sparse *part, double inside, double beyond) {
+  KILN_TRY(kiln__begin(ctx, "sparse_decay"));
+  kiln_dtype dtype;
+  kiln__sparse all, some;
+  KILN_TRY(kiln__check_real(ctx, "x", x, &dtype));
+  KILN_TRY(kiln__sparse_view(ctx, whole, "x", x, dtype, &all));
+  KILN_TRY(kiln__sparse_view(ctx, whole, "dy", dy, kiln__wide(dtype), &all));
+  // The values of the part are nowhere: as many as it has columns, or places.
+  int64_t shape[2] = {part && part->columns ? part->columns->shape[0] : 0, all.block_rows * all.block_cols};
+  if (part && part->kept && part->columns) shape[0] *= part->columns->shape[1];
+  kiln_tensor values = kiln_tensor_dense(NULL, KILN_F32, 2, shape);
+  values.data = kiln__data(dy);
+  KILN_TRY(kiln__sparse_view(ctx, part, "part", &values, KILN_F32, &some));
+  KILN_TRY(check_same(ctx, &all, &some));
+  if (ctx->query) return KILN_OK;
+  decay_task t = {&all, &some, dtype, kiln__data(x), kiln__data(dy), inside, beyond};
+  kiln__parallel_for(ctx, all.row_blocks, decay_part, &t);
   return KILN_OK;
 }

@@ -26,14 +26,11 @@ static void gather_part(void *arg, int64_t part, int thread) {
   }
 }
 
-static void scatter_part(void *arg, int64_t part, int thread) {
+static void insert_part(void *arg, int64_t part, int thread) {
   (void)thread;
   const copy_task *t = arg;
   const kiln__sparse *w = t->w;
   int64_t area = w->block_rows * w->block_cols, end = kiln__min((part + 1) * PART, w->row_blocks), row, col;
-  for (row = part * PART * w->block_rows; row < kiln__min(end * w->block_rows, w->rows); row++) {
-    for (col = 0; col < w->cols; col++) memset(t->dense + (row * t->row + col * t->col) * t->item, 0, (size_t)t->item);
-  }
   for (int64_t r = part * PART; r < end; r++) {
     for (int64_t e = kiln__sparse_begin(w, r); e < kiln__sparse_begin(w, r + 1); e++) {
       for (int64_t i = 0; i < area; i++) {
@@ -43,6 +40,18 @@ static void scatter_part(void *arg, int64_t part, int thread) {
       }
     }
   }
+}
+
+static void scatter_part(void *arg, int64_t part, int thread) {
+  const copy_task *t = arg;
+  const kiln__sparse *w = t->w;
+  int64_t end = kiln__min((part + 1) * PART * w->block_rows, w->rows);
+  for (int64_t row = part * PART * w->block_rows; row < end; row++) {
+    for (int64_t col = 0; col < w->cols; col++) {
+      memset(t->dense + (row * t->row + col * t->col) * t->item, 0, (size_t)t->item);
+    }
+  }
+  insert_part(arg, part, thread);
 }
 
 static kiln_status copy(kiln_context *ctx, const kiln_tensor *values, const kiln_tensor *dense, const kiln_sparse *w,
@@ -72,4 +81,10 @@ kiln_status kiln_sparse_scatter(kiln_context *ctx, const kiln_tensor *dense, con
                                 const kiln_sparse *w) {
   KILN_TRY(kiln__begin(ctx, "sparse_scatter"));
   return copy(ctx, values, dense, w, scatter_part);
+}
+
+kiln_status kiln_sparse_insert(kiln_context *ctx, const kiln_tensor *dense, const kiln_tensor *values,
+                               const kiln_sparse *w) {
+  KILN_TRY(kiln__begin(ctx, "sparse_insert"));
+  return copy(ctx, values, dense, w, insert_part);
 }

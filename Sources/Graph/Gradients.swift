@@ -98,7 +98,8 @@ extension Graph {
           guard let part = parts[place] else { continue }
           let owner = owner(of: input)
           precondition(
-            part.shape == input.shape && part.type.dtype == gradientType(of: owner),
+            part.shape == (input.type.pattern?.whole?.valuesShape ?? input.shape)
+              && part.type.dtype == gradientType(of: owner),
             "\(node.operation.label): gradient \(part.type) of \(input.type)")
           if let existing = gradients[owner], !pull.absorbed.contains(place) {
             gradients[owner] = try record(Add(continuing: true), [existing, part])[0]

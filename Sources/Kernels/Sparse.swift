@@ -20,9 +20,20 @@ public final class SparsePattern: @unchecked Sendable, Hashable {
   public let offsets: Tensor?
   /// Int32 [count]: each block's column, in blocks; for groups uint8: places.
   public let places: Tensor
+  /// The part of it that products take, where that is not all.
+  public let active: SparsePattern?
+  /// With an active part: what pulls values towards 0, as a gradient of so many times the weight in that part, and of so
+  /// many divided by its share of the whole matrix beyond it.
+  public var decay = 0.0
+  /// Of a part: what it is a part of, where gradients go to.
+  public private(set) unowned(unsafe) var whole: SparsePattern?
 
   /// Memory for a pattern, to be filled; until then the first places are kept.
-  public init(_ format: Format, rows: Int, columns: Int, count: Int) throws(KilnError) {
+  /// - Parameter active: how many of them products take; nil for all.
+  public init(_ format: Format, rows: Int, columns: Int, count: Int, active: Int? = nil) throws(KilnError) {
+    self.active = try active.map { (count) throws(KilnError) in
+      try SparsePattern(format, rows: rows, columns: columns, count: count)
+    }
     self.format = format
     self.rows = rows
     self.columns = columns
@@ -44,6 +55,7 @@ public final class SparsePattern: @unchecked Sendable, Hashable {
       places = try Tensor(zeros: [rows, columns / group * kept], .uint8)
       places.copy(from: (0..<count).map { UInt8($0 % kept) })
     }
+    self.active?.whole = self
   }
 
   /// Of the tensor of values.
@@ -52,7 +64,7 @@ public final class SparsePattern: @unchecked Sendable, Hashable {
   /// The share of elements that are kept, as far as blocks do not hang over.
   public var density: Double { Double(count * format.area) / Double(max(rows * columns, 1)) }
 
-  public var byteCount: Int { (offsets?.byteCount ?? 0) + places.byteCount }
+  public var byteCount: Int { (offsets?.byteCount ?? 0) + places.byteCount + (active?.byteCount ?? 0) }
 
   public static func == (a: SparsePattern, b: SparsePattern) -> Bool { a === b }
   public func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(self)) }
@@ -118,8 +130,10 @@ public final class SparsePattern: @unchecked Sendable, Hashable {
 
   /// Another with the same content.
   public func copy() throws(KilnError) -> SparsePattern {
-    let copy = try SparsePattern(format, rows: rows, columns: columns, count: count)
+    let copy = try SparsePattern(format, rows: rows, columns: columns, count: count, active: active?.count)
     copy.keep(kept)
+    if let active { copy.active?.keep(active.kept) }
+    copy.decay = decay
     return copy
   }
 
@@ -222,10 +236,29 @@ extension Context {
     }
   }
 
-  /// Values of one pattern become those of another, in place; see `kiln_sparse_move`.
-  public func move(_ values: Tensor, from old: SparsePattern, to new: SparsePattern) throws(KilnError) {
-    try call(values) { p in
-      old.withView { old in new.withView { kiln_sparse_move(handle, p[0], old, $0) } }
+  /// dy += inside x where the active part of a pattern keeps it, beyond x elsewhere; see `kiln_sparse_decay`.
+  public func decay(
+    _ dy: Tensor, _ x: Tensor, _ pattern: SparsePattern, inside: Double, beyond: Double
+  ) throws(KilnError) {
+    guard let active = pattern.active else { preconditionFailure("a pattern without an active part") }
+    try call(dy, x) { p in
+      pattern.withView { whole in
+        active.withView { kiln_sparse_decay(handle, p[0], p[1], whole, $0, inside, beyond) }
+      }
+    }
+  }
+
+  /// dense = the values where they are kept; the rest stays; see `kiln_sparse_insert`.
+  public func insert(_ values: Tensor, into dense: Tensor, _ pattern: SparsePattern) throws(KilnError) {
+    try call(dense, values) { p in pattern.withView { kiln_sparse_insert(handle, p[0], p[1], $0) } }
+  }
+
+  /// y, values of pattern `new`, = x, values of pattern `old`; see `kiln_sparse_move`.
+  public func move(
+    _ y: Tensor, _ new: SparsePattern, from x: Tensor, _ old: SparsePattern
+  ) throws(KilnError) {
+    try call(y, x) { p in
+      old.withView { old in new.withView { kiln_sparse_move(handle, p[0], $0, p[1], old) } }
     }
   }
 }

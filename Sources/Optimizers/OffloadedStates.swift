@@ -35,6 +35,8 @@ public struct OffloadedStates: Optimizer {
 
   /// Memory that tiles pass through.
   public var stagingBytes: Int { tiles.stagingBytes }
+  /// Whether they go past the system's page cache; false until it is open.
+  public var isDirect: Bool { tiles.isDirect }
   /// Bytes behind the device.
   public var offloadedBytes: Int { tiles.byteCount }
 
@@ -128,6 +130,8 @@ private final class StateTiles: @unchecked Sendable {
     opened = try BackingStore(in: place, byteCount: byteCount)
     for _ in 0..<Self.slotCount { slots.append(Slot(storage: try Storage(byteCount: largest))) }
   }
+
+  var isDirect: Bool { opened?.isDirect ?? false }
 
   private var store: BackingStore {
     guard let opened else { preconditionFailure("offloaded states are used before they are opened") }

@@ -50,6 +50,11 @@ struct Inputs {
       // A sparse model is pruned further.
       model = model.configuration.makeModel()
     }
+    if configuration.sparsity == .topKAST {
+      for pattern in model.parameters.compactMap(\.type.pattern) {
+        pattern.decay = configuration.maskDecay ?? TopKAST.decay
+      }
+    }
     if let mask = try configuration.mask(for: model) {
       model = model.configuration.makeModel(WeightForms(mask: mask))
     } else if point?.folder == nil, let forms = try configuration.forms(for: self, context: kernels) {
@@ -77,6 +82,20 @@ struct Inputs {
   /// Of the run; nil where nothing but time ends it.
   func steps(_ configuration: TrainingConfiguration) throws(KilnError) -> Int? {
     configuration.steps(sequences: try source(configuration).sequenceCount)
+  }
+
+  /// Gives a store all of the weights of which a part is trained, as training begins with them.
+  func fillWhole(_ store: ParameterStore, seed: UInt64, context: Context) throws(KilnError) {
+    let weights = model.parameters.filter { $0.type.pattern?.active != nil }
+    guard !weights.isEmpty else { return }
+    var dense = self
+    dense.model = model.configuration.makeModel()
+    let all = ParameterStore()
+    try dense.fill(all, seed: seed, precision: .fp32, context: context)
+    for parameter in dense.model.parameters {
+      guard let whole = weights.first(where: { $0.name == parameter.name })?.whole else { continue }
+      try context.copy(try store.tensor(whole), parameter.outputsByInputs(try all.tensor(parameter)))
+    }
   }
 
   /// Gives a store the weights that training begins with: the pretrained ones, or new ones.

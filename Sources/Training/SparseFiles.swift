@@ -7,7 +7,7 @@ import KilnKernels
 import KilnLayers
 
 extension ModelFiles {
-  private static let suffixes = (offsets: ".offsets", columns: ".columns", places: ".places")
+  private static let suffixes = (offsets: ".offsets", columns: ".columns", places: ".places", active: ".active")
 
   /// The shape under which a file has a parameter's values.
   static func fileShape(_ parameter: Parameter) -> Shape {
@@ -29,8 +29,9 @@ extension ModelFiles {
   /// The tensors of a parameter's pattern under their names; none of a dense one.
   static func patternTensors(_ parameter: Parameter) -> [(name: String, tensor: Tensor)] {
     guard let pattern = parameter.type.pattern else { return [] }
-    guard let offsets = pattern.offsets else { return [(parameter.name + suffixes.places, pattern.places)] }
-    return [(parameter.name + suffixes.offsets, offsets), (parameter.name + suffixes.columns, pattern.places)]
+    let active = pattern.activeFlags.map { [(parameter.name + suffixes.active, $0)] } ?? []
+    guard let offsets = pattern.offsets else { return [(parameter.name + suffixes.places, pattern.places)] + active }
+    return [(parameter.name + suffixes.offsets, offsets), (parameter.name + suffixes.columns, pattern.places)] + active
   }
 
   /// The forms in which files have the weights of a model, checked.
@@ -92,18 +93,33 @@ extension ModelFiles {
     guard (1...256).contains(format.block.rows), (1...256).contains(format.block.columns) else {
       throw wrong("blocks of \(format)")
     }
+    let flags = files.tensors[name + suffixes.active].map { $0.withBytes { $0.withUnsafeBytes { $0.map { $0 != 0 } } } }
+    let count = places == nil ? shape[0] : shape[0] * shape[1] * shape[2]
+    if let flags, flags.count != count { throw wrong("\(flags.count) flags of \(count) blocks") }
     let pattern: SparsePattern
     do throws(KilnError) {
       pattern = try SparsePattern(
-        format, rows: whole[0], columns: whole[1], count: places == nil ? shape[0] : shape[0] * shape[1] * shape[2])
+        format, rows: whole[0], columns: whole[1], count: count, active: flags.map { $0.count { $0 } })
     } catch { throw wrong(error.message) }
-    for (suffix, tensor) in patternTensors(Parameter(name, TensorType(pattern))) {
+    for (suffix, tensor) in patternTensors(Parameter(name, TensorType(pattern)))
+    where !suffix.hasSuffix(suffixes.active) {
       guard let stored = files.tensors[suffix], stored.shape == tensor.shape, stored.type.dtype == tensor.dtype else {
         throw wrong("its pattern lacks '\(suffix)' as \(tensor.dtype.rawValue)\(tensor.shape)")
       }
       tensor.fill(from: try mappedTensor(stored))
     }
     guard pattern.isValid else { throw wrong("its pattern names places that are not there, or not in order,") }
+    if let flags { pattern.active?.keep(zip(pattern.kept, flags).filter(\.1).map(\.0)) }
     return pattern
+  }
+}
+
+extension SparsePattern {
+  /// Which of the blocks that are kept products take: bytes of 0 and 1; nil for all.
+  fileprivate var activeFlags: Tensor? {
+    guard let active, let flags = try? Tensor(zeros: [count], .uint8) else { return nil }
+    let taken = Set(active.kept)
+    flags.copy(from: kept.map { taken.contains($0) ? UInt8(1) : 0 })
+    return flags
   }
 }

@@ -153,7 +153,9 @@ struct StepPlan {
     norm = graphs.norm
     sum = accumulation?.sum
     let known = Set(graphs.weights.flatMap { optimizer.states(of: $0) })
-    memories = gradient.parameters.filter { $0.role == .state && !known.contains($0) }
+    memories = (gradient.parameters + (change?.plan.parameters ?? [])).filter {
+      $0.role == .state && !known.contains($0)
+    }
   }
 
   var plans: [Plan] {

@@ -119,6 +119,7 @@ public final class Trainer {
       store: store, device: device, tokenizer: inputs.tokenizer, memories: plan.step.memories, scratch: arena)
     let step = point?.folder == nil ? configuration.startStep ?? 0 : point?.state.step ?? 0
     firstStep = step
+    if point?.folder == nil { try inputs.fillWhole(device, seed: configuration.seed, context: context) }
     if let folder = point?.folder { try runState.restoreStates(from: folder, step: step, context: context) }
     try host?.open(
       threads: context.threads, device: device,

@@ -40,10 +40,11 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   }
   public enum Sparsity: String, Sendable, Hashable, Codable, CaseIterable {
     case random, magnitude, snip, grasp, synflow, lottery, set, rigl, pixelfly, monarch, ste
+    case topKAST = "top-kast"
     case srSTE = "sr-ste"
 
     /// Whether patterns change in training.
-    public var isDynamic: Bool { self == .set || self == .rigl }
+    public var isDynamic: Bool { [.set, .rigl, .topKAST].contains(self) }
     /// Whether shapes alone say what is kept.
     public var isFixed: Bool { self == .pixelfly || self == .monarch }
     /// What is kept or not as a whole, where nobody says.
@@ -123,6 +124,8 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   /// What is kept or not as a whole.
   public var block: SparsePattern.Format?
   public var layerDensity: LayerDensity?
+  /// The share that is trained, of which `density` is a part.
+  public var backwardDensity: Double?
   /// Steps between changes of patterns, the share of what is kept that changes, and for which share of the steps.
   public var patternEvery: Int?
   public var dropFraction: Double?

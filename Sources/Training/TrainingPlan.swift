@@ -112,7 +112,8 @@ public struct TrainingPlan {
 
   /// What is to be said about offloading once it is open.
   var notices: [String] {
-    guard let activations, case .disk(let folder) = activations.place, !activations.isDirect else { return [] }
+    let stores = [activations?.isDirect, (optimizer as? OffloadedStates)?.isDirect]
+    guard case .disk(let folder) = configuration.offloadPlace, stores.contains(false) else { return [] }
     return [
       "'\(folder.path)' has no direct I/O: what is offloaded there also takes memory of the system, as page cache"
     ]

@@ -264,7 +264,7 @@ struct SparseTests {
           target.withView { to in
             [
               kiln_sparse_scatter(context.handle, p[1], p[0], from), kiln_sparse_gather(context.handle, p[2], p[1], to),
-              kiln_sparse_move(context.handle, p[0], from, to),
+              kiln_sparse_move(context.handle, p[0], to, p[0], from),
             ]
           }
         }
@@ -276,7 +276,7 @@ struct SparseTests {
     let (blocks, groups) = (Pattern(12, 64, blocks: (1, 1), density: 0.5), Pattern(12, 64, kept: 2, of: 4))
     let context = TestContext()
     let status = withPointers([TestTensor(groups.valuesShape).view]) { p in
-      groups.withView { from in blocks.withView { kiln_sparse_move(context.handle, p[0], from, $0) } }
+      groups.withView { from in blocks.withView { kiln_sparse_move(context.handle, p[0], $0, p[0], from) } }
     }
     #expect(status == KILN_ERR_SHAPE)
   }

@@ -111,6 +111,9 @@ struct SparseTrainingTests: TinyRuns {
       ($0.offload, $0.precision) = ([.optimizer], .int8)
     },
     Variant(sparsity: .pixelfly, block: .blocks(rows: 16, columns: 16)) { $0.rank = 4 },
+    Variant(sparsity: .topKAST, block: .blocks(rows: 16, columns: 16)) { $0.backwardDensity = 0.6 },
+    Variant(sparsity: .topKAST) { ($0.precision, $0.optimizerState, $0.microBatch) = (.bf16, .eightBit, 2) },
+    Variant(sparsity: .topKAST) { ($0.precision, $0.density, $0.backwardDensity) = (.int8, 0.2, 0.5) },
     Variant(sparsity: .monarch) { ($0.precision, $0.monarchBlocks) = (.bf16, 6) },
     Variant(sparsity: .magnitude) { ($0.offload, $0.optimizer) = ([.states, .activations], .lamb) },
   ]
@@ -125,7 +128,10 @@ struct SparseTrainingTests: TinyRuns {
       } else if case .blocks = variant.block {
         configuration.density = 0.3
       }
-      if variant.sparsity.isDynamic { (configuration.patternEvery, configuration.patternUntil) = (2, 0.9) }
+      if variant.sparsity.isDynamic {
+        configuration.patternEvery = 2
+        configuration.patternUntil = variant.sparsity == .topKAST ? nil : 0.9
+      }
       variant.change(&configuration)
       configuration.evalData = configuration.data[0]
       let whole = folder.appendingPathComponent("whole")
@@ -146,6 +152,11 @@ struct SparseTrainingTests: TinyRuns {
       let kept = patterns.reduce(0) { $0 + $1.count * $1.format.area }
       let all = patterns.reduce(0) { $0 + $1.rows * $1.columns }
       if variant.sparsity.isFixed { return }
+      if variant.sparsity == .topKAST {
+        let active = patterns.reduce(0) { $0 + ($1.active?.count ?? 0) * $1.format.area }
+        #expect(abs(Double(active) / Double(all) - (configuration.density ?? 0)) < 0.05)
+        return
+      }
       let share = variant.block == .groups(kept: 2, of: 4) ? 0.5 : 0.3
       #expect(abs(Double(kept) / Double(all) - share) < 0.05)
     }
@@ -210,6 +221,51 @@ struct SparseTrainingTests: TinyRuns {
         let expected = group.prefix(2).contains(k) ? straight : straight + 0.5 * values[k * 3 + n]
         #expect(abs(session.tensor(of: dw).floats()[k * 3 + n] - expected) < 1e-5)
       }
+    }
+  }
+
+  /// Top-KAST: products take the active part alone, all that is kept has gradients, with what pulls them.
+  @Test(arguments: [Precision.fp32, .bf16]) func thePartHasTheGradientsOfTheWhole(_ precision: Precision) throws {
+    let context = try Context(threads: 2)
+    let pattern = try SparsePattern(.blocks(rows: 16, columns: 16), rows: 64, columns: 64, count: 8, active: 4)
+    pattern.keep([0, 3, 5, 6, 9, 10, 12, 15])
+    pattern.active?.keep([0, 6, 9, 15])
+    pattern.decay = 0.1
+    let weight = Parameter("w", TensorType(pattern))
+    let store = ParameterStore()
+    let values = pseudoRandom(8 * 256, seed: 1).map(Float.init)
+    try store.tensor(weight).copy(from: values)
+    let graph = Graph(precision: precision)
+    let x = graph.input("x", TensorType([32, 64], precision.dtype))
+    let y = try Project(transposedWeight: true).record(in: graph, [x, graph.weight(weight)], narrow: nil)
+    let dy = graph.input("dy", y.type)
+    let dw = try #require(try graph.gradients(of: [(y, dy)], for: [weight])[weight])
+    #expect(dw.shape == [8, 256] && dw.type.dtype == .float32)
+    let session = try Session(Planner(context: context).plan(graph, outputs: [y, dw]), context: context, store: store)
+    func random(_ seed: UInt64, _ input: String) throws -> [Float] {
+      let numbers = pseudoRandom(32 * 64, seed: seed).map { Float(($0 * 64).rounded() / 64) }
+      try context.copy(try #require(session.input(input)), try Tensor(numbers, [32, 64]))
+      return numbers
+    }
+    let (xs, dys) = try (random(2, "x"), random(3, "dy"))
+    try session.run()
+    let (result, gradient) = (try Tensor(zeros: [32, 64]), session.tensor(of: dw).floats())
+    try context.copy(result, session.tensor(of: y))
+    let tolerance: Float = precision == .fp32 ? 1e-4 : 0.1
+    for place in stride(from: 0, to: 32 * 64, by: 7) {
+      let (m, n) = (place / 64, place % 64)
+      var sum: Float = 0
+      for (block, at) in pattern.kept.enumerated() where pattern.active!.kept.contains(at) && at / 4 == n / 16 {
+        for k in 0..<16 { sum += values[block * 256 + n % 16 * 16 + k] * xs[m * 64 + at % 4 * 16 + k] }
+      }
+      #expect(abs(result.floats()[place] - sum) < tolerance)
+    }
+    for element in stride(from: 0, to: gradient.count, by: 5) {
+      let at = pattern.kept[element / 256]
+      let (n, k) = (at / 4 * 16 + element % 256 / 16, at % 4 * 16 + element % 16)
+      let straight = (0..<32).reduce(Float(0)) { $0 + dys[$1 * 64 + n] * xs[$1 * 64 + k] }
+      let pull: Float = pattern.active!.kept.contains(at) ? 0.1 : 0.1 / 0.25
+      #expect(abs(gradient[element] - straight - pull * values[element]) < tolerance)
     }
   }
 

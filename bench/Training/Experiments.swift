@@ -41,7 +41,7 @@ struct Arm {
 }
 
 extension Experiment {
-  static var all: [Experiment] { [optimizers, precision, activations, delay, batch, gpt2] }
+  static var all: [Experiment] { [optimizers, precision, activations, delay, batch, sparsity, gpt2] }
 
   static var optimizers: Experiment {
     Experiment(
@@ -101,6 +101,24 @@ extension Experiment {
       ($0.precision, $0.master) = (.bf16, .none)
       ($0.compressActivations, $0.optimizerState) = (.uniform(4), .eightBit)
     }
+  }
+
+  /// Ways to find what is kept, at three shares; then N:M of dense weights.
+  static var sparsity: Experiment {
+    let methods: [TrainingConfiguration.Sparsity] = [
+      .random, .magnitude, .snip, .grasp, .synflow, .set, .rigl, .topKAST,
+    ]
+    let kept = [0.2, 0.1, 0.05].flatMap { density in
+      methods.map { method in
+        Arm("\(method.rawValue), \(Int((density * 100).rounded())) % kept", rate: 3e-3) {
+          ($0.sparsity, $0.density) = (method, density)
+        }
+      }
+    }
+    let groups: [Arm] = [.ste, .srSTE, .magnitude, .rigl].map { method in
+      Arm("\(method.rawValue), 2:4", rate: 3e-3) { ($0.sparsity, $0.block) = (method, .groups(kept: 2, of: 4)) }
+    }
+    return Experiment(name: "sparsity", tasks: [.nano], arms: [.adamw] + kept + groups, rates: [1])
   }
 
   /// ZeRO-Offload's delayed update, from after the warm-up on and, as the control, from the start.

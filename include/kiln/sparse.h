@@ -74,10 +74,21 @@ KILN_API kiln_status kiln_mask_groups(kiln_context *ctx, const kiln_tensor *y, c
 KILN_API kiln_status kiln_mask_groups_backward(kiln_context *ctx, const kiln_tensor *dx, const kiln_tensor *dy,
                                                const kiln_tensor *x, int32_t kept, int32_t group, double decay);
 
-/// In place: values of pattern `from` become values of pattern `to`, of the same format, shape and count; 0 where only
-/// `to` keeps. values [count, block_rows * block_cols], dense; F32, F64, BF16 or F16.
-KILN_API kiln_status kiln_sparse_move(kiln_context *ctx, const kiln_tensor *values, const kiln_sparse *from,
-                                      const kiln_sparse *to);
+/// y, values of pattern `to`, = x, values of pattern `from`, of the same format and shape; 0 where only `to` keeps. x and
+/// y [count, block_rows * block_cols], dense, of one type: F32, F64, BF16 or F16; y may be x where the counts are equal.
+KILN_API kiln_status kiln_sparse_move(kiln_context *ctx, const kiln_tensor *y, const kiln_sparse *to,
+                                      const kiln_tensor *x, const kiln_sparse *from);
+
+/// dy += inside * x where `part` keeps a value of pattern `whole`, beyond * x elsewhere: what pulls weights towards 0. x
+/// and dy [count, block_rows * block_cols] of `whole`, dense; x F32, F64, BF16 or F16, dy F32 for narrow x. `part` is of
+/// the same format and shape.
+KILN_API kiln_status kiln_sparse_decay(kiln_context *ctx, const kiln_tensor *dy, const kiln_tensor *x,
+                                       const kiln_sparse *whole, const kiln_sparse *part, double inside,
+                                       double beyond);
+
+/// dense = the values where W is kept; the rest stays. Shapes and dtypes as in kiln_sparse_scatter.
+KILN_API kiln_status kiln_sparse_insert(kiln_context *ctx, const kiln_tensor *dense, const kiln_tensor *values,
+                                        const kiln_sparse *w);
 
 #ifdef __cplusplus
 }

@@ -8,7 +8,7 @@ struct SparsityOptions: ParsableArguments {
     help: ArgumentHelp(
       """
       How the weights are found that are kept, of all projections but the head: random, magnitude, snip, grasp, synflow \
-      before training; lottery by training several times; pixelfly, monarch by shapes alone; set, rigl also while training; ste, sr-ste anew in each step, of dense weights. (default: all are kept)
+      before training; lottery by training several times; pixelfly, monarch by shapes alone; set, rigl, top-kast also while training; ste, sr-ste anew in each step, of dense weights. (default: all are kept)
       """))
   var sparsity: TrainingConfiguration.Sparsity?
 
@@ -34,7 +34,13 @@ struct SparsityOptions: ParsableArguments {
       """))
   var layerDensity: LayerDensity?
 
-  @Option(help: ArgumentHelp("With set and rigl: steps between changes. (default: 100)", valueName: "n"))
+  @Option(
+    help: ArgumentHelp(
+      "With top-kast: the share that has gradients, of which --density is a part. (default: twice --density)",
+      valueName: "x"))
+  var backwardDensity: Double?
+
+  @Option(help: ArgumentHelp("With set, rigl and top-kast: steps between changes. (default: 100)", valueName: "n"))
   var patternEvery: Int?
 
   @Option(
@@ -56,7 +62,7 @@ struct SparsityOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "With sr-ste: what pulls weights towards 0 that are not taken. (default: \(StraightThrough.decay))",
+      "With sr-ste and top-kast: what pulls weights towards 0. (default: \(StraightThrough.decay), \(TopKAST.decay))",
       valueName: "x"))
   var maskDecay: Double?
 
@@ -92,6 +98,7 @@ struct SparsityOptions: ParsableArguments {
     configuration.density = density ?? configuration.density
     configuration.block = block ?? configuration.block
     configuration.layerDensity = layerDensity ?? configuration.layerDensity
+    configuration.backwardDensity = backwardDensity ?? configuration.backwardDensity
     configuration.patternEvery = patternEvery ?? configuration.patternEvery
     configuration.dropFraction = dropFraction ?? configuration.dropFraction
     configuration.patternUntil = patternUntil ?? configuration.patternUntil

@@ -34,8 +34,9 @@ public struct Project: Operation {
     var (projection, inputs) = (self, inputs)
     if let pattern = inputs[1].type.pattern {
       projection.transposedWeight = true
-      if narrow == nil, pattern.isFast, !graph.densifies {
-        projection.pattern = pattern
+      if let active = pattern.active { inputs[1] = try graph.record(Restrict(pattern, to: active), [inputs[1]])[0] }
+      if narrow == nil, (pattern.active ?? pattern).isFast, !graph.densifies {
+        projection.pattern = pattern.active ?? pattern
       } else {
         inputs[1] = try graph.dense(inputs[1])
       }
@@ -92,7 +93,7 @@ public struct Project: Operation {
       try graph.quantize(d, narrow.gradient, history: history(of: "gradient", weight: inputs[1]))
     }
     if pull.needs(1), let pattern {
-      let product = SparseWeightGradient(pattern, accumulates: pull.gradientExists(1))
+      let product = SparseWeightGradient(pattern.whole ?? pattern, accumulates: pull.gradientExists(1))
       gradients[1] = try graph.record(
         product, [d, pull.saved(inputs[0])] + [pull.absorb(1)].compactMap { $0 })[0]
     } else if pull.needs(1) {

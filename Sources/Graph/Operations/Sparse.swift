@@ -36,7 +36,7 @@ struct Scatter: Operation {
 
   func pullback(_ pull: Pullback) throws(KilnError) -> [Value?] {
     guard let d = pull.gradients[0] else { return [nil] }
-    return [try pull.graph.record(Gather(pattern), [d])[0]]
+    return [try pull.graph.record(Gather(pattern.whole ?? pattern), [d])[0]]
   }
 
   /// Keeping the values is enough.
@@ -46,6 +46,49 @@ struct Scatter: Operation {
 
   func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
     try step.context.scatter(outputs[0], from: inputs[0], pattern)
+  }
+}
+
+/// Of the values of a pattern those of the part that products take. The gradient is that of the whole, with what pulls
+/// weights towards 0 (Top-KAST: Jayakumar et al., arXiv 2106.03517).
+struct Restrict: Operation {
+  let pattern, part: SparsePattern
+
+  init(_ pattern: SparsePattern, to part: SparsePattern) {
+    self.pattern = pattern
+    self.part = part
+  }
+
+  func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] { [TensorType(part, inputs[0].dtype)] }
+
+  var rearrangesWeight: Bool { true }
+
+  func pullback(_ pull: Pullback) throws(KilnError) -> [Value?] {
+    guard let d = pull.gradients[0], pattern.decay > 0 else { return [pull.gradients[0]] }
+    return [try pull.graph.record(RestrictBackward(pattern: pattern), [d, pull.node.inputs[0]])[0]]
+  }
+
+  /// Keeping all values is enough.
+  func recomputation(of output: Int, node: Node) -> (operation: any Operation, inputs: [Value], output: Int)? {
+    (self, node.inputs, 0)
+  }
+
+  func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
+    try step.context.move(outputs[0], part, from: inputs[0], pattern)
+  }
+}
+
+/// Inputs: the gradient, the values.
+struct RestrictBackward: Operation {
+  let pattern: SparsePattern
+
+  func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] { [inputs[0]] }
+  var sharing: [Sharing] { [.continues(0, 0)] }
+
+  func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
+    let share = pattern.active?.density ?? 1
+    try step.context.decay(
+      outputs[0], inputs[1], pattern, inside: pattern.decay, beyond: pattern.decay / share)
   }
 }
 

@@ -2,7 +2,8 @@ import KilnGraph
 import KilnKernels
 
 /// Changes the pattern of one weight, in place: a node of a step.
-/// Inputs: the weight's values, then the optimizer's states, then the gradient of the dense matrix if growth is by it.
+/// Inputs: the weight's values, then the optimizer's states; then, if growth is by it, the gradient of the dense matrix, or
+/// the whole matrix with all that waits.
 struct ChangePattern: Operation {
   let change: PatternChange
   let weight: Parameter
@@ -10,7 +11,7 @@ struct ChangePattern: Operation {
   let states: Int
 
   func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] { [] }
-  var mutated: [Int] { Array(0...states) }
+  var mutated: [Int] { Array(0...states + (change.growth == .magnitude ? 1 : 0)) }
   var isEager: Bool { true }
 
   func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
@@ -18,18 +19,38 @@ struct ChangePattern: Operation {
     guard inputs[0].storage != nil else {
       return try move(Tensor(inputs[0].shape, .float32, in: nil), from: pattern, step.context)
     }
+    let old = try pattern.copy()
+    if change.growth == .magnitude {
+      try chooseAnew(inputs[0], whole: inputs[states + 1], step.context)
+    } else {
+      try exchange(in: step, inputs, old)
+    }
+    try moveStates(Array(inputs[1..<1 + states]), of: inputs[0].shape, from: old, step.context)
+  }
+
+  /// All is chosen anew by the norms of the whole matrix.
+  private func chooseAnew(_ values: Tensor, whole: Tensor, _ context: Context) throws(KilnError) {
+    try context.insert(values, into: whole, pattern)
+    let norms = try norms(of: whole, block: pattern.format.block, context)
+    pattern.keep(Selection.largest(pattern.count, of: norms))
+    if let active = pattern.active { active.keep(Selection.largest(active.count, of: norms)) }
+    let kept = try Tensor(zeros: values.shape, whole.dtype)
+    try context.gather(kept, from: whole, pattern)
+    try context.copy(values, kept)
+  }
+
+  /// Some blocks go, as many come.
+  private func exchange(in step: StepContext, _ inputs: [Tensor], _ old: SparsePattern) throws(KilnError) {
     let scores = PatternChange.Scores(
       kept: try norms(of: inputs[0], block: (1, pattern.format.area), step.context),
       isNegative: change.growth == .random && pattern.format.area == 1 ? try signs(of: inputs[0], step.context) : nil,
       growth: try growth(in: step, inputs))
-    let old = try pattern.copy()
     pattern.keep(change.changed(old, scores, at: step.step))
     try move(inputs[0], from: old, step.context)
-    try moveStates(Array(inputs[1...states]), of: inputs[0].shape, from: old, step.context)
   }
 
   private func move(_ values: Tensor, from old: SparsePattern, _ context: Context) throws(KilnError) {
-    try context.move(values, from: old, to: pattern)
+    try context.move(values, pattern, from: values, old)
   }
 
   /// States go as weights do; those in blocks of 8 bits as numbers.
@@ -53,7 +74,7 @@ struct ChangePattern: Operation {
   private func growth(in step: StepContext, _ inputs: [Tensor]) throws(KilnError) -> [Float] {
     let block = pattern.format.block
     switch change.growth {
-    case .gradient: return try norms(of: inputs[states + 1], block: block, step.context)
+    case .gradient, .magnitude: return try norms(of: inputs[states + 1], block: block, step.context)
     case .random:
       let numbers = try Tensor(zeros: [pattern.blocks.rows, pattern.blocks.columns])
       try step.context.randomUniform(numbers, 0..<1, key: step.key(site: weight.randomSite))

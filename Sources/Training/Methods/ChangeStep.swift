@@ -31,7 +31,10 @@ extension PatternChange {
     let weights = model.parameters.filter { $0.type.pattern != nil }
     let graph = Graph(precision: shape.precision, hasMasters: shape.hasMasters, densifies: true)
     guard growth == .gradient else {
-      for weight in weights { try add(graph[kept(weight, shape)], weight, optimizer, shape, gradient: nil) }
+      for weight in weights {
+        let whole = growth == .magnitude ? weight.whole.map { graph[$0] } : nil
+        try add(graph[kept(weight, shape)], weight, optimizer, shape, whole)
+      }
       return Recorded(change: self, graph: graph, loss: nil)
     }
     let loss = try model.loss(
@@ -42,7 +45,7 @@ extension PatternChange {
     }
     let gradients = try graph.gradients(of: [(loss, graph.unit)], for: dense.map(\.value))
     for (weight, value) in dense {
-      try add(graph[kept(weight, shape)], weight, optimizer, shape, gradient: gradients[value])
+      try add(graph[kept(weight, shape)], weight, optimizer, shape, gradients[value])
     }
     guard let rewrite = Recomputation.every(1).rewrite(of: graph) else {
       return Recorded(change: self, graph: graph, loss: loss)
@@ -57,12 +60,13 @@ extension PatternChange {
   }
 
   private func add(
-    _ values: Value, _ weight: Parameter, _ optimizer: any Optimizer, _ shape: TrainingStep.Shape, gradient: Value?
+    _ values: Value, _ weight: Parameter, _ optimizer: any Optimizer, _ shape: TrainingStep.Shape,
+    _ matrix: Value?
   ) throws(KilnError) {
     guard let pattern = weight.type.pattern else { return }
     let states = optimizer.states(of: kept(weight, shape)).map { values.graph[$0] }
     let operation = ChangePattern(change: self, weight: weight, pattern: pattern, states: states.count)
-    try values.graph.record(operation, [values] + states + [gradient].compactMap { $0 })
+    try values.graph.record(operation, [values] + states + [matrix].compactMap { $0 })
   }
 }
 

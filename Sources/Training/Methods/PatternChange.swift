@@ -9,6 +9,8 @@ public struct PatternChange: Sendable, Hashable {
     case random
     /// Where the gradient of the dense matrix is largest. The change then takes the place of an update.
     case gradient
+    /// Where weights are largest, those included that wait beside what is kept: all is chosen anew.
+    case magnitude
   }
 
   /// Steps between changes.

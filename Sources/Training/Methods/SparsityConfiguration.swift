@@ -20,6 +20,8 @@ extension TrainingConfiguration {
     case .synflow: SynFlow()
     case .set: SET(every: patternEvery ?? 100, until: until, fraction: dropFraction ?? 0.3)
     case .rigl: RigL(every: patternEvery ?? 100, until: until, fraction: dropFraction ?? 0.3)
+    case .topKAST:
+      TopKAST(every: patternEvery ?? 100, backward: trainedShare, decay: maskDecay ?? TopKAST.decay)
     case .pixelfly: Pixelfly(rank: rank)
     case .monarch: Monarch(blocks: monarchBlocks)
     case .lottery, .ste, .srSTE: nil
@@ -65,6 +67,9 @@ extension TrainingConfiguration {
         probe: DenseProbe(inputs, self, context: context)))
   }
 
+  /// With Top-KAST: the share that has gradients.
+  private var trainedShare: Double { backwardDensity ?? min(1, 2 * keptShare) }
+
   private var keptShare: Double {
     if case .groups(let kept, let group) = block { return Double(kept) / Double(group) }
     return density ?? Self.defaultDensity
@@ -76,8 +81,10 @@ extension TrainingConfiguration {
       ("layer-density", layerDensity, { !$0.isMasked && !$0.isFixed }),
       ("rank", rank, { $0 == .pixelfly }), ("monarch-blocks", monarchBlocks, { $0 == .monarch }),
       ("pattern-from", patternFrom, { $0 == .magnitude }),
-      ("pattern-every", patternEvery, \.isDynamic), ("drop-fraction", dropFraction, \.isDynamic),
-      ("pattern-until", patternUntil, \.isDynamic), ("mask-decay", maskDecay, { $0 == .srSTE }),
+      ("pattern-every", patternEvery, \.isDynamic), ("drop-fraction", dropFraction, { $0 == .set || $0 == .rigl }),
+      ("pattern-until", patternUntil, { $0 == .set || $0 == .rigl }),
+      ("mask-decay", maskDecay, { $0 == .srSTE || $0 == .topKAST }),
+      ("backward-density", backwardDensity, { $0 == .topKAST }),
       ("rounds", rounds, { $0 == .lottery }), ("rewind", rewind, { $0 == .lottery }),
       ("rewinding", rewinding, { $0 == .lottery }),
     ]
@@ -99,6 +106,12 @@ extension TrainingConfiguration {
     }
     for (flag, share) in [("drop-fraction", dropFraction), ("pattern-until", patternUntil)] {
       if let share, !(0...1).contains(share) { throw KilnError(.argument, "--\(flag) is \(share), not in 0 ... 1") }
+    }
+    if let backwardDensity, !(keptShare...1).contains(backwardDensity) {
+      throw KilnError(.argument, "--backward-density is \(backwardDensity), not from --density \(keptShare) to 1")
+    }
+    if sparsity == .topKAST, case .groups = block {
+      throw KilnError(.argument, "--sparsity top-kast keeps blocks, and --block is \(block!)", hint: "such as 16x16")
     }
     if let patternEvery, patternEvery < 1 { throw KilnError(.argument, "--pattern-every is \(patternEvery)") }
     for (flag, value) in [("rank", rank), ("monarch-blocks", monarchBlocks)] {
@@ -158,7 +171,7 @@ extension TrainingConfiguration {
     if optimizerState == .linear {
       throw KilnError(.argument, "--sparsity \(sparsity.rawValue) does not move states in \(optimizerState.rawValue)")
     }
-    if steps == nil, epochs == nil, maxTime != nil {
+    if sparsity != .topKAST, steps == nil, epochs == nil, maxTime != nil {
       throw KilnError(
         .argument, "--sparsity \(sparsity.rawValue) ends changes at a share of the steps, and --max-time gives none",
         hint: "give --steps as well")
