@@ -16,6 +16,7 @@
 #include "gemm/fma_kernel.h"
 #include "sparse/kernel.h"
 #include "sparse/block_kernel.h"
+#include "sparse/group_kernel.h"
 
 #define ELEMENT float
 #define KER(name) name##_f32

@@ -185,3 +185,25 @@ VEC void v4_store_transposed(float *p, int64_t stride, v4 r0, v4 r1, v4 r2, v4 r
   v4_store(p + 2 * stride, __builtin_shufflevector(high01, high23, 0, 1, 4, 5));
   v4_store(p + 3 * stride, __builtin_shufflevector(high01, high23, 2, 3, 6, 7));
 }
+
+// Of four numbers one for each lane, by the bytes of its place among them: 0x03020100 for the first, and so on. A shuffle
+// of bytes, of which a CPU does two at once where it does one of floats.
+#if defined(__x86_64__) && KILN_VL == 8
+#define VF_PICKS 1
+VEC vf vf_pick(const float *four, vi places) {
+  typedef char bytes __attribute__((vector_size(32)));
+  v4 x = v4_load(four);
+  return (vf)__builtin_ia32_pshufb256((bytes)__builtin_shufflevector(x, x, 0, 1, 2, 3, 0, 1, 2, 3), (bytes)places);
+}
+#elif defined(__x86_64__) && KILN_VL == 16
+#define VF_PICKS 1
+VEC vf vf_pick(const float *four, vi places) {
+  typedef char bytes __attribute__((vector_size(64)));
+  v4 x = v4_load(four);
+  vf all = __builtin_shufflevector(x, x, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3);
+  return (vf)__builtin_ia32_pshufb512((bytes)all, (bytes)places);
+}
+#else
+#define VF_PICKS 0
+#endif
+

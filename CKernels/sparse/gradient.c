@@ -121,6 +121,9 @@ kiln_status kiln_sparse_gradient(kiln_context *ctx, const kiln_tensor *dvalues, 
   t.to = kiln__data(dvalues);
   t.item = (int64_t)kiln_dtype_size(t.dtype);
   t.kernels = ctx->kernels[t.dtype].sparse;
+  if (t.kernels->gradient_groups && kiln__sparse_is_in_fours(&view)) {
+    return kiln__sparse_group_gradient(ctx, &view, t.dtype, &t.x, &t.dy, t.to, t.accumulate);
+  }
   if (!t.kernels->plain) return run(ctx, &t);
   kiln__sparse_gradient_args a = {t.to, t.dy.data, t.x.data, t.x.rows, t.dy.stride, t.x.stride, &view, o.accumulate};
   if (!ctx->query) t.kernels->plain(&a);

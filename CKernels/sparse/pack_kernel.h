@@ -38,4 +38,5 @@ static const kiln__sparse_kernels KER(sparse_kernels) = {.width = SPARSE_WIDTH, 
                                                          .copy = KER(sparse_copy),
                                                          .multiply_blocks = sparse_multiply_blocks,
                                                          .cut = KER(sparse_cut),
-                                                         .gradient_blocks = sparse_gradient_blocks};
+                                                         .gradient_blocks = sparse_gradient_blocks,
+                                                         .gradient_groups = sparse_gradient_groups};

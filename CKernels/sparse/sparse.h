@@ -67,6 +67,11 @@ kiln_status kiln__sparse_block_gradient(kiln_context *ctx, const kiln__sparse_ke
 kiln_status kiln__sparse_block_product(kiln_context *ctx, const struct kiln__gemm_args *g,
                                        const kiln__sparse_lists *lists, int64_t depth);
 
+// The same for N of each four, N below four, in the order of the values.
+bool kiln__sparse_is_in_fours(const kiln__sparse *w);
+kiln_status kiln__sparse_group_gradient(kiln_context *ctx, const kiln__sparse *view, kiln_dtype dtype,
+                                        const kiln__rows *x, const kiln__rows *dy, float *to, bool accumulate);
+
 // kiln_gemm with a sparse b, by the kernels of a's column.
 kiln_status kiln__gemm_sparse(kiln_context *ctx, const kiln__gemm_args *g);
 
