@@ -7,7 +7,7 @@ KILN := .build/release/kiln
 comma := ,
 BENCH := cd bench && swift run -c release -Xcc -O3 kiln-bench
 
-.PHONY: all setup openblas build test demo bench bench-peers bench-train bench-memory bench-diff bench-test install libkiln clean
+.PHONY: all setup openblas build test demo bench bench-peers bench-train bench-memory bench-compress bench-diff bench-test install libkiln clean
 
 all: build
 
@@ -48,6 +48,10 @@ bench-memory: setup
 # That the bench builds, the tests of its harness, and a training experiment of seconds.
 bench-test: setup
 	cd bench && swift build -Xcc -O1 && swift test -Xcc -O1
+
+# make bench-compress [ARGS="--seconds 60"]: widths trained alike, then pruned and rounded; a quarter of an hour.
+bench-compress: setup
+	$(BENCH) compress $(ARGS)
 
 # make bench-diff A=bench/Results/OLD.json B=bench/Results/NEW.json
 bench-diff: setup

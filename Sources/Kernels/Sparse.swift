@@ -48,7 +48,9 @@ public final class SparsePattern: @unchecked Sendable, Hashable {
       places = try Tensor(zeros: [count], .int32)
       keep(Array(0..<count))
     case .groups(let kept, let group):
-      guard kept > 0, kept <= group, group > 1, columns % group == 0, count == rows * (columns / group) * kept else {
+      guard kept > 0, kept <= group, (2...256).contains(group), columns % group == 0,
+        count == rows * (columns / group) * kept
+      else {
         throw KilnError(.shape, "\(kept) kept of each \(group) do not fit \(rows) x \(columns)")
       }
       offsets = nil

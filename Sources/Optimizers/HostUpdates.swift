@@ -133,6 +133,17 @@ public final class HostUpdates: Optimizer, @unchecked Sendable {
     return total + scratch
   }
 
+  /// What the updates of a step take at these rates. On a device that shares the host's cores they add to its work.
+  public func seconds(_ rates: Rates) throws(KilnError) -> Double {
+    let graph = Graph()
+    let (lr, scale) = (graph.input("lr", .scalar(.float64)), graph.input("scale", .scalar(.float64)))
+    for job in jobs.values.sorted(by: { $0.weight.name < $1.weight.name }) {
+      let gradient = graph.input("gradient.\(job.weight.name)", TensorType(job.weight.shape))
+      try base.record(job.weight, gradient: gradient, lr: lr, scale: scale)
+    }
+    return graph.nodes.reduce(0) { $0 + rates.seconds($1) }
+  }
+
   public func states(of weight: Parameter) -> [Parameter] { [] }
   public var weightDecay: Double { base.weightDecay }
   public var format: StateFormat { base.format }

@@ -17,6 +17,8 @@ public struct TrainingPlan {
   /// Techniques by which it differs from what was asked for.
   public private(set) var choices: [Choice] = []
   private let recomputes: Bool
+  /// Of updates on the host, which is the same machine's.
+  private let hostSeconds: Double
   private let rates: Rates
 
   /// What techniques saved together and what they cost.
@@ -30,7 +32,7 @@ public struct TrainingPlan {
   init(
     configuration: TrainingConfiguration, step: StepPlan, evaluation: LossPlan?, optimizer: any Optimizer,
     activations: ActivationStore?, activationBits: [String: Int]?, memory: MemoryForecast, recomputes: Bool,
-    rates: Rates
+    hostSeconds: Double, rates: Rates
   ) {
     self.configuration = configuration
     self.step = step
@@ -40,6 +42,7 @@ public struct TrainingPlan {
     self.activationBits = activationBits
     self.memory = memory
     self.recomputes = recomputes
+    self.hostSeconds = hostSeconds
     self.rates = rates
   }
 
@@ -99,7 +102,7 @@ public struct TrainingPlan {
     let beside = [step.update, step.clear, step.squares].compactMap { $0?.seconds(rates) }.reduce(0, +)
     let bytes = ((optimizer as? OffloadedStates)?.offloadedBytes ?? 0) + (activations?.byteCount ?? 0) * parts
     let transfers = isOnDisk ? Double(2 * bytes) / rates.disk : 0
-    return max(step.gradient.seconds(rates) * Double(parts) + beside, transfers)
+    return max(step.gradient.seconds(rates) * Double(parts) + beside + hostSeconds, transfers)
   }
 
   public var batch: Int { step.shape.batch }

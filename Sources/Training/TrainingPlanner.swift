@@ -204,6 +204,7 @@ struct PlanRecorder {
       evaluation: evaluation, planner: planner, rates: rates,
       activationBits: activationBits,
       hostBytes: try (optimizer as? HostUpdates)?.hostBytes(planner: planner.context) ?? 0,
+      hostSeconds: try (optimizer as? HostUpdates)?.seconds(rates) ?? 0,
       data: inputs.corpus.tokenBytes + (inputs.evalCorpus?.tokenBytes ?? 0), resident: resident)
   }
 }
@@ -220,6 +221,7 @@ struct RecordedStep {
   let activationBits: [String: Int]?
   /// Of updates on the host.
   let hostBytes: Int
+  let hostSeconds: Double
   let data: Int
   let resident: Int
 
@@ -252,6 +254,6 @@ struct RecordedStep {
       staging: states?.stagingBytes ?? 0, host: hostBytes + (place == .host ? ProcessMemory.inPages(behind) : 0))
     return TrainingPlan(
       configuration: configuration, step: step, evaluation: evaluation, optimizer: optimizer, activations: store,
-      activationBits: activationBits, memory: forecast, recomputes: recompute != nil, rates: rates)
+      activationBits: activationBits, memory: forecast, recomputes: recompute != nil, hostSeconds: hostSeconds, rates: rates)
   }
 }

@@ -63,3 +63,28 @@ import Testing
     #expect(abs(configuration.batch * (configuration.steps ?? 0) - 32_000) < configuration.batch)
   }
 }
+
+/// One width, trained for a moment: every form of it, smaller than it was.
+@Test func modelsAreCompressed() throws {
+  let folder = FileManager.default.temporaryDirectory.appendingPathComponent("kiln-bench-\(UUID())")
+  try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+  defer { try? FileManager.default.removeItem(at: folder) }
+  let text = String(repeating: "In the beginning was the word. ", count: 400)
+  for name in ["train.txt", "held-out.txt"] {
+    try Data(text.utf8).write(to: folder.appendingPathComponent(name))
+  }
+  var compression = Compression(text: try TrainingText(in: folder), seconds: 1, threads: 1)
+  (compression.widths, compression.densities, compression.tuningSteps) = ([32, 64], [0.1], 2)
+  var points: [Compression.Point] = []
+  try compression.run { points.append($0) }
+  let forms = ["fp32", "10 % kept", "int8", "int4"]
+  #expect(points.map(\.form) == forms + forms + forms + forms)
+  for group in stride(from: 0, to: points.count, by: 4) {
+    let model = points[group..<group + 4]
+    #expect(model.dropFirst().allSatisfy { $0.bytes < points[group].bytes && $0.steps == points[group].steps })
+    #expect(model.allSatisfy { $0.heldOut < 6 })
+    #expect(abs(points[group + 2].heldOut - points[group].heldOut) < 0.1, "8 bits hardly show")
+  }
+  #expect(points.contains { $0.isBest(among: points) })
+  #expect(Compression.markdown(points).contains("| 64 | int4 |") && Compression.plot(points).svg.contains("width 64"))
+}

@@ -112,11 +112,18 @@ public struct PatternChoice {
     return zip(scores, counts).map { Selection.largest($1, of: $0) }
   }
 
-  /// The elements with the highest scores of each group of `group`.
+  /// The elements with the highest scores of each group of `group`; of equal ones the first.
   private static func strongest(_ kept: Int, of group: Int, _ scores: [Float]) -> [Int] {
-    stride(from: 0, to: scores.count, by: group).flatMap { start in
-      Selection.largest(kept, of: Array(scores[start..<start + group])).map { start + $0 }
+    var result: [Int] = []
+    result.reserveCapacity(scores.count / group * kept)
+    for start in stride(from: 0, to: scores.count, by: group) {
+      let group = start..<start + group
+      for place in group {
+        let stronger = group.count { scores[$0] > scores[place] || scores[$0] == scores[place] && $0 < place }
+        if stronger < kept { result.append(place) }
+      }
     }
+    return result
   }
 }
 

@@ -110,8 +110,9 @@ extension TrainingConfiguration {
     if let backwardDensity, !(keptShare...1).contains(backwardDensity) {
       throw KilnError(.argument, "--backward-density is \(backwardDensity), not from --density \(keptShare) to 1")
     }
-    if sparsity == .topKAST, case .groups = block {
-      throw KilnError(.argument, "--sparsity top-kast keeps blocks, and --block is \(block!)", hint: "such as 16x16")
+    if sparsity == .topKAST || sparsity == .pixelfly, case .groups = block {
+      throw KilnError(
+        .argument, "--sparsity \(sparsity.rawValue) keeps blocks, and --block is \(block!)", hint: "such as 16x16")
     }
     if let patternEvery, patternEvery < 1 { throw KilnError(.argument, "--pattern-every is \(patternEvery)") }
     for (flag, value) in [("rank", rank), ("monarch-blocks", monarchBlocks)] {
