@@ -206,4 +206,3 @@ VEC vf vf_pick(const float *four, vi places) {
 #else
 #define VF_PICKS 0
 #endif
-

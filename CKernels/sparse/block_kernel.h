@@ -24,7 +24,7 @@ static void sparse_multiply_tile(const kiln__gemm_finish *f, const kiln__gemm_pa
       }
     }
   }
-  if (c->rows == BLOCK_TILE && c->cols == KILN_SPARSE_WIDE && gemm_is_plain(f) && !f->gradient_at.data) {
+  if (c->rows == BLOCK_TILE && c->cols == KILN_SPARSE_WIDE && gemm_is_plain(f)) {
     gemm_plain_end plain = gemm_end_in_c(f, c);
     GEMM_UNROLL
     for (int i = 0; i < BLOCK_TILE; i++) {

@@ -8,7 +8,6 @@ enum {
   PARTS = 16,           // of rows, from which on a thread takes all groups of one
   GROUPS = 16,          // in a part otherwise
   SUMS = 128,           // rows of x and dy in one sum of the gradient: a slab of each stays in the first cache
-  CUT = 16,             // of these rows in a part
   GRADIENT_GROUPS = 2,  // of W in a part
 };
 
@@ -51,52 +50,30 @@ kiln_status kiln__sparse_block_product(kiln_context *ctx, const kiln__gemm_args 
 }
 
 typedef struct gradient_task {
-  const kiln__sparse_kernels *kernels;
+  kiln__sparse_slabs slabs;
   const kiln__sparse_lists *lists;
-  const kiln__rows *x, *dy;
-  int64_t item, begin, rows;  // bytes of an element; the rows of this sum
-  float *x_cut, *dy_cut, *gradients;
+  float *gradients;
 } gradient_task;
-
-// Some rows of x, and the same of dy.
-static void cut_part(void *arg, int64_t part, int thread) {
-  (void)thread;
-  const gradient_task *t = arg;
-  int64_t row = part * CUT, rows = kiln__min(CUT, t->rows - row), begin = t->begin + row, depth = t->lists->depth;
-  const char *x = (const char *)t->x->data + begin * t->x->stride * t->item;
-  const char *dy = (const char *)t->dy->data + begin * t->dy->stride * t->item;
-  t->kernels->cut(t->x_cut + row * depth, x, t->x->stride, rows, t->x->cols, depth, SUMS * depth);
-  t->kernels->cut(t->dy_cut + row * KILN_SPARSE_WIDE, dy, t->dy->stride, rows, t->dy->cols, KILN_SPARSE_WIDE,
-                  SUMS * KILN_SPARSE_WIDE);
-}
 
 static void gradient_part(void *arg, int64_t part, int thread) {
   (void)thread;
   const gradient_task *t = arg;
   const kiln__sparse_lists *l = t->lists;
+  const kiln__sparse_slabs *s = &t->slabs;
   int64_t area = l->depth * KILN_SPARSE_WIDE, end = kiln__min((part + 1) * GRADIENT_GROUPS, l->groups);
   for (int64_t group = part * GRADIENT_GROUPS; group < end; group++) {
-    const float *dy = t->dy_cut + group * SUMS * KILN_SPARSE_WIDE;
+    const float *dy = s->dy_cut + group * SUMS * KILN_SPARSE_WIDE;
     for (int64_t e = l->starts[group]; e < l->starts[group + 1]; e++) {
-      t->kernels->gradient_blocks(t->gradients + e * area, t->x_cut + l->steps[e] * (int64_t)SUMS, dy, t->rows,
+      s->kernels->gradient_blocks(t->gradients + e * area, s->x_cut + l->steps[e] * (int64_t)SUMS, dy, s->rows,
                                   l->depth);
     }
   }
 }
 
-kiln_status kiln__sparse_block_gradient(kiln_context *ctx, const kiln__sparse_kernels *kernels, kiln_dtype dtype,
-                                        const kiln__rows *x, const kiln__rows *dy, const kiln__sparse_lists *lists,
-                                        float *gradients) {
-  gradient_task t = {.kernels = kernels, .lists = lists, .x = x, .dy = dy, .item = (int64_t)kiln_dtype_size(dtype),
-                     .gradients = gradients};
-  int64_t x_floats = kiln__round_up(x->cols, lists->depth) * SUMS, dy_floats = lists->groups * KILN_SPARSE_WIDE * SUMS;
-  KILN_TRY(kiln__scratch(ctx, (size_t)x_floats * sizeof(float), (void **)&t.x_cut));
-  KILN_TRY(kiln__scratch(ctx, (size_t)dy_floats * sizeof(float), (void **)&t.dy_cut));
-  if (ctx->query) return KILN_OK;
-  for (t.begin = 0; t.begin < x->rows; t.begin += SUMS) {
-    t.rows = kiln__min(SUMS, x->rows - t.begin);
-    kiln__parallel_for(ctx, kiln__ceil_div(t.rows, CUT), cut_part, &t);
-    kiln__parallel_for(ctx, kiln__ceil_div(lists->groups, GRADIENT_GROUPS), gradient_part, &t);
-  }
-  return KILN_OK;
+kiln_status kiln__sparse_block_gradient(kiln_context *ctx, kiln_dtype dtype, const kiln__rows *x, const kiln__rows *dy,
+                                        const kiln__sparse_lists *lists, float *gradients) {
+  gradient_task t = {.lists = lists, .gradients = gradients,
+                     .slabs = {.kernels = ctx->kernels[dtype].sparse, .x = x, .dy = dy,
+                               .item = (int64_t)kiln_dtype_size(dtype), .width = lists->depth, .sums = SUMS}};
+  return kiln__sparse_for_slabs(ctx, &t.slabs, kiln__ceil_div(lists->groups, GRADIENT_GROUPS), gradient_part, &t);
 }

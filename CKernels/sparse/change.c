@@ -55,15 +55,19 @@ typedef struct move_task {
   size_t bytes;  // of a block
 } move_task;
 
-// Both rows of blocks ascend, so one pass finds what they share.
+// Whether row of blocks r has a column: looked for from entry *e on, which is moved there, as both ascend.
+static bool seek(const kiln__sparse *w, int64_t r, int64_t column, int64_t *e) {
+  int64_t end = kiln__sparse_begin(w, r + 1);
+  while (*e < end && kiln__sparse_column(w, r, *e) < column) ++*e;
+  return *e < end && kiln__sparse_column(w, r, *e) == column;
+}
+
 static void move_part(void *arg, int64_t r, int thread) {
   (void)thread;
   const move_task *t = arg;
-  int64_t e = kiln__sparse_begin(t->from, r), end = kiln__sparse_begin(t->from, r + 1);
+  int64_t e = kiln__sparse_begin(t->from, r);
   for (int64_t new = kiln__sparse_begin(t->to, r); new < kiln__sparse_begin(t->to, r + 1); new++) {
-    int64_t column = kiln__sparse_column(t->to, r, new);
-    while (e < end && kiln__sparse_column(t->from, r, e) < column) e++;
-    bool was_there = e < end && kiln__sparse_column(t->from, r, e) == column;
+    bool was_there = seek(t->from, r, kiln__sparse_column(t->to, r, new), &e);
     char *value = t->values + (size_t)new * t->bytes;
     if (was_there) memcpy(value, t->old + (size_t)e * t->bytes, t->bytes);
     else memset(value, 0, t->bytes);
@@ -120,11 +124,9 @@ static void decay_block(const decay_task *t, int64_t e, double factor) {
 static void decay_part(void *arg, int64_t r, int thread) {
   (void)thread;
   const decay_task *t = arg;
-  int64_t p = kiln__sparse_begin(t->part, r), end = kiln__sparse_begin(t->part, r + 1);
+  int64_t p = kiln__sparse_begin(t->part, r);
   for (int64_t e = kiln__sparse_begin(t->whole, r); e < kiln__sparse_begin(t->whole, r + 1); e++) {
-    int64_t column = kiln__sparse_column(t->whole, r, e);
-    while (p < end && kiln__sparse_column(t->part, r, p) < column) p++;
-    bool is_inside = p < end && kiln__sparse_column(t->part, r, p) == column;
+    bool is_inside = seek(t->part, r, kiln__sparse_column(t->whole, r, e), &p);
     decay_block(t, e, is_inside ? t->inside : t->beyond);
   }
 }
@@ -137,12 +139,7 @@ kiln_status kiln_sparse_decay(kiln_context *ctx, const kiln_tensor *dy, const ki
   KILN_TRY(kiln__check_real(ctx, "x", x, &dtype));
   KILN_TRY(kiln__sparse_view(ctx, whole, "x", x, dtype, &all));
   KILN_TRY(kiln__sparse_view(ctx, whole, "dy", dy, kiln__wide(dtype), &all));
-  // The values of the part are nowhere: as many as it has columns, or places.
-  int64_t shape[2] = {part && part->columns ? part->columns->shape[0] : 0, all.block_rows * all.block_cols};
-  if (part && part->kept && part->columns) shape[0] *= part->columns->shape[1];
-  kiln_tensor values = kiln_tensor_dense(NULL, KILN_F32, 2, shape);
-  values.data = kiln__data(dy);
-  KILN_TRY(kiln__sparse_view(ctx, part, "part", &values, KILN_F32, &some));
+  KILN_TRY(kiln__sparse_pattern(ctx, part, &some));
   KILN_TRY(check_same(ctx, &all, &some));
   if (ctx->query) return KILN_OK;
   decay_task t = {&all, &some, dtype, kiln__data(x), kiln__data(dy), inside, beyond};

@@ -44,42 +44,62 @@ static kiln_status check_order(kiln_context *ctx, const kiln__sparse *w) {
   return KILN_OK;
 }
 
+// Where the columns, or places, of a pattern are as many as it says; `out` has its sizes already.
+static kiln_status check_columns(kiln_context *ctx, const kiln_sparse *w, kiln__sparse *out) {
+  if (w->kept) {
+    int64_t shape[2] = {w->rows, w->cols / w->group * w->kept};
+    kiln_tensor like = kiln_tensor_dense(NULL, KILN_U8, 2, shape);
+    KILN_TRY(kiln__check_dtype(ctx, "columns", w->columns, KILN_U8));
+    KILN_TRY(kiln__check_like(ctx, "columns", w->columns, "its pattern", &like));
+    out->places = kiln__data(w->columns);
+  } else {
+    KILN_TRY(kiln__check(ctx, "offsets", w->offsets));
+    KILN_TRY(kiln__check_vector(ctx, "offsets", w->offsets, KILN_I32, out->row_blocks + 1));
+    KILN_TRY(kiln__check_dense(ctx, "offsets", w->offsets));
+    KILN_TRY(kiln__check(ctx, "columns", w->columns));
+    KILN_TRY(kiln__check_vector(ctx, "columns", w->columns, KILN_I32, out->count));
+    out->offsets = kiln__data(w->offsets);
+    out->columns = kiln__data(w->columns);
+  }
+  KILN_TRY(kiln__check_dense(ctx, "columns", w->columns));
+  return ctx->query ? KILN_OK : check_order(ctx, out);
+}
+
+// The sizes of a pattern; those of blocks have as many as `columns`.
+static kiln_status check_sizes(kiln_context *ctx, const kiln_sparse *given, kiln_sparse *w, kiln__sparse *out) {
+  *w = kiln_sparse_defaults();
+  if (!given) return kiln__fail(ctx, KILN_ERR_OPTION, "the sparse pattern is missing");
+  KILN_TRY(kiln__options(ctx, w, sizeof *w, given));
+  KILN_TRY(check_numbers(ctx, w));
+  *out = (kiln__sparse){.rows = w->rows, .cols = w->cols, .block_rows = w->block_rows, .block_cols = w->block_cols,
+                        .row_blocks = kiln__ceil_div(w->rows, w->block_rows),
+                        .col_blocks = kiln__ceil_div(w->cols, w->block_cols), .kept = w->kept, .group = w->group};
+  if (w->kept) out->count = w->rows * (w->cols / w->group * w->kept);
+  else if (w->columns && w->columns->rank == 1) out->count = w->columns->shape[0];
+  return KILN_OK;
+}
+
+kiln_status kiln__sparse_pattern(kiln_context *ctx, const kiln_sparse *given, kiln__sparse *out) {
+  kiln_sparse w;
+  KILN_TRY(check_sizes(ctx, given, &w, out));
+  return check_columns(ctx, &w, out);
+}
+
 kiln_status kiln__sparse_view(kiln_context *ctx, const kiln_sparse *given, const char *name, const kiln_tensor *values,
                               kiln_dtype dtype, kiln__sparse *out) {
-  kiln_sparse w = kiln_sparse_defaults();
-  if (!given) return kiln__fail(ctx, KILN_ERR_OPTION, "the sparse pattern is missing");
-  KILN_TRY(kiln__options(ctx, &w, sizeof w, given));
-  KILN_TRY(check_numbers(ctx, &w));
+  kiln_sparse w;
+  KILN_TRY(check_sizes(ctx, given, &w, out));
   KILN_TRY(kiln__check_dtype(ctx, name, values, dtype));
   KILN_TRY(kiln__check_dense(ctx, name, values));
-  int64_t area = (int64_t)w.block_rows * w.block_cols;
+  int64_t area = out->block_rows * out->block_cols, count = out->count;
   if (values->rank != 2 || values->shape[1] != area || values->shape[0] > INT32_MAX / area) {
     return kiln__fail(ctx, KILN_ERR_SHAPE, "%s is %s, not [count, %lld]", name, kiln__shape_text(values).s,
                       (long long)area);
   }
-  *out = (kiln__sparse){.rows = w.rows, .cols = w.cols, .block_rows = w.block_rows, .block_cols = w.block_cols,
-                        .row_blocks = kiln__ceil_div(w.rows, w.block_rows),
-                        .col_blocks = kiln__ceil_div(w.cols, w.block_cols), .count = values->shape[0],
-                        .kept = w.kept, .group = w.group};
-  if (w.kept) {
-    int64_t shape[2] = {w.rows, w.cols / w.group * w.kept};
-    kiln_tensor like = kiln_tensor_dense(NULL, KILN_U8, 2, shape);
-    KILN_TRY(kiln__check_dtype(ctx, "columns", w.columns, KILN_U8));
-    KILN_TRY(kiln__check_like(ctx, "columns", w.columns, "its pattern", &like));
-    if (out->count != shape[0] * shape[1]) {
-      return kiln__fail(ctx, KILN_ERR_SHAPE, "%s is %s for %lld kept elements", name, kiln__shape_text(values).s,
-                        (long long)(shape[0] * shape[1]));
-    }
-    out->places = kiln__data(w.columns);
-  } else {
-    KILN_TRY(kiln__check(ctx, "offsets", w.offsets));
-    KILN_TRY(kiln__check_vector(ctx, "offsets", w.offsets, KILN_I32, out->row_blocks + 1));
-    KILN_TRY(kiln__check_dense(ctx, "offsets", w.offsets));
-    KILN_TRY(kiln__check(ctx, "columns", w.columns));
-    KILN_TRY(kiln__check_vector(ctx, "columns", w.columns, KILN_I32, out->count));
-    out->offsets = kiln__data(w.offsets);
-    out->columns = kiln__data(w.columns);
+  if (w.kept && values->shape[0] != count) {
+    return kiln__fail(ctx, KILN_ERR_SHAPE, "%s is %s for %lld kept elements", name, kiln__shape_text(values).s,
+                      (long long)count);
   }
-  KILN_TRY(kiln__check_dense(ctx, "columns", w.columns));
-  return ctx->query ? KILN_OK : check_order(ctx, out);
+  out->count = values->shape[0];
+  return check_columns(ctx, &w, out);
 }

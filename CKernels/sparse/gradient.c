@@ -81,7 +81,7 @@ static kiln_status run(kiln_context *ctx, gradient_task *t) {
   if (!ctx->query) memset(t->gradients, 0, (size_t)values * sizeof(float));
   int64_t parts = kiln__ceil_div(l->groups, GROUPS / l->rows);
   if (l->rows == KILN_SPARSE_WIDE) {
-    KILN_TRY(kiln__sparse_block_gradient(ctx, t->kernels, t->dtype, &t->x, &t->dy, l, t->gradients));
+    KILN_TRY(kiln__sparse_block_gradient(ctx, t->dtype, &t->x, &t->dy, l, t->gradients));
     if (!ctx->query) kiln__parallel_for(ctx, parts, store_part, t);
     return KILN_OK;
   }

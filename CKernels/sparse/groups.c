@@ -5,18 +5,16 @@
 enum {
   SUMS = 64,  // rows of x and dy in one sum: a slab of each stays in the first cache
   SLAB = 12,  // groups of x in a slab: a multiple of what fits the registers
-  CUT = 16,   // of these rows in a part
 };
 
 bool kiln__sparse_is_in_fours(const kiln__sparse *w) { return w->kept > 0 && w->kept < 4 && w->group == 4; }
 
 typedef struct gradient_task {
-  const kiln__sparse_kernels *kernels;
+  kiln__sparse_slabs slabs;
   const kiln__sparse *w;
-  const kiln__rows *x, *dy;
-  int64_t groups, item, begin, rows;  // of a row; bytes of an element; the rows of this sum
-  float *x_cut, *dy_cut, *gradients, *to;
-  int32_t *places;                    // [strip][group][kept][KILN_SPARSE_WIDE], as the gradients
+  int64_t groups;   // of a row
+  float *gradients, *to;
+  int32_t *places;  // [strip][group][kept][KILN_SPARSE_WIDE], as the gradients
   bool accumulate;
 } gradient_task;
 
@@ -33,24 +31,14 @@ static void place_part(void *arg, int64_t strip, int thread) {
   }
 }
 
-static void cut_part(void *arg, int64_t part, int thread) {
-  (void)thread;
-  const gradient_task *t = arg;
-  int64_t row = part * CUT, rows = kiln__min(CUT, t->rows - row), begin = t->begin + row, width = 4 * SLAB;
-  const char *x = (const char *)t->x->data + begin * t->x->stride * t->item;
-  const char *dy = (const char *)t->dy->data + begin * t->dy->stride * t->item;
-  t->kernels->cut(t->x_cut + row * width, x, t->x->stride, rows, t->x->cols, width, SUMS * width);
-  t->kernels->cut(t->dy_cut + row * KILN_SPARSE_WIDE, dy, t->dy->stride, rows, t->dy->cols, KILN_SPARSE_WIDE,
-                     SUMS * KILN_SPARSE_WIDE);
-}
-
 static void gradient_part(void *arg, int64_t strip, int thread) {
   (void)thread;
   const gradient_task *t = arg;
-  const float *dy = t->dy_cut + strip * SUMS * KILN_SPARSE_WIDE;
+  const kiln__sparse_slabs *s = &t->slabs;
+  const float *dy = s->dy_cut + strip * SUMS * KILN_SPARSE_WIDE;
   for (int64_t g = 0; g < t->groups; g += SLAB) {
     int64_t at = (strip * t->groups + g) * t->w->kept * KILN_SPARSE_WIDE;
-    t->kernels->gradient_groups(t->gradients + at, t->places + at, t->x_cut + g * 4 * SUMS, 4 * SLAB, dy, t->rows,
+    s->kernels->gradient_groups(t->gradients + at, t->places + at, s->x_cut + g * 4 * SUMS, s->width, dy, s->rows,
                                 kiln__min(SLAB, t->groups - g), (int)t->w->kept);
   }
 }
@@ -69,23 +57,18 @@ static void store_part(void *arg, int64_t strip, int thread) {
 
 kiln_status kiln__sparse_group_gradient(kiln_context *ctx, const kiln__sparse *view, kiln_dtype dtype,
                                         const kiln__rows *x, const kiln__rows *dy, float *to, bool accumulate) {
-  gradient_task t = {.kernels = ctx->kernels[dtype].sparse, .w = view, .x = x, .dy = dy, .groups = view->cols / 4,
-                     .item = (int64_t)kiln_dtype_size(dtype), .to = to, .accumulate = accumulate};
+  gradient_task t = {.w = view, .groups = view->cols / 4, .to = to, .accumulate = accumulate,
+                     .slabs = {.kernels = ctx->kernels[dtype].sparse, .x = x, .dy = dy,
+                               .item = (int64_t)kiln_dtype_size(dtype), .width = 4 * SLAB, .sums = SUMS}};
   int64_t strips = kiln__ceil_div(view->rows, KILN_SPARSE_WIDE);
   int64_t count = strips * KILN_SPARSE_WIDE * t.groups * view->kept;
   KILN_TRY(kiln__scratch(ctx, (size_t)count * sizeof *t.places, (void **)&t.places));
   KILN_TRY(kiln__scratch(ctx, (size_t)count * sizeof(float), (void **)&t.gradients));
-  int64_t x_floats = kiln__round_up(x->cols, 4 * SLAB) * SUMS, dy_floats = strips * KILN_SPARSE_WIDE * SUMS;
-  KILN_TRY(kiln__scratch(ctx, (size_t)x_floats * sizeof(float), (void **)&t.x_cut));
-  KILN_TRY(kiln__scratch(ctx, (size_t)dy_floats * sizeof(float), (void **)&t.dy_cut));
-  if (ctx->query) return KILN_OK;
-  memset(t.gradients, 0, (size_t)count * sizeof(float));
-  kiln__parallel_for(ctx, strips, place_part, &t);
-  for (t.begin = 0; t.begin < x->rows; t.begin += SUMS) {
-    t.rows = kiln__min(SUMS, x->rows - t.begin);
-    kiln__parallel_for(ctx, kiln__ceil_div(t.rows, CUT), cut_part, &t);
-    kiln__parallel_for(ctx, strips, gradient_part, &t);
+  if (!ctx->query) {
+    memset(t.gradients, 0, (size_t)count * sizeof(float));
+    kiln__parallel_for(ctx, strips, place_part, &t);
   }
-  kiln__parallel_for(ctx, strips, store_part, &t);
+  KILN_TRY(kiln__sparse_for_slabs(ctx, &t.slabs, strips, gradient_part, &t));
+  if (!ctx->query) kiln__parallel_for(ctx, strips, store_part, &t);
   return KILN_OK;
 }

@@ -50,14 +50,11 @@ kiln_status kiln__gemm_sparse(kiln_context *ctx, const kiln__gemm_args *g) {
   kiln__sparse_layout layout;
   KILN_TRY(kiln__sparse_lay_out(ctx, w, !g->sparse_transposed, &chunks, &layout));
   KILN_TRY(kiln__sparse_fill(ctx, &layout, g->b_dtype, g->b.data));
-  if (layout.lists.rows == KILN_SPARSE_WIDE) {
-    int64_t steps = g->sparse_transposed ? w->col_blocks * w->block_cols : w->row_blocks * w->block_rows;
-    return kiln__sparse_block_product(ctx, g, &layout.lists, steps);
-  }
+  int64_t depth = g->sparse_transposed ? w->col_blocks * w->block_cols : w->row_blocks * w->block_rows;
+  if (layout.lists.rows == KILN_SPARSE_WIDE) return kiln__sparse_block_product(ctx, g, &layout.lists, depth);
   product_task t = {.kernels = ctx->kernels[g->a_dtype].sparse, .args = g,
                     .lists = &layout.lists, .parts = kiln__ceil_div(g->n, COLUMNS)};
-  int64_t width = t.kernels->width, depth = g->sparse_transposed ? w->col_blocks * w->block_cols
-                                                                  : w->row_blocks * w->block_rows;
+  int64_t width = t.kernels->width;
   t.panels = kiln__ceil_div(g->m, width);
   t.panel_floats = kiln__round_up(depth * width, KILN_ALIGNMENT);
   t.sums_floats = COLUMNS * width;

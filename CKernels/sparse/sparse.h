@@ -7,6 +7,9 @@
 
 #pragma GCC visibility push(hidden)
 
+// Checks a pattern by itself.
+kiln_status kiln__sparse_pattern(kiln_context *ctx, const kiln_sparse *w, kiln__sparse *out);
+
 // Checks a pattern and the tensor of its values, or of their gradient, called `name`.
 kiln_status kiln__sparse_view(kiln_context *ctx, const kiln_sparse *w, const char *name, const kiln_tensor *values,
                               kiln_dtype dtype, kiln__sparse *out);
@@ -58,10 +61,23 @@ kiln_status kiln__sparse_lay_out(kiln_context *ctx, const kiln__sparse *w, bool 
 // Fills lists.values; `dtype` is that of the values.
 kiln_status kiln__sparse_fill(kiln_context *ctx, kiln__sparse_layout *layout, kiln_dtype dtype, const void *values);
 
+// Rows of x and dy as gradients by slabs take them: `sums` at a time, cut into slabs of x, `width` wide, and of dy,
+// KILN_SPARSE_WIDE wide.
+typedef struct kiln__sparse_slabs {
+  const kiln__sparse_kernels *kernels;
+  const kiln__rows *x, *dy;
+  int64_t item, width, sums;  // bytes of an element
+  int64_t begin, rows;        // those that are cut now
+  float *x_cut, *dy_cut;
+} kiln__sparse_slabs;
+
+// Takes the scratch of slabs, and calls `body` for `parts` parts with each run of rows.
+kiln_status kiln__sparse_for_slabs(kiln_context *ctx, kiln__sparse_slabs *slabs, int64_t parts, kiln__body body,
+                                   void *arg);
+
 // The gradient where lists have KILN_SPARSE_WIDE rows, in the order of their entries; they are cleared.
-kiln_status kiln__sparse_block_gradient(kiln_context *ctx, const kiln__sparse_kernels *kernels, kiln_dtype dtype,
-                                        const kiln__rows *x, const kiln__rows *dy, const kiln__sparse_lists *lists,
-                                        float *gradients);
+kiln_status kiln__sparse_block_gradient(kiln_context *ctx, kiln_dtype dtype, const kiln__rows *x, const kiln__rows *dy,
+                                        const kiln__sparse_lists *lists, float *gradients);
 
 // The product with lists of KILN_SPARSE_WIDE rows, filled.
 kiln_status kiln__sparse_block_product(kiln_context *ctx, const struct kiln__gemm_args *g,

@@ -95,11 +95,11 @@ struct ContentDescription {
 
   private mutating func addDensities(of model: any LanguageModel) {
     let sparse = model.parameters.compactMap { parameter in parameter.type.pattern.map { (parameter.name, $0) } }
-    guard let format = sparse.first?.1.format else { return }
-    let kept = sparse.reduce(0) { $0 + $1.1.valuesShape.count }
-    let all = sparse.reduce(0) { $0 + $1.1.rows * $1.1.columns }
+    let patterns = sparse.map(\.1)
+    guard let format = patterns.first?.format else { return }
     facts += [
-      ("kept in", .text("\(format)")), ("kept", .count(kept)), ("density", .real(rounded(Double(kept) / Double(all)))),
+      ("kept in", .text("\(format)")), ("kept", .count(patterns.keptCount)),
+      ("density", .real(rounded(patterns.density))),
     ]
     densities = sparse.map { ($0.0, rounded($0.1.density)) }
   }

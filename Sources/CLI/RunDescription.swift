@@ -27,9 +27,7 @@ enum RunDescription {
   private static func sparsity(_ trainer: Trainer) -> String? {
     let patterns = trainer.model.parameters.compactMap(\.type.pattern)
     guard let format = patterns.first?.format else { return nil }
-    let kept = patterns.reduce(0) { $0 + $1.valuesShape.count }
-    let all = patterns.reduce(0) { $0 + $1.rows * $1.columns }
-    let share = String(format: "%.3g %%", 100 * Double(kept) / Double(all))
+    let share = String(format: "%.3g %%", 100 * patterns.density)
     let method = trainer.configuration.sparsity.map { "\($0.rawValue), " } ?? ""
     return "\(method)\(share) of \(patterns.count) projections kept in \(format)"
   }

@@ -31,10 +31,7 @@ struct TrainCommand: ParsableCommand {
     }
   }
 
-  @discardableResult
-  private func train(
-    _ request: TrainRequest, _ interruption: Interruption, stopAfter: Int? = nil
-  ) throws -> Trainer.Outcome {
+  private func train(_ request: TrainRequest, _ interruption: Interruption, stopAfter: Int? = nil) throws {
     let trainer = try Trainer(
       request.configuration, out: request.out, resuming: request.point, options: request.options)
     let progress = ProgressDisplay(trainer, isQuiet: request.isQuiet)
@@ -52,13 +49,12 @@ struct TrainCommand: ParsableCommand {
     }
     let report = try RunReport.write(for: trainer, metrics: request.metrics, withSample: outcome != .interrupted)
     Terminal.print(progress.lastLine(outcome, report: report))
-    return outcome
   }
 
   /// Stage by stage, each a run in a folder of its own; those that are finished are passed over.
   private func trainTicket(_ request: TrainRequest, _ interruption: Interruption) throws {
     let tickets = try LotteryTickets(request.configuration, out: request.out)
-    try tickets.begin(resuming: request.point != nil)
+    if request.point == nil { try tickets.begin() }
     let count = tickets.stages.count
     for index in 0..<count {
       // Anew each time: what a stage begins with is found when those before it are done.

@@ -125,10 +125,13 @@ public final class SparsePattern: @unchecked Sendable, Hashable {
 
   /// Whether another has the same content.
   public func keepsTheSame(as other: SparsePattern?) -> Bool {
-    guard let other else { return false }
-    return other === self
-      || other.format == format && (other.rows, other.columns) == (rows, columns) && other.kept == kept
+    guard let other, other.format == format, (other.rows, other.columns, other.count) == (rows, columns, count) else {
+      return false
+    }
+    return zip(tensors, other.tensors).allSatisfy { a, b in a.withBytes { a in b.withBytes(a.elementsEqual) } }
   }
+
+  private var tensors: [Tensor] { [offsets, places].compactMap { $0 } }
 
   /// Another with the same content.
   public func copy() throws(KilnError) -> SparsePattern {
@@ -155,6 +158,14 @@ public final class SparsePattern: @unchecked Sendable, Hashable {
       return withUnsafePointer(to: sparse, body)
     }
   }
+}
+
+extension Sequence<SparsePattern> {
+  /// Elements that are kept of all matrices together, as far as blocks do not hang over.
+  public var keptCount: Int { reduce(0) { $0 + $1.valuesShape.count } }
+
+  /// Their share.
+  public var density: Double { Double(keptCount) / Double(Swift.max(reduce(0) { $0 + $1.rows * $1.columns }, 1)) }
 }
 
 extension SparsePattern.Format {

@@ -46,20 +46,24 @@ struct Inputs {
     for corpus in [corpus, evalCorpus].compactMap({ $0 }) {
       try corpus.check(vocabularySize: model.configuration.vocabularySize)
     }
-    if configuration.sparsity == .magnitude, point?.folder == nil {
-      // A sparse model is pruned further.
-      model = model.configuration.makeModel()
-    }
-    if configuration.sparsity == .topKAST {
-      for pattern in model.parameters.compactMap(\.type.pattern) {
-        pattern.decay = configuration.maskDecay ?? TopKAST.decay
-      }
-    }
+    try chooseForms(configuration, isNew: point?.folder == nil, kernels)
+  }
+
+  /// Gives the model the forms of weights that its run is to have.
+  private mutating func chooseForms(
+    _ configuration: TrainingConfiguration, isNew: Bool, _ kernels: Context
+  ) throws(KilnError) {
+    // A sparse model is pruned further.
+    if isNew, configuration.sparsity == .magnitude { model = model.configuration.makeModel() }
     if let mask = try configuration.mask(for: model) {
       model = model.configuration.makeModel(WeightForms(mask: mask))
-    } else if point?.folder == nil, let forms = try configuration.forms(for: self, context: kernels) {
+    } else if isNew, let forms = try configuration.forms(for: self, context: kernels) {
       model = model.configuration.makeModel(forms)
       notices = Self.collapse(of: forms.patterns)
+    }
+    guard configuration.sparsity == .topKAST else { return }
+    for pattern in model.parameters.compactMap(\.type.pattern) {
+      pattern.decay = configuration.maskDecay ?? TopKAST.decay
     }
   }
 

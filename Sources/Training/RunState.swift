@@ -96,6 +96,12 @@ struct RunState {
     }
   }
 
+  /// Refuses a place where something is.
+  static func checkIsNew(_ out: URL) throws(KilnError) {
+    guard FileManager.default.fileExists(atPath: out.path) else { return }
+    throw KilnError(.file, "'\(out.path)' exists", hint: "go on with --resume \(out.path), or choose another --out")
+  }
+
   static let configurationName = "run.json"
 
   /// Writes the model, as it is evaluated.

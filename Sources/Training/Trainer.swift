@@ -80,8 +80,8 @@ public final class Trainer {
     }
     if let point {
       try configuration.checkResumable(from: point.configuration)
-    } else if FileManager.default.fileExists(atPath: out.path) {
-      throw KilnError(.file, "'\(out.path)' exists", hint: "go on with --resume \(out.path), or choose another --out")
+    } else {
+      try RunState.checkIsNew(out)
     }
     self.out = out
     self.point = point

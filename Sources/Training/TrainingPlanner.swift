@@ -254,6 +254,7 @@ struct RecordedStep {
       staging: states?.stagingBytes ?? 0, host: hostBytes + (place == .host ? ProcessMemory.inPages(behind) : 0))
     return TrainingPlan(
       configuration: configuration, step: step, evaluation: evaluation, optimizer: optimizer, activations: store,
-      activationBits: activationBits, memory: forecast, recomputes: recompute != nil, hostSeconds: hostSeconds, rates: rates)
+      activationBits: activationBits, memory: forecast, recomputes: recompute != nil, hostSeconds: hostSeconds,
+      rates: rates)
   }
 }

@@ -96,12 +96,8 @@ final class TrainingStep {
     _ batch: Batch, step: Int, seed: UInt64, lossScale: Double
   ) throws(KilnError) -> Double? {
     guard let (planned, session) = change, let loss = planned.loss, planned.change.isDue(at: step) else { return nil }
-    let count = shape.microBatch * shape.time
-    let targets = Array(batch.targets[0..<count])
-    let trained = targets.count { $0 >= 0 }
-    session.set(
-      tokens: Array(batch.inputs[0..<count]), targets: targets, time: shape.time,
-      lossScale: lossScale / Double(max(trained, 1)))
+    let trained = batch.targets.prefix(shape.microBatch * shape.time).count { $0 >= 0 }
+    session.setMicroBatch(of: batch, from: 0, shape, lossScale: lossScale / Double(max(trained, 1)))
     try session.run(step: step, seed: seed)
     return session.tensor(of: loss).scalar / lossScale
   }
@@ -138,13 +134,17 @@ extension Session {
   func forEachMicroBatch(
     of batch: Batch, _ shape: TrainingStep.Shape, lossScale: Double = 1, _ body: () throws(KilnError) -> Void
   ) throws(KilnError) {
-    let size = shape.microBatch * shape.time
-    for start in stride(from: 0, to: shape.batch * shape.time, by: size) {
-      set(
-        tokens: Array(batch.inputs[start..<start + size]), targets: Array(batch.targets[start..<start + size]),
-        time: shape.time, lossScale: lossScale / Double(max(batch.targetCount, 1)))
+    for start in stride(from: 0, to: shape.batch * shape.time, by: shape.microBatch * shape.time) {
+      setMicroBatch(of: batch, from: start, shape, lossScale: lossScale / Double(max(batch.targetCount, 1)))
       try body()
     }
+  }
+
+  /// The inputs of a loss of the part of a batch that begins with a token.
+  fileprivate func setMicroBatch(of batch: Batch, from start: Int, _ shape: TrainingStep.Shape, lossScale: Double) {
+    let part = start..<start + shape.microBatch * shape.time
+    set(
+      tokens: Array(batch.inputs[part]), targets: Array(batch.targets[part]), time: shape.time, lossScale: lossScale)
   }
 
   /// The inputs of a loss.

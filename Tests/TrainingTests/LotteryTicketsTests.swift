@@ -29,19 +29,16 @@ struct LotteryTicketsTests: TinyRuns {
 
   /// The weights of a model's projections, outputs by inputs, with zeros where nothing is kept.
   private func weights(of path: URL) throws -> [String: [Float]] {
-    let (model, files) = try ModelFiles.open(path.path)
+    let (opened, files) = try ModelFiles.open(path.path)
+    let model = opened.configuration.makeModel()
     let context = try Context(threads: 1)
     let store = ParameterStore()
     try ModelFiles.load(model, from: files, into: store, access: .copied, context: context)
     var result: [String: [Float]] = [:]
     for parameter in model.parameters where parameter.projection != nil {
-      var rows = parameter.type.pattern == nil ? parameter.outputsByInputs(try store.tensor(parameter)) : nil
-      if let pattern = parameter.type.pattern {
-        rows = try Tensor(zeros: [pattern.rows, pattern.columns])
-        try context.scatter(#require(rows), from: store.tensor(parameter), pattern)
-      }
-      let dense = try Tensor(zeros: #require(rows).shape)
-      try context.copy(dense, #require(rows))
+      let rows = parameter.outputsByInputs(try store.tensor(parameter))
+      let dense = try Tensor(zeros: rows.shape)
+      try context.copy(dense, rows)
       result[parameter.name] = dense.floats()
     }
     return result

@@ -118,6 +118,20 @@ struct SparseTrainingTests: TinyRuns {
     Variant(sparsity: .magnitude) { ($0.offload, $0.optimizer) = ([.states, .activations], .lamb) },
   ]
 
+  /// Trains at once, and again with a stop and with other threads, which must not show; returns where the first is.
+  private func trainInParts(_ configuration: TrainingConfiguration, in folder: URL) throws -> URL {
+    var configuration = configuration
+    configuration.evalData = configuration.data[0]
+    let whole = folder.appendingPathComponent("whole")
+    let parts = folder.appendingPathComponent("parts")
+    let expected = bits(try train(configuration, out: whole))
+    var metrics = try train(configuration, out: parts, threads: 1, stopAfter: 5)
+    metrics += try train(configuration, out: parts, resuming: TrainingConfiguration.resume(parts), threads: 3)
+    #expect(bits(metrics) == expected)
+    #expect(try weights(parts) == weights(whole) && checkpoint(parts) == checkpoint(whole))
+    return whole
+  }
+
   /// A run that stops and goes on, with other threads, has the same bits, patterns included.
   @Test(arguments: variants) func runsGoOnExactly(_ variant: Variant) throws {
     try withTemporaryFolder { folder in
@@ -133,14 +147,7 @@ struct SparseTrainingTests: TinyRuns {
         configuration.patternUntil = variant.sparsity == .topKAST ? nil : 0.9
       }
       variant.change(&configuration)
-      configuration.evalData = configuration.data[0]
-      let whole = folder.appendingPathComponent("whole")
-      let parts = folder.appendingPathComponent("parts")
-      let expected = bits(try train(configuration, out: whole))
-      var metrics = try train(configuration, out: parts, threads: 1, stopAfter: 5)
-      metrics += try train(configuration, out: parts, resuming: TrainingConfiguration.resume(parts), threads: 3)
-      #expect(bits(metrics) == expected)
-      #expect(try weights(parts) == weights(whole) && checkpoint(parts) == checkpoint(whole))
+      let whole = try trainInParts(configuration, in: folder)
       // What was saved is sparse, as said.
       let model = try ModelFiles.open(whole.path).model
       let patterns = model.parameters.compactMap(\.type.pattern)
@@ -173,14 +180,7 @@ struct SparseTrainingTests: TinyRuns {
       configuration.sparsity = variant.sparsity
       if case .groups = variant.block { configuration.block = variant.block }
       variant.change(&configuration)
-      configuration.evalData = configuration.data[0]
-      let whole = folder.appendingPathComponent("whole")
-      let parts = folder.appendingPathComponent("parts")
-      let expected = bits(try train(configuration, out: whole))
-      var metrics = try train(configuration, out: parts, threads: 1, stopAfter: 5)
-      metrics += try train(configuration, out: parts, resuming: TrainingConfiguration.resume(parts), threads: 3)
-      #expect(bits(metrics) == expected)
-      #expect(try weights(parts) == weights(whole) && checkpoint(parts) == checkpoint(whole))
+      let whole = try trainInParts(configuration, in: folder)
       let files = try PretrainedDirectory(whole)
       let kept = if case .groups(let kept, _) = variant.block { kept } else { 2 }
       for parameter in try ModelFiles.open(whole.path).model.parameters where parameter.projection != nil {

@@ -96,7 +96,7 @@ private func firstLoss(_ runs: [TrainingRun]) -> Double {
 private func heldOut(_ runs: [TrainingRun]) -> Double { Statistics(runs.compactMap(\.heldOut)).mean }
 
 /// Each value once, in order.
-private func unique<Value: Hashable>(_ values: [Value]) -> [Value] {
+public func unique<Value: Hashable>(_ values: [Value]) -> [Value] {
   var seen: Set<Value> = []
   return values.filter { seen.insert($0).inserted }
 }

@@ -158,9 +158,4 @@ extension Compression {
           mine.filter { $0.width == width }.map { .init($0.form, x: Double($0.bytes) / 1024, y: $0.heldOut) })
       })
   }
-
-  private static func unique<T: Hashable>(_ values: [T]) -> [T] {
-    var seen: Set<T> = []
-    return values.filter { seen.insert($0).inserted }
-  }
 }

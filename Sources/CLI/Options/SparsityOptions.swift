@@ -8,7 +8,8 @@ struct SparsityOptions: ParsableArguments {
     help: ArgumentHelp(
       """
       How the weights are found that are kept, of all projections but the head: random, magnitude, snip, grasp, synflow \
-      before training; lottery by training several times; pixelfly, monarch by shapes alone; set, rigl, top-kast also while training; ste, sr-ste anew in each step, of dense weights. (default: all are kept)
+      before training; lottery by training several times; pixelfly, monarch by shapes alone; set, rigl, top-kast also \
+      while training; ste, sr-ste anew in each step, of dense weights. (default: all are kept)
       """))
   var sparsity: TrainingConfiguration.Sparsity?
 

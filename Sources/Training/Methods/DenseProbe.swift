@@ -33,32 +33,19 @@ public final class DenseProbe {
 
   /// Of every projection of another model, which may be sparse: then with zeros.
   func weights(of path: String) throws(KilnError) -> [String: [Float]] {
-    let (other, files) = try ModelFiles.open(path)
+    let (opened, files) = try ModelFiles.open(path)
+    let other = opened.configuration.makeModel()
     let store = ParameterStore()
     try ModelFiles.load(other, from: files, into: store, access: .mapped, context: context)
-    var result: [String: [Float]] = [:]
-    for parameter in projections {
-      guard let found = other.parameters.first(where: { $0.name == parameter.name }),
-        found.denseShape == parameter.shape
-      else {
+    let known = Set(other.parameters)
+    return try byName { (parameter) throws(KilnError) in
+      guard known.contains(parameter) else {
         throw KilnError(
           .argument, "'\(path)' has no '\(parameter.name)' as \(parameter.shape)",
           hint: "--pattern-from takes a model of the same shape")
       }
-      var rows = parameter.outputsByInputs(try store.tensor(found))
-      if let pattern = found.type.pattern {
-        rows = try Tensor(zeros: [pattern.rows, pattern.columns])
-        try context.scatter(rows, from: try store.tensor(found), pattern)
-      }
-      result[parameter.name] = try floats(rows)
+      return try store.tensor(parameter)
     }
-    return result
-  }
-
-  private func floats(_ rows: Tensor) throws(KilnError) -> [Float] {
-    let dense = try Tensor(zeros: rows.shape)
-    try context.copy(dense, rows)
-    return dense.floats()
   }
 
   /// The gradients of the loss of the first batch, in fp32 and without dropout.
@@ -102,7 +89,10 @@ public final class DenseProbe {
     var result: [String: [Float]] = [:]
     for parameter in projections {
       guard let found = try tensor(parameter) else { continue }
-      result[parameter.name] = try floats(parameter.outputsByInputs(found))
+      let rows = parameter.outputsByInputs(found)
+      let dense = try Tensor(zeros: rows.shape)
+      try context.copy(dense, rows)
+      result[parameter.name] = dense.floats()
     }
     return result
   }

@@ -27,11 +27,8 @@ public struct LotteryTickets {
     /// Whether nothing of it is left to do.
     public var isFinished: Bool {
       FileManager.default.fileExists(atPath: out.appendingPathComponent("config.json").path)
-        || stopAfter != nil && checkpoint != nil
+        || stopAfter != nil && LotteryTickets.checkpoint(of: out) != nil
     }
-
-    /// The newest checkpoint; nil where there is none.
-    var checkpoint: URL? { (try? TrainingConfiguration.resume(out))?.folder }
   }
 
   public static let defaultRounds = 5
@@ -59,12 +56,9 @@ public struct LotteryTickets {
     }
   }
 
-  /// Makes the output directory, from then on the run can be resumed; not where it is there already.
-  public func begin(resuming: Bool = false) throws(KilnError) {
-    guard !resuming else { return }
-    if FileManager.default.fileExists(atPath: out.path) {
-      throw KilnError(.file, "'\(out.path)' exists", hint: "go on with --resume \(out.path), or choose another --out")
-    }
+  /// Makes the output directory, which must not be there yet; from then on the run can be resumed.
+  public func begin() throws(KilnError) {
+    try RunState.checkIsNew(out)
     try RunState.begin(out, configuration)
   }
 
@@ -124,7 +118,8 @@ public struct LotteryTickets {
     pruned.patternFrom = folder("round-\(round - 1)").path
     pruned.startStep = rewind
     let source =
-      configuration.rewinding == .rate ? pruned.patternFrom : rewind > 0 ? checkpointOfStart?.path : configuration.model
+      configuration.rewinding == .rate
+      ? pruned.patternFrom : rewind > 0 ? Self.checkpoint(of: folder("start"))?.path : configuration.model
     guard let source, source != configuration.model else { return pruned }
     pruned.model = source
     pruned.lr = configuration.peakRate
@@ -133,5 +128,6 @@ public struct LotteryTickets {
     return pruned
   }
 
-  private var checkpointOfStart: URL? { (try? TrainingConfiguration.resume(folder("start")))?.folder }
+  /// The newest of a run; nil where there is none.
+  private static func checkpoint(of run: URL) -> URL? { (try? TrainingConfiguration.resume(run))?.folder }
 }

@@ -20,8 +20,7 @@ extension TrainingConfiguration {
     case .synflow: SynFlow()
     case .set: SET(every: patternEvery ?? 100, until: until, fraction: dropFraction ?? 0.3)
     case .rigl: RigL(every: patternEvery ?? 100, until: until, fraction: dropFraction ?? 0.3)
-    case .topKAST:
-      TopKAST(every: patternEvery ?? 100, backward: trainedShare, decay: maskDecay ?? TopKAST.decay)
+    case .topKAST: TopKAST(every: patternEvery ?? 100, backward: trainedShare)
     case .pixelfly: Pixelfly(rank: rank)
     case .monarch: Monarch(blocks: monarchBlocks)
     case .lottery, .ste, .srSTE: nil

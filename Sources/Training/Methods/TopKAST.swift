@@ -12,15 +12,13 @@ public struct TopKAST: SparsityMethod {
   public let change: PatternChange?
   public var layerDensity: LayerDensity { .uniform }
   private let backward: Double
-  private let decay: Double
 
   /// - Parameters:
   ///   - every: steps between choices.
   ///   - backward: the share that has gradients.
-  public init(every: Int = 100, backward: Double, decay: Double = decay) {
+  public init(every: Int = 100, backward: Double) {
     change = PatternChange(every: every, end: .max, fraction: 0, anneals: false, growth: .magnitude)
     self.backward = backward
-    self.decay = decay
   }
 
   public func patterns(_ choice: PatternChoice) throws(KilnError) -> SparsePatterns {
@@ -33,7 +31,6 @@ public struct TopKAST: SparsityMethod {
         outer.format, rows: outer.rows, columns: outer.columns, count: outer.count, active: inner.count)
       pattern.keep(outer.kept)
       pattern.active?.keep(inner.kept)
-      pattern.decay = decay
       patterns[name] = pattern
     }
     return patterns
