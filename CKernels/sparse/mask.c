@@ -9,17 +9,6 @@ typedef struct mask_task {
   bool is_backward;
 } mask_task;
 
-static int64_t place(const kiln_tensor *t, int64_t row, int64_t col) { return row * t->strides[0] + col * t->strides[1]; }
-
-static void put_real(kiln_dtype dtype, void *y, int64_t at, double v) {
-  switch (dtype) {
-    case KILN_BF16: ((kiln__bf16 *)y)[at] = kiln__put_bf16((float)v); break;
-    case KILN_F16: ((kiln__f16 *)y)[at] = kiln__put_f16((float)v); break;
-    case KILN_F64: ((double *)y)[at] = v; break;
-    default: ((float *)y)[at] = (float)v;
-  }
-}
-
 // Whether element i is among the largest: fewer than `kept` come before it.
 static bool is_kept(const double *size, int32_t i, const mask_task *t) {
   int32_t before = 0;
@@ -30,17 +19,17 @@ static bool is_kept(const double *size, int32_t i, const mask_task *t) {
 static void mask_group(const mask_task *t, int64_t row, int64_t begin) {
   double value[256], size[256];
   for (int32_t i = 0; i < t->group; i++) {
-    value[i] = kiln__sparse_real(t->dtype, kiln__data(t->x), place(t->x, row, begin + i));
+    value[i] = kiln__sparse_real(t->dtype, kiln__data(t->x), kiln__sparse_place(t->x, row, begin + i));
     size[i] = fabs(value[i]);
   }
   for (int32_t i = 0; i < t->group; i++) {
     bool kept = is_kept(size, i, t);
-    int64_t at = place(t->to, row, begin + i);
+    int64_t at = kiln__sparse_place(t->to, row, begin + i);
     if (t->is_backward) {
-      double dy = kiln__sparse_real(t->wide, kiln__data(t->from), place(t->from, row, begin + i));
-      put_real(t->wide, kiln__data(t->to), at, kept ? dy : dy + t->decay * value[i]);
+      double dy = kiln__sparse_real(t->wide, kiln__data(t->from), kiln__sparse_place(t->from, row, begin + i));
+      kiln__sparse_put(t->wide, kiln__data(t->to), at, kept ? dy : dy + t->decay * value[i]);
     } else {
-      put_real(t->dtype, kiln__data(t->to), at, kept ? value[i] : 0);
+      kiln__sparse_put(t->dtype, kiln__data(t->to), at, kept ? value[i] : 0);
     }
   }
 }

@@ -42,6 +42,20 @@ static inline double kiln__sparse_real(kiln_dtype dtype, const void *x, int64_t 
   }
 }
 
+static inline void kiln__sparse_put(kiln_dtype dtype, void *y, int64_t at, double v) {
+  switch (dtype) {
+    case KILN_BF16: ((kiln__bf16 *)y)[at] = kiln__put_bf16((float)v); break;
+    case KILN_F16: ((kiln__f16 *)y)[at] = kiln__put_f16((float)v); break;
+    case KILN_F64: ((double *)y)[at] = v; break;
+    default: ((float *)y)[at] = (float)v;
+  }
+}
+
+// Where an element of a matrix is.
+static inline int64_t kiln__sparse_place(const kiln_tensor *t, int64_t row, int64_t col) {
+  return row * t->strides[0] + col * t->strides[1];
+}
+
 // The lists of W, or of its transpose, in scratch. Element (step, row) of entry e lies at values + source[e] + row *
 // row_stride + step * step_stride.
 typedef struct kiln__sparse_layout {

@@ -8,6 +8,8 @@ final class ProgressDisplay {
   private let maxTime: Double?
   private let firstStep: Int
   private let out: URL
+  /// What goes on with it.
+  private let resumable: URL
   private let isQuiet: Bool
   private let isInteractive = Terminal.isInteractive
   private let began = ContinuousClock.now
@@ -16,11 +18,12 @@ final class ProgressDisplay {
   private var last: StepMetrics?
   private var evalLoss: Double?
 
-  init(_ trainer: Trainer, isQuiet: Bool) {
+  init(_ trainer: Trainer, resumable: URL, isQuiet: Bool) {
     steps = trainer.steps
     maxTime = trainer.configuration.maxTime
     firstStep = trainer.firstStep
     out = trainer.out
+    self.resumable = resumable
     self.isQuiet = isQuiet
   }
 
@@ -46,7 +49,7 @@ final class ProgressDisplay {
 
   /// What the run came to, and where it is.
   func lastLine(_ outcome: Trainer.Outcome, report: URL) -> String {
-    let resume = "kiln train --resume \(out.relativePath)"
+    let resume = "kiln train --resume \(resumable.relativePath)"
     guard let last else {
       return "nothing to do: \(firstStep)\(ofSteps) steps were done; go on with more: \(resume) --steps N"
     }
@@ -57,6 +60,7 @@ final class ProgressDisplay {
     let files = "model in \(out.relativePath), report in \(report.relativePath)"
     let text =
       switch outcome {
+      case .enough: "enough after \(done)\(ofSteps) steps in \(time): \(result)"
       case .finished: "finished \(done) steps in \(time): \(result); \(files)"
       case .outOfTime: "time is up after \(done)\(ofSteps) steps: \(result); \(files); go on with: \(resume)"
       case .interrupted: "stopped and saved after \(done)\(ofSteps) steps: \(result); go on with: \(resume)"

@@ -11,7 +11,7 @@ enum RunDescription {
       ("precision", precision(trainer.configuration)),
       ("device", device(trainer.context)), ("memory", memory(trainer.plan)),
     ]
-    guard let sparsity = sparsity(trainer) else { return rows }
+    guard let sparsity = sparsity(trainer) ?? slimming(trainer) else { return rows }
     return [rows[0], (name: "sparsity", value: sparsity)] + rows.dropFirst()
   }
 
@@ -21,6 +21,13 @@ enum RunDescription {
     let origin = trainer.configuration.model.map { ", from \($0)" } ?? ""
     return "\(model.modelType), \(model.layers) layers x \(model.width), \(heads) heads, "
       + "vocabulary \(model.vocabularySize): \(formatCount(trainer.parameterCount)) parameters\(origin)"
+  }
+
+  /// Nil where heads and neurons have no factors.
+  private static func slimming(_ trainer: Trainer) -> String? {
+    let factors = trainer.model.factors
+    guard !factors.isEmpty, let penalty = trainer.configuration.slimming else { return nil }
+    return "\(factors.reduce(0) { $0 + $1.shape.count }) heads and neurons with factors, penalty \(penalty)"
   }
 
   /// Nil for dense weights.

@@ -24,52 +24,54 @@ struct TrainCommand: ParsableCommand {
     let interruption = Interruption {
       Terminal.note("stopping after this step; once more ends at once")
     }
-    if request.configuration.sparsity == .lottery {
-      try trainTicket(request, interruption)
+    if let search = try request.configuration.ticketSearch(out: request.out) {
+      try train(search, request, interruption)
     } else {
       try train(request, interruption)
     }
   }
 
-  private func train(_ request: TrainRequest, _ interruption: Interruption, stopAfter: Int? = nil) throws {
+  /// - Parameter isOver: whether it ends after so many steps.
+  private func train(
+    _ request: TrainRequest, _ interruption: Interruption,
+    isOver: (Trainer, Int) throws(KilnError) -> Bool = { _, _ in false }
+  ) throws {
     let trainer = try Trainer(
       request.configuration, out: request.out, resuming: request.point, options: request.options)
-    let progress = ProgressDisplay(trainer, isQuiet: request.isQuiet)
+    let progress = ProgressDisplay(trainer, resumable: request.resumable, isQuiet: request.isQuiet)
     if !request.isQuiet { Terminal.print(table: RunDescription.rows(of: trainer)) }
     let outcome: Trainer.Outcome
     do {
       defer { progress.finish() }
-      var done = trainer.firstStep
       outcome = try trainer.run(
-        shouldStop: { interruption.wasRequested || stopAfter.map { done >= $0 } ?? false },
-        onEvent: { event in
-          if case .step(let metrics) = event { done = metrics.step + 1 }
-          progress.show(event)
-        })
+        shouldStop: { interruption.wasRequested },
+        isOver: { (done) throws(KilnError) in try isOver(trainer, done) }, onEvent: progress.show)
     }
-    let report = try RunReport.write(for: trainer, metrics: request.metrics, withSample: outcome != .interrupted)
+    let report = try RunReport.write(
+      for: trainer, metrics: request.metrics, withSample: outcome == .finished || outcome == .outOfTime)
     Terminal.print(progress.lastLine(outcome, report: report))
   }
 
   /// Stage by stage, each a run in a folder of its own; those that are finished are passed over.
-  private func trainTicket(_ request: TrainRequest, _ interruption: Interruption) throws {
-    let tickets = try LotteryTickets(request.configuration, out: request.out)
-    if request.point == nil { try tickets.begin() }
-    let count = tickets.stages.count
+  private func train(_ search: any TicketSearch, _ request: TrainRequest, _ interruption: Interruption) throws {
+    if request.point == nil { try search.begin() }
+    let count = search.stages.count
     for index in 0..<count {
       // Anew each time: what a stage begins with is found when those before it are done.
-      let stage = tickets.stages[index]
+      let stage = search.stages[index]
       if stage.isFinished { continue }
-      try tickets.prepare(stage)
+      try search.prepare(stage)
       if !request.isQuiet { Terminal.print("\n\(stage.name), stage \(index + 1) of \(count)") }
       let isBegun = FileManager.default.fileExists(atPath: stage.out.path)
       let stageRequest = TrainRequest(
         stage.configuration, out: stage.out, point: isBegun ? try TrainingConfiguration.resume(stage.out) : nil,
         request)
-      try train(stageRequest, interruption, stopAfter: stage.stopAfter)
+      try train(stageRequest, interruption) { (trainer, done) throws(KilnError) in
+        try search.isOver(stage, trainer, done: done)
+      }
       if interruption.wasRequested { return }
     }
-    try tickets.finish()
+    try search.finish()
     Terminal.print("the ticket is in \(request.out.relativePath)")
   }
 }
@@ -79,6 +81,8 @@ struct TrainRequest {
   let configuration: TrainingConfiguration
   /// The current folder where nothing is written.
   let out: URL
+  /// What --resume takes to go on with it.
+  let resumable: URL
   let point: ResumePoint?
   let options: Trainer.Options
   let isQuiet: Bool
@@ -89,6 +93,7 @@ struct TrainRequest {
   init(_ configuration: TrainingConfiguration, out: URL, point: ResumePoint?, _ whole: TrainRequest) {
     self.configuration = configuration
     self.out = out
+    resumable = whole.out
     self.point = point
     options = Trainer.Options(threads: whole.options.threads, device: whole.options.device)
     isQuiet = whole.isQuiet
@@ -105,6 +110,7 @@ struct TrainRequest {
     }
     let place = resumed ?? named
     out = needsOutput ? try required(place, "--out <dir>") : place ?? URL(fileURLWithPath: ".")
+    resumable = out
     point = try resumed.map(TrainingConfiguration.resume)
     var configuration = point?.configuration ?? TrainingConfiguration()
     for layer in layers.reversed() { layer.apply(to: &configuration) }

@@ -45,6 +45,9 @@ extension Graph {
   /// The gradient of a loss by itself, which starts every backward pass.
   public var unit: Value { input("unit", .scalar()) }
 
+  /// What a penalty's gradient is multiplied by where it joins those of a loss: as the loss is, over all micro-batches.
+  var penaltyScale: Value { input("penalty_scale", .scalar()) }
+
   /// Records the backward pass from `seeds` (a value and its gradient each, `unit` for a loss) and returns the gradient of
   /// each parameter in `parameters` that the seeds depend on.
   /// - Parameter buffers: persistent tensors that gradients are accumulated into, instead of values of this graph.

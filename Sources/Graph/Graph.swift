@@ -76,6 +76,9 @@ public final class Graph {
     if let projection = parameter.projection, let mask = projection.mask, case .parameter = sources[value.id] {
       value = try record(MaskGroups(mask, splitsColumns: projection.splitsColumns), [value])[0]
     }
+    if let projection = parameter.projection, let slimming = projection.slimming, let factors = parameter.factors {
+      value = try record(Slim(slimming, splitsColumns: projection.splitsColumns), [value, stored(factors)])[0]
+    }
     if value.type != precision.operand(parameter).type {
       value = try record(Convert(to: precision.dtype), [value])[0]
     }

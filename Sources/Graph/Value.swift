@@ -43,11 +43,16 @@ public struct Parameter: Sendable, Hashable {
     public var splitsColumns: Bool
     /// Products take some of its elements only, chosen anew in each step; nil for all.
     public var mask: GroupMask?
+    /// Its inputs have learned factors; nil for none.
+    public var slimming: Slimming?
 
-    public init(parts: Int = 1, splitsColumns: Bool = false, mask: GroupMask? = nil) {
+    public init(
+      parts: Int = 1, splitsColumns: Bool = false, mask: GroupMask? = nil, slimming: Slimming? = nil
+    ) {
       self.parts = parts
       self.splitsColumns = splitsColumns
       self.mask = mask
+      self.slimming = slimming
     }
   }
 

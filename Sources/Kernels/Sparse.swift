@@ -249,6 +249,20 @@ extension Context {
     }
   }
 
+  /// y = x with each column times the factor of its group; see `kiln_slim`.
+  public func slim(_ y: Tensor, _ x: Tensor, factors: Tensor) throws(KilnError) {
+    try call(y, x, factors) { p in kiln_slim(handle, p[0], p[1], p[2]) }
+  }
+
+  /// dx and the gradient of the factors, with what pulls them towards 0; see `kiln_slim_backward`.
+  public func slimBackward(
+    _ dx: Tensor, dFactors: Tensor, _ dy: Tensor, _ x: Tensor, factors: Tensor, penalty: Double
+  ) throws(KilnError) {
+    try call(dx, dFactors, dy, x, factors) { p in
+      kiln_slim_backward(handle, p[0], p[1], p[2], p[3], p[4], penalty)
+    }
+  }
+
   /// dy += inside x where the active part of a pattern keeps it, beyond x elsewhere; see `kiln_sparse_decay`.
   public func decay(
     _ dy: Tensor, _ x: Tensor, _ pattern: SparsePattern, inside: Double, beyond: Double

@@ -17,9 +17,33 @@ public protocol LanguageModel: Sendable {
 
   /// What a parameter of a new model starts as.
   func initialValue(of parameter: Parameter) -> InitialValue
+
+  /// What a smaller model of the kind could do without: heads and neurons, layer by layer.
+  var units: [Units] { get }
+}
+
+/// Equal parts of a layer, each of which could be left out.
+public struct Units: Sendable {
+  public enum Kind: String, Sendable, Hashable, Codable, CaseIterable { case heads, neurons }
+
+  public let kind: Kind
+  /// Whose outputs they are, in order; of several projections in one, of each of its parts.
+  public let producers: [Linear]
+  /// Whose inputs they are.
+  public let consumer: Linear
+  public let count: Int
 }
 
 extension LanguageModel {
+  /// Of inputs of weights, where these are slimmed.
+  public var factors: [Parameter] { parameters.compactMap(\.factors) }
+
+  /// What files have of a model: factors are multiplied into the weights there.
+  public var savedParameters: [Parameter] {
+    let factors = Set(factors)
+    return parameters.filter { !factors.contains($0) }
+  }
+
   /// Inputs of a recorded step: tokens and targets [b, t], positions [t], and the factor of the loss.
   public static var inputNames: (tokens: String, targets: String, positions: String, scale: String) {
     ("tokens", "targets", "positions", "loss_scale")

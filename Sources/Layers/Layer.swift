@@ -23,27 +23,34 @@ public struct Linear: Layer {
   public let weight: Parameter
   public let bias: Parameter?
   let storage: Storage
+  /// Projections side by side in the outputs.
+  public let parts: Int
   private let first: Parameter?
   private let added: (down: Parameter, up: Parameter)?
 
   /// - Parameters:
   ///   - parts: the outputs are those of so many projections side by side.
+  ///   - unit: inputs that a smaller model leaves out together: those of a head, or one neuron's. Nil where none can be.
   ///   - forms: how weights are kept.
   public init(
     _ name: String, inputs: Int, outputs: Int, bias: Bool, storage: Storage = .outputsByInputs, parts: Int = 1,
-    forms: WeightForms = .dense
+    unit: Int? = nil, forms: WeightForms = .dense
   ) {
     let shape: Shape = storage == .outputsByInputs ? [outputs, inputs] : [inputs, outputs]
     weight = forms.weight(
-      name + ".weight", shape, .init(parts: parts, splitsColumns: storage == .inputsByOutputs))
+      name + ".weight", shape, .init(parts: parts, splitsColumns: storage == .inputsByOutputs), unit: unit)
     first = forms.first(of: name + ".weight")
     added = forms.added(to: name + ".weight", inputs: inputs, outputs: outputs)
+    self.parts = parts
     self.bias = bias ? Parameter(name + ".bias", [outputs]) : nil
     self.storage = storage
   }
 
+  public var inputs: Int { weight.denseShape[storage == .outputsByInputs ? 1 : 0] }
+  public var outputs: Int { weight.denseShape[storage == .outputsByInputs ? 0 : 1] }
+
   public var parameters: [Parameter] {
-    [weight] + [first, added?.down, added?.up, bias].compactMap { $0 }
+    [weight] + [weight.factors, first, added?.down, added?.up, bias].compactMap { $0 }
   }
 
   public func callAsFunction(_ x: Value) throws(KilnError) -> Value { try self(x, residual: nil) }

@@ -10,25 +10,30 @@ public struct WeightForms: Sendable {
   public var patterns: SparsePatterns
   /// Of all projections: products take some elements only, chosen anew in each step.
   public var mask: GroupMask?
+  /// Of projections whose inputs are heads or neurons: these have learned factors, with this penalty (slimming).
+  public var slimming: Double?
   /// Of what is added to sparse weights, by their name (Pixelfly): the rank.
   public var ranks: [String: Int] = [:]
   /// Of projections that are two sparse matrices, the second of which `patterns` has (Monarch): the first, by the
   /// weight's name.
   public var first: SparsePatterns = [:]
 
-  public var isDense: Bool { patterns.isEmpty && mask == nil }
+  public var isDense: Bool { patterns.isEmpty && mask == nil && slimming == nil }
 
   public static let dense = WeightForms()
 
-  public init(patterns: SparsePatterns = [:], mask: GroupMask? = nil) {
+  public init(patterns: SparsePatterns = [:], mask: GroupMask? = nil, slimming: Double? = nil) {
     self.patterns = patterns
     self.mask = mask
+    self.slimming = slimming
   }
 
   /// The weight of a projection that is stored with this shape.
-  func weight(_ name: String, _ shape: Shape, _ projection: Parameter.Projection) -> Parameter {
+  /// - Parameter unit: inputs that can only be left out together; nil where none can.
+  func weight(_ name: String, _ shape: Shape, _ projection: Parameter.Projection, unit: Int?) -> Parameter {
     var projection = projection
     projection.mask = mask
+    if let slimming, let unit { projection.slimming = Slimming(group: unit, penalty: slimming) }
     guard let pattern = patterns[name] else { return Parameter(name, shape, projection: projection) }
     let start = first[name].map { Parameter.Start.wider(Self.spread($0, pattern)) }
     let weight = Parameter(name, TensorType(pattern), projection: projection, start: start)

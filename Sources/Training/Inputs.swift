@@ -55,7 +55,9 @@ struct Inputs {
   ) throws(KilnError) {
     // A sparse model is pruned further.
     if isNew, configuration.sparsity == .magnitude { model = model.configuration.makeModel() }
-    if let mask = try configuration.mask(for: model) {
+    if let penalty = try configuration.slimmingPenalty(for: model) {
+      model = model.configuration.makeModel(WeightForms(slimming: penalty))
+    } else if let mask = try configuration.mask(for: model) {
       model = model.configuration.makeModel(WeightForms(mask: mask))
     } else if isNew, let forms = try configuration.forms(for: self, context: kernels) {
       model = model.configuration.makeModel(forms)
@@ -107,6 +109,7 @@ struct Inputs {
     if let pretrained {
       try ModelFiles.load(
         model, from: pretrained, into: store, access: .copied, precision: precision, context: context)
+      for factor in model.factors { try context.fill(try store.tensor(factor), 1) }
     } else {
       try model.initialize(store, seed: seed, precision: precision, context: context)
     }

@@ -47,7 +47,7 @@ public enum ModelFiles {
     precision: Precision = .fp32, context: Context
   ) throws(KilnError) {
     var unused = Set(files.tensors.keys)
-    for parameter in model.parameters {
+    for parameter in model.savedParameters {
       guard let name = names(for: parameter.name).first(where: { files.tensors[$0] != nil }),
         let stored = files.tensors[name]
       else {
@@ -101,7 +101,7 @@ public enum ModelFiles {
     let configuration = model.configuration.stored(as: precision.dtype)
     try AtomicFile.write(configuration.json(), to: folder.appendingPathComponent("config.json"))
     try tokenizer.save(to: folder)
-    let weights = model.parameters.map(precision.operand)
+    let weights = model.savedParameters.map(precision.operand)
     try SafetensorsWriter.writeModel(
       weights.flatMap(descriptions), in: folder, contents: contents(of: weights, tensor))
   }

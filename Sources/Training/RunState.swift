@@ -63,14 +63,19 @@ struct RunState {
       Parameter("optimizer.weight.\(weight.name)", weight.shape, weight.type.dtype, role: .state)
     }
     return weights.flatMap { method.states(of: $0) }.map { ($0, offloaded == nil ? .store($0) : .offloaded($0)) }
-      + memories.map { ($0, .device($0)) } + iterates.map { (saved($0), .store($0)) }
+      + model.factors.map { ($0, .store($0)) } + memories.map { ($0, .device($0)) } + iterates.map { (saved($0), .store($0)) }
       + stale.map { (saved($0), .device($0)) }
   }
 
   /// What stands for a weight where the model is evaluated and saved; nil for itself.
   private func evaluated(_ weight: Parameter) -> EvaluatedWeight? {
     if let evaluated = optimizer.evaluated(weight) { return evaluated }
-    guard let projection = weight.projection, let mask = projection.mask else { return nil }
+    guard let projection = weight.projection else { return nil }
+    if let slimming = projection.slimming, let factors = weight.factors {
+      return EvaluatedWeight(
+        inputs: [weight, factors], operation: Slim(slimming, splitsColumns: projection.splitsColumns))
+    }
+    guard let mask = projection.mask else { return nil }
     return EvaluatedWeight(
       inputs: [weight], operation: MaskGroups(mask, splitsColumns: projection.splitsColumns))
   }

@@ -26,7 +26,11 @@ public final class Trainer {
     case notice(String)
   }
 
-  public enum Outcome: Sendable, Equatable { case finished, interrupted, outOfTime }
+  public enum Outcome: Sendable, Equatable {
+    case finished, interrupted, outOfTime
+    /// It was asked whether that is enough, and it is.
+    case enough
+  }
 
   /// Choices of a run that change neither its results nor its checkpoints.
   public struct Options: Sendable {
@@ -75,8 +79,8 @@ public final class Trainer {
     _ configuration: TrainingConfiguration, out: URL, resuming point: ResumePoint? = nil, options: Options = Options()
   ) throws(KilnError) {
     try configuration.validate()
-    guard configuration.sparsity != .lottery else {
-      throw KilnError(.argument, "a lottery ticket takes several runs, not one: see LotteryTickets")
+    if let sparsity = configuration.sparsity, sparsity.isTicket {
+      throw KilnError(.argument, "--sparsity \(sparsity.rawValue) takes several runs, not one: see TicketSearch")
     }
     if let point {
       try configuration.checkResumable(from: point.configuration)
@@ -150,10 +154,14 @@ public final class Trainer {
   /// Tokens of a training sequence.
   public var sequenceLength: Int { inputs.context }
 
-  /// Trains to the end, or until `shouldStop` says so after a step; then everything is saved.
+  /// Trains to the end, or until it is told to stop after a step; then everything is saved.
+  /// - Parameters:
+  ///   - shouldStop: asked whenever it can stop, in evaluations too.
+  ///   - isOver: asked once after each step, with the number of steps that are done: whether that is enough.
   @discardableResult
   public func run(
-    shouldStop: () -> Bool = { false }, onEvent: (Event) -> Void = { _ in }
+    shouldStop: () -> Bool = { false }, isOver: (Int) throws(KilnError) -> Bool = { _ in false },
+    onEvent: (Event) -> Void = { _ in }
   ) throws(KilnError) -> Outcome {
     for notice in notices { onEvent(.notice(notice)) }
     if point == nil { try RunState.begin(out, configuration) }
@@ -172,11 +180,13 @@ public final class Trainer {
       }
       try file.append(metrics)
       onEvent(.step(metrics))
-      let ending: Outcome? = done == steps ? .finished : shouldStop() ? .interrupted : isLast ? .outOfTime : nil
+      let ending: Outcome? =
+        try done == steps
+        ? .finished : isOver(done) ? .enough : shouldStop() ? .interrupted : isLast ? .outOfTime : nil
       if ending != nil || done % (configuration.saveEvery ?? TrainingConfiguration.defaultSaveEvery) == 0 {
         onEvent(.saved(step: done, try save(step: done, tokens: tokens)))
       }
-      if ending == .interrupted { return .interrupted }
+      if let ending, ending == .interrupted || ending == .enough { return ending }
       if ending == .outOfTime {
         try finish()
         return .outOfTime

@@ -40,6 +40,8 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   }
   public enum Sparsity: String, Sendable, Hashable, Codable, CaseIterable {
     case random, magnitude, snip, grasp, synflow, lottery, set, rigl, pixelfly, monarch, ste
+    case earlyBird = "early-bird"
+    case earlyBERT = "earlybert"
     case topKAST = "top-kast"
     case srSTE = "sr-ste"
 
@@ -49,6 +51,10 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
     public var isFixed: Bool { self == .pixelfly || self == .monarch }
     /// What is kept or not as a whole, where nobody says.
     var defaultBlock: SparsePattern.Format? { self == .pixelfly ? .blocks(rows: 32, columns: 32) : nil }
+    /// Whether it trains a dense model for a while, and then a smaller one.
+    public var isEarly: Bool { self == .earlyBird || self == .earlyBERT }
+    /// Whether it takes several runs, one after the other.
+    public var isTicket: Bool { self == .lottery || isEarly }
     /// Whether weights stay dense, and products take a part of them.
     public var isMasked: Bool { self == .ste || self == .srSTE }
   }
@@ -141,6 +147,10 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   public var rounds: Int?
   public var rewind: Int?
   public var rewinding: LotteryTickets.Rewinding?
+  /// Of an early ticket: the step when it is drawn at the latest.
+  public var drawStep: Int?
+  /// The penalty on factors of heads and neurons, which are learned; nil for none.
+  public var slimming: Double?
 
   // Saving and looking
   public var saveEvery: Int?

@@ -136,6 +136,7 @@ extension Session {
   ) throws(KilnError) {
     for start in stride(from: 0, to: shape.batch * shape.time, by: shape.microBatch * shape.time) {
       setMicroBatch(of: batch, from: start, shape, lossScale: lossScale / Double(max(batch.targetCount, 1)))
+      input("penalty_scale")?.scalar = lossScale * Double(shape.microBatch) / Double(shape.batch)
       try body()
     }
   }

@@ -313,6 +313,70 @@ struct SparseTests {
     }
   }
 
+  /// Factors of groups of columns: y = x f, dx = dy f, df = the sum of dy x over a group, + penalty sign(f).
+  @Test(arguments: [1, 3, 80], [Layout.dense, .strided]) func slims(_ group: Int, _ layout: Layout) {
+    for isTransposed in [false, true] { slims(group, layout, isTransposed) }
+  }
+
+  private func slims(_ group: Int, _ layout: Layout, _ isTransposed: Bool) {
+    let (rows, count, penalty) = (13, 5, 0.25)
+    let columns = group * count
+    let (x, dy) = (
+      pseudoRandom(rows * columns, seed: 1), pseudoRandom(rows * columns, seed: 2).map { Double(Float($0)) }
+    )
+    let factors = [1, -0.5, 0, 0.25, 2.0]
+    for dtype in [KILN_F32, KILN_F64, KILN_BF16, KILN_F16] {
+      let wide = dtype == KILN_F64 ? KILN_F64 : KILN_F32
+      func matrix(_ type: kiln_dtype, _ values: [Double]? = nil) -> (TestTensor, kiln_tensor) {
+        func at(_ i: Int) -> Int { isTransposed ? i % rows * columns + i / rows : i }
+        let shape = isTransposed ? [columns, rows] : [rows, columns]
+        let tensor = TestTensor(shape, type, layout: layout, values: values.map { v in v.indices.map { v[at($0)] } })
+        var view = tensor.view
+        if isTransposed {
+          (view.shape.0, view.shape.1) = (view.shape.1, view.shape.0)
+          (view.strides.0, view.strides.1) = (view.strides.1, view.strides.0)
+        }
+        return (tensor, view)
+      }
+      let (given, out, gradient) = (matrix(dtype, x), matrix(dtype), matrix(wide, dy))
+      let scales = TestTensor([count], wide, layout: layout, values: factors)
+      let sums = TestTensor([count], wide, layout: layout)
+      let context = TestContext(threads: 3)
+      let status = withPointers([out.1, given.1, gradient.1, scales.view, sums.view]) { p in
+        [
+          kiln_slim(context.handle, p[0], p[1], p[3]),
+          kiln_slim_backward(context.handle, p[2], p[4], p[2], p[1], p[3], penalty),
+        ]
+      }
+      #expect(status == [KILN_OK, KILN_OK], "\(context.lastError)")
+      #expect(out.0.guardsIntact && gradient.0.guardsIntact && sums.guardsIntact)
+      let place = { (i: Int) in isTransposed ? i % rows * columns + i / rows : i }
+      let values = given.0.values
+      let tolerance = dtype == KILN_BF16 ? 1e-2 : dtype == KILN_F16 ? 1e-3 : 1e-6
+      var expected = factors.map { $0 > 0 ? penalty : $0 < 0 ? -penalty : 0 }
+      for i in values.indices {
+        let k = place(i) % columns / group
+        #expect(abs(out.0.values[i] - values[i] * factors[k]) <= tolerance * abs(values[i]))
+        #expect(abs(gradient.0.values[i] - dy[place(i)] * factors[k]) < 1e-6)
+        expected[k] += dy[place(i)] * values[i]
+      }
+      #expect(zip(sums.values, expected).allSatisfy { abs($0 - $1) < 1e-4 })
+    }
+  }
+
+  @Test func factorsThatDoNotDivideTheColumnsAreRefused() {
+    let context = TestContext()
+    let tensors = [TestTensor([4, 6]), TestTensor([4, 6]), TestTensor([4]), TestTensor([3])].map(\.view)
+    let status = withPointers(tensors) { p in
+      [
+        kiln_slim(context.handle, p[0], p[1], p[2]), kiln_slim(context.handle, p[0], p[1], nil),
+        kiln_slim_backward(context.handle, p[0], nil, p[0], p[1], p[3], 0),
+        kiln_slim_backward(context.handle, p[0], p[3], p[0], p[1], p[3], -1),
+      ]
+    }
+    #expect(status == [KILN_ERR_SHAPE, KILN_ERR_NULL, KILN_ERR_NULL, KILN_ERR_OPTION])
+  }
+
   @Test func badPatternsAreRefused() {
 
     func refusal(

@@ -9,24 +9,6 @@ import Testing
 
 /// Train, keep the largest weights, put them back, train again.
 struct LotteryTicketsTests: TinyRuns {
-  private func run(_ configuration: TrainingConfiguration, out: URL) throws -> [String: [StepMetrics]] {
-    let tickets = try LotteryTickets(configuration, out: out)
-    try tickets.begin()
-    var metrics: [String: [StepMetrics]] = [:]
-    for index in tickets.stages.indices {
-      let stage = tickets.stages[index]
-      #expect(!stage.isFinished)
-      try tickets.prepare(stage)
-      let point =
-        FileManager.default.fileExists(atPath: stage.out.path) ? try TrainingConfiguration.resume(stage.out) : nil
-      metrics[stage.name] = try train(
-        stage.configuration, out: stage.out, resuming: point, stopAfter: stage.stopAfter ?? .max)
-      #expect(tickets.stages[index].isFinished)
-    }
-    try tickets.finish()
-    return metrics
-  }
-
   /// The weights of a model's projections, outputs by inputs, with zeros where nothing is kept.
   private func weights(of path: URL) throws -> [String: [Float]] {
     let (opened, files) = try ModelFiles.open(path.path)
@@ -54,7 +36,7 @@ struct LotteryTicketsTests: TinyRuns {
       configuration.density = 0.25
       configuration.dropout = 0
       let out = folder.appendingPathComponent("out")
-      let metrics = try run(configuration, out: out)
+      let metrics = try train(LotteryTickets(configuration, out: out))
       // The first round is the dense run, from the start on where there is one.
       var dense = configuration
       dense.sparsity = nil
@@ -85,7 +67,7 @@ struct LotteryTicketsTests: TinyRuns {
       (configuration.density, configuration.lr, configuration.weightDecay) = (0.5, 1e-12, 0)
       configuration.schedule = .constant
       let out = folder.appendingPathComponent("out")
-      _ = try run(configuration, out: out)
+      _ = try train(LotteryTickets(configuration, out: out))
       // Next to no learning: what is kept is still what it was.
       let start = try #require(try TrainingConfiguration.resume(out.appendingPathComponent("start")).folder)
       let (before, after) = try (weights(of: start), weights(of: out))

@@ -1,4 +1,5 @@
 import Foundation
+import KilnKernels
 import Testing
 
 @testable import KilnTraining
@@ -29,6 +30,42 @@ extension TinyRuns {
     try trainer.run(
       shouldStop: { metrics.count >= stopAfter },
       onEvent: { if case .step(let step) = $0 { metrics.append(step) } })
+    return metrics
+  }
+
+  /// Trains at once, and again with a stop and with other threads, which must not show; returns where the first is.
+  func trainInParts(_ configuration: TrainingConfiguration, in folder: URL) throws -> URL {
+    var configuration = configuration
+    configuration.evalData = configuration.data[0]
+    let whole = folder.appendingPathComponent("whole")
+    let parts = folder.appendingPathComponent("parts")
+    let expected = bits(try train(configuration, out: whole))
+    var metrics = try train(configuration, out: parts, threads: 1, stopAfter: 5)
+    metrics += try train(configuration, out: parts, resuming: TrainingConfiguration.resume(parts), threads: 3)
+    #expect(bits(metrics) == expected)
+    #expect(try weights(parts) == weights(whole) && checkpoint(parts) == checkpoint(whole))
+    return whole
+  }
+
+  /// All stages of a search, one after the other; their metrics by name.
+  func train(_ search: any TicketSearch) throws -> [String: [StepMetrics]] {
+    try search.begin()
+    var metrics: [String: [StepMetrics]] = [:]
+    for index in search.stages.indices {
+      let stage = search.stages[index]
+      #expect(!stage.isFinished)
+      try search.prepare(stage)
+      let point =
+        FileManager.default.fileExists(atPath: stage.out.path) ? try TrainingConfiguration.resume(stage.out) : nil
+      let trainer = try Trainer(stage.configuration, out: stage.out, resuming: point)
+      var steps: [StepMetrics] = []
+      try trainer.run(
+        isOver: { (done) throws(KilnError) in try search.isOver(stage, trainer, done: done) },
+        onEvent: { if case .step(let step) = $0 { steps.append(step) } })
+      metrics[stage.name] = steps
+      #expect(search.stages[index].isFinished)
+    }
+    try search.finish()
     return metrics
   }
 

@@ -22,6 +22,20 @@ public struct TrainingRun: Codable, Hashable, Sendable {
     public var loss: Double
   }
 
+  /// What runs before a run have taken.
+  public struct Search: Codable, Hashable, Sendable {
+    public var seconds = 0.0
+    public var work = 0.0
+
+    public init() {}
+
+    /// Adds a run: the steps that it took, each in the time that its fastest tenth was done within.
+    public mutating func add(seconds: [Double], workPerStep: Double) {
+      self.seconds += TrainingRun.fast(seconds) * Double(seconds.count)
+      work += workPerStep * Double(seconds.count)
+    }
+  }
+
   public var key: Key
   public var commit: String
   /// Steps that the run was to take.
@@ -37,6 +51,10 @@ public struct TrainingRun: Codable, Hashable, Sendable {
   /// Within which the fastest tenth of the steps was done: what else the machine did meanwhile hardly shows in it.
   /// 0 where the first step failed.
   public var secondsPerStep: Double
+  /// Floating-point operations of the products of a step.
+  public var workPerStep: Double?
+  /// Of runs before this one, which found what it trains.
+  public var search: Search?
   /// CPUs that others used meanwhile.
   public var foreignLoad: Double?
   public var parameters: Int
@@ -60,10 +78,14 @@ public struct TrainingRun: Codable, Hashable, Sendable {
     curve = Self.points(of: losses)
     let last = Statistics(losses.suffix(50))
     (lastMean, lastDeviation) = (Self.rounded(last.mean), Self.rounded(last.deviation))
-    secondsPerStep = Self.rounded(seconds.isEmpty ? 0 : seconds.sorted()[seconds.count / 10])
+    secondsPerStep = Self.rounded(Self.fast(seconds))
     self.parameters = parameters
     self.stateBytes = stateBytes
     self.planBytes = planBytes
+  }
+
+  private static func fast(_ seconds: [Double]) -> Double {
+    seconds.isEmpty ? 0 : seconds.sorted()[seconds.count / 10]
   }
 
   /// About 30 points.

@@ -2,7 +2,7 @@
 public enum TrainingTable {
   static let header = [
     "arm", "lr", "held-out loss", "from .. to", "seeds", "against", "by lr, least first", "training loss at equal time",
-    "ms a step", "state B/param", "others",
+    "at equal work", "ms a step", "seconds", "work", "state B/param", "others",
   ]
 
   /// - Parameter arms: the first one is what the others are held against; arms that are not named come last.
@@ -19,25 +19,35 @@ public enum TrainingTable {
     let fastest = arms.filter { !$0.best.isEmpty }.min { $0.seconds < $1.seconds } ?? first
     var table = TextTable(header)
     table.header[5] += " \(first.name)"
-    table.rows = arms.map { row($0, seconds: fastest.seconds, against: first) }
+    let least = arms.filter { !$0.best.isEmpty }.compactMap(\.work).min()
+    table.rows = arms.map { row($0, seconds: fastest.seconds, work: least, against: first) }
     let commits = unique(arms.flatMap(\.runs).map(\.commit)).joined(separator: ", ")
     return "**\(task)**\n\n\(table.markdown)\n\n"
-      + "Equal time is \(Format.number(fastest.seconds)) s, which the steps of \(fastest.name) take. Commit \(commits)."
+      + "Equal time is \(Format.number(fastest.seconds)) s, which the steps of \(fastest.name) take; equal work is that of the "
+      + "arm with the least. Commit \(commits)."
   }
 
-  private static func row(_ arm: ArmSummary, seconds: Double, against first: ArmSummary) -> [String] {
+  private static func row(_ arm: ArmSummary, seconds: Double, work: Double?, against first: ArmSummary) -> [String] {
     let losses = arm.best.compactMap(\.heldOut)
-    let atTime = arm.best.compactMap { $0.loss(atStep: seconds / arm.secondsPerStep) }
     let state = arm.runs.first.map { Double($0.stateBytes) / Double($0.parameters) } ?? 0
     return [
       arm.name, arm.rate.map { "\($0)" + (arm.isAtEdge ? " (edge)" : "") } ?? (arm.best.isEmpty ? "-" : "own"),
       arm.best.isEmpty ? "diverged" : Format.fixed(heldOut(arm.best), 3),
       Spread(losses).map { "\(Format.fixed($0.low, 3)) .. \(Format.fixed($0.high, 3))" } ?? "",
       "\(arm.best.count)", difference(arm, first), arm.rates.map(grid).joined(separator: " "),
-      atTime.isEmpty ? "-" : Format.fixed(Statistics(atTime).mean, 3),
-      Format.number(arm.secondsPerStep * 1e3), Format.fixed(state, 2),
+      loss(arm, atStep: (seconds - arm.search.seconds) / arm.secondsPerStep),
+      loss(arm, atStep: work.flatMap { work in arm.workPerStep.map { (work - arm.search.work) / $0 } }),
+      Format.number(arm.secondsPerStep * 1e3), Format.number(arm.seconds),
+      arm.work.flatMap { mine in first.work.map { Format.fixed(mine / $0, 2) } } ?? "", Format.fixed(state, 2),
       arm.runs.compactMap(\.foreignLoad).max().map { Format.fixed($0, 2) } ?? "?",
     ]
+  }
+
+  /// The mean training loss after so many steps, which may be fewer than none.
+  private static func loss(_ arm: ArmSummary, atStep step: Double?) -> String {
+    guard let step, step > 0 else { return "-" }
+    let losses = arm.best.compactMap { $0.loss(atStep: step) }
+    return losses.isEmpty ? "-" : Format.fixed(Statistics(losses).mean, 3)
   }
 
   /// The mean held-out loss at one learning rate.
@@ -79,8 +89,13 @@ private struct ArmSummary {
     best = rates.filter { !$0.contains(where: \.diverged) }.min { firstLoss($0) < firstLoss($1) } ?? []
   }
 
-  /// Of a whole run.
-  var seconds: Double { secondsPerStep * Double(runs.first?.steps ?? 0) }
+  /// Of a whole run, with what came before it.
+  var seconds: Double { search.seconds + secondsPerStep * steps }
+  var work: Double? { workPerStep.map { search.work + $0 * steps } }
+  var workPerStep: Double? { runs.first?.workPerStep }
+  var search: TrainingRun.Search { runs.first?.search ?? .init() }
+  /// That it takes itself.
+  private var steps: Double { Double(runs.first?.curve.last?.step ?? 0) }
   var rate: Double? { best.first?.key.lr }
 
   /// Whether a rate beyond those tried may be better still.

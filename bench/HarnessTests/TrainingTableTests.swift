@@ -68,7 +68,7 @@ private func cells(_ runs: [TrainingRun], arms: [String] = ["first", "second"]) 
   // The differences of the seeds are -1 and -0.9.
   #expect(rows[1][5] == "-0.950 ± 0.071")
   #expect(rows[1][6] == "2.600 2.100 2.300")
-  #expect(rows[1][9] == "8.00")
+  #expect(rows[1][12] == "8.00")
 
   let rising = cells([run("first", lr: 0.1, heldOut: 3), run("first", lr: 0.3, heldOut: 2)])
   #expect(rising[0][1] == "0.3 (edge)")
@@ -85,6 +85,18 @@ private func cells(_ runs: [TrainingRun], arms: [String] = ["first", "second"]) 
   #expect(rows[1][1...2] == ["-", "diverged"])
   #expect(rows[1][5] == "-")
   #expect(rows[0][7] == "3.025")
+}
+
+@Test func whatCameBeforeARunCounts() {
+  var (plain, ticket) = (run("first", heldOut: 3), run("second", heldOut: 3))
+  (plain.workPerStep, ticket.workPerStep) = (10, 4)
+  ticket.search = .init()
+  ticket.search?.add(seconds: [Double](repeating: 0.2, count: 20), workPerStep: 10)
+  let rows = cells([plain, ticket])
+  // 20 steps of 0.2 s and 100 of 0.1; 200 and 400 operations of 1000.
+  #expect(rows.map(\.[10]) == ["10.0", "14.0"] && rows.map(\.[11]) == ["1.00", "0.60"])
+  // In 10 s the ticket takes 60 of its steps; for 600 operations the other one takes as many.
+  #expect(rows.map(\.[7]) == ["3.025", "3.425"] && rows.map(\.[8]) == ["3.425", "3.025"])
 }
 
 @Test func equalTimeIsThatOfTheFastest() {

@@ -1,5 +1,5 @@
 // Products with sparse weights of GPT-2 124M, beside the dense products: one case has all three of a layer, for all four
-// of its matrices.
+// of its matrices, at several shares.
 
 import Harness
 import Kiln
@@ -9,42 +9,56 @@ enum SparseFamily: Family {
 
   static func cases(_ setup: Setup) -> [Case] {
     let blocks: [SparsePattern.Format] = [(16, 16), (4, 16), (64, 64)].map { .blocks(rows: $0.0, columns: $0.1) }
-    let patterns: [(SparsePattern.Format, Double)] =
-      blocks.flatMap { format in [0.5, 0.25, 0.1].map { (format, $0) } } + [
-        (.groups(kept: 2, of: 4), 0.5), (.groups(kept: 1, of: 4), 0.25), (.groups(kept: 4, of: 8), 0.5),
-      ] + [0.2, 0.1, 0.05].map { (.blocks(rows: 1, columns: 1), $0) }
+    let formats: [(SparsePattern.Format, [Double])] =
+      blocks.map { ($0, [0.5, 0.25, 0.1]) } + [
+        (.blocks(rows: 1, columns: 1), [0.2, 0.1, 0.05]), (.groups(kept: 2, of: 4), [0.5]),
+        (.groups(kept: 1, of: 4), [0.25]), (.groups(kept: 4, of: 8), [0.5]),
+      ]
     return [Job.DType.float32, .bfloat16].flatMap { dtype in
-      patterns.map { item(setup, $0.0, density: $0.1, m: 4096, dtype) }
+      formats.map { item(setup, $0.0, densities: $0.1, m: 4096, dtype) }
     }
   }
 
   private static func item(
-    _ setup: Setup, _ format: SparsePattern.Format, density: Double, m: Int, _ dtype: Job.DType
+    _ setup: Setup, _ format: SparsePattern.Format, densities: [Double], m: Int, _ dtype: Job.DType
   ) -> Case {
     let weights = GemmFamily.weights.dropLast()
-    let flops = weights.reduce(0) { $0 + 6 * Double(m * $1.0 * $1.1) * density }
+    let flops = weights.reduce(0) { $0 + 6 * Double(m * $1.0 * $1.1) * densities[0] }
+    func percent(_ share: Double) -> String { "\(Int((share * 100).rounded())) %" }
     var item = Case(
-      name, "\(label(format)), \(Int((density * 100).rounded())) % kept, M=\(m) \(dtype.label)", Cost(flops: flops),
-      unit: dtype.unit,
-      contenders: [
-        KernelContender {
+      name, "\(label(format)), M=\(m) \(dtype.label)", Cost(flops: flops), unit: dtype.unit,
+      contenders: densities.map { density in
+        KernelContender("\(percent(density)) kept") {
           let products = try weights.map { try SparseProducts(format, density: density, m: m, $0, dtype, setup) }
           return Kernel(
             run: { for product in products { try product.run(setup) } },
             check: { for product in products { try product.check(setup) } })
-        },
+        }
+      } + [
         KernelContender("dense") {
           let products = try weights.flatMap { n, k in
             try Product.Operand.allCases.map { try Product($0, m: m, n: n, k: k, dtype, setup) }
           }
           return Kernel(run: { for product in products { try product.run(setup) } }, check: {})
-        },
+        }
       ])
     item.figures = { result in
       let seconds = result.contenders.compactMap { $0.seconds?.median }
-      return seconds.count == 2 ? [Figure("over dense", seconds[1] / seconds[0], "x")] : []
+      guard seconds.count == densities.count + 1, let dense = seconds.last else { return [] }
+      let faster = zip(densities, seconds).map { Figure("\(percent($0)) over dense", dense / $1, "x") }
+      return faster + (breakEven(densities, seconds, dense).map { [Figure("break-even", 100 * $0, "% kept")] } ?? [])
     }
     return item
+  }
+
+  /// The share at which a line through the times meets that of the dense products, at most 1; nil for a single time.
+  private static func breakEven(_ densities: [Double], _ seconds: [Double], _ dense: Double) -> Double? {
+    let points = Array(zip(densities, seconds))
+    let count = Double(points.count)
+    guard count > 1 else { return nil }
+    let (x, y) = (points.reduce(0) { $0 + $1.0 } / count, points.reduce(0) { $0 + $1.1 } / count)
+    let slope = points.reduce(0) { $0 + ($1.0 - x) * ($1.1 - y) } / points.reduce(0) { $0 + ($1.0 - x) * ($1.0 - x) }
+    return min(1, x + (dense - y) / slope)
   }
 
   private static func label(_ format: SparsePattern.Format) -> String {

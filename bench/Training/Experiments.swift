@@ -41,7 +41,7 @@ struct Arm {
 }
 
 extension Experiment {
-  static var all: [Experiment] { [optimizers, precision, activations, delay, batch, sparsity, gpt2] }
+  static var all: [Experiment] { [optimizers, precision, activations, delay, batch, sparsity, tickets, gpt2] }
 
   static var optimizers: Experiment {
     Experiment(
@@ -121,6 +121,24 @@ extension Experiment {
     return Experiment(name: "sparsity", tasks: [.nano], arms: [.adamw] + kept + groups, rates: [1])
   }
 
+  /// What is found by training: tickets that are put back, the same with new weights, and smaller models drawn early.
+  static var tickets: Experiment {
+    func lottery(_ name: String, _ rewinding: LotteryTickets.Rewinding, rewind: Double) -> Arm {
+      Arm("lottery, 10 % kept, \(name)", rate: 3e-3) {
+        ($0.sparsity, $0.density, $0.rounds, $0.rewinding) = (.lottery, 0.1, 3, rewinding)
+        $0.rewind = Int(Double($0.steps ?? 0) * rewind)
+      }
+    }
+    let lotteries = [
+      lottery("back to a twentieth", .weights, rewind: 0.05), lottery("back to the start", .weights, rewind: 0),
+      lottery("new weights", .reinitialized, rewind: 0),
+    ]
+    let early: [Arm] = [.earlyBird, .earlyBERT].map { method in
+      Arm(method.rawValue, rate: 3e-3) { ($0.sparsity) = method }
+    }
+    return Experiment(name: "tickets", tasks: [.nano], arms: [.adamw, .small] + early + lotteries, rates: [1])
+  }
+
   /// ZeRO-Offload's delayed update, from after the warm-up on and, as the control, from the start.
   static var delay: Experiment {
     func delayed(_ step: Int) -> Arm {
@@ -150,6 +168,8 @@ extension Experiment {
 
 extension Arm {
   static var adamw: Arm { Arm("adamw", rate: 3e-3) }
+  /// As large as an early ticket of LM-nano.
+  static var small: Arm { Arm("adamw, 122 neurons", rate: 3e-3) { $0.hidden = 122 } }
   static var momentum: Arm { Arm("momentum", rate: 0.3) { $0.optimizer = .momentum } }
   static var lars: Arm { Arm("lars", rate: 0.3) { $0.optimizer = .lars } }
   static var lamb: Arm { Arm("lamb", rate: 0.02) { $0.optimizer = .lamb } }

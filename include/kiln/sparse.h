@@ -74,6 +74,19 @@ KILN_API kiln_status kiln_mask_groups(kiln_context *ctx, const kiln_tensor *y, c
 KILN_API kiln_status kiln_mask_groups_backward(kiln_context *ctx, const kiln_tensor *dx, const kiln_tensor *dy,
                                                const kiln_tensor *x, int32_t kept, int32_t group, double decay);
 
+/// y = x with each column times the factor of its group: network slimming (Liu et al., arXiv 1708.06519). x, y [rows,
+/// cols], any strides, F32, F64, BF16 or F16, of one type; y may be x. factors [groups] of cols / groups columns each, F32
+/// (F64 for F64).
+KILN_API kiln_status kiln_slim(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x,
+                               const kiln_tensor *factors);
+
+/// dx = dy times the factors; dfactors = the sums of dy x over each group, plus penalty * sign(factor), the gradient of
+/// penalty * sum |factor|. dx and dy of one type, F32 or F64 (F32 for narrow x); dx may be dy. Shapes as above. Sums in
+/// fp64, over rows in order.
+KILN_API kiln_status kiln_slim_backward(kiln_context *ctx, const kiln_tensor *dx, const kiln_tensor *dfactors,
+                                        const kiln_tensor *dy, const kiln_tensor *x, const kiln_tensor *factors,
+                                        double penalty);
+
 /// y, values of pattern `to`, = x, values of pattern `from`, of the same format and shape; 0 where only `to` keeps. x and
 /// y [count, block_rows * block_cols], dense, of one type: F32, F64, BF16 or F16; y may be x where the counts are equal.
 KILN_API kiln_status kiln_sparse_move(kiln_context *ctx, const kiln_tensor *y, const kiln_sparse *to,

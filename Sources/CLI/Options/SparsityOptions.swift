@@ -8,15 +8,18 @@ struct SparsityOptions: ParsableArguments {
     help: ArgumentHelp(
       """
       How the weights are found that are kept, of all projections but the head: random, magnitude, snip, grasp, synflow \
-      before training; lottery by training several times; pixelfly, monarch by shapes alone; set, rigl, top-kast also \
-      while training; ste, sr-ste anew in each step, of dense weights. (default: all are kept)
+      before training; lottery by training several times; early-bird, earlybert by training for a while, whole heads and \
+      neurons; pixelfly, monarch by shapes alone; set, rigl, top-kast also while training; ste, sr-ste anew in each \
+      step, of dense weights. (default: all are kept)
       """))
   var sparsity: TrainingConfiguration.Sparsity?
 
   @Option(
     help: ArgumentHelp(
-      "The share of the projections' weights that is kept. (default: \(TrainingConfiguration.defaultDensity))",
-      valueName: "x"))
+      """
+      The share of the projections' weights that is kept. (default: \(TrainingConfiguration.defaultDensity); early-bird, \
+      earlybert two thirds of the heads and \(EarlyTickets.neurons) of the neurons)
+      """, valueName: "x"))
   var density: Double?
 
   @Option(
@@ -41,7 +44,12 @@ struct SparsityOptions: ParsableArguments {
       valueName: "x"))
   var backwardDensity: Double?
 
-  @Option(help: ArgumentHelp("With set, rigl and top-kast: steps between changes. (default: 100)", valueName: "n"))
+  @Option(
+    help: ArgumentHelp(
+      """
+      With set, rigl and top-kast: steps between changes; with early-bird and earlybert: between looks. (default: 100; \
+      a fiftieth of --steps)
+      """, valueName: "n"))
   var patternEvery: Int?
 
   @Option(
@@ -80,9 +88,27 @@ struct SparsityOptions: ParsableArguments {
 
   @Option(
     help:
-      "With lottery: what is put back: weights and the learning rate (weights), or that alone (rate). (default: weights)"
-  )
+      """
+      With lottery: what is put back: weights and the learning rate (weights), or that alone (rate); or the last round \
+      begins anew (reinitialized). (default: weights)
+      """)
   var rewinding: LotteryTickets.Rewinding?
+
+  @Option(
+    help: ArgumentHelp(
+      """
+      With early-bird and earlybert: the step when the ticket is drawn, or drawn at the latest. (default: half and a tenth \
+      of --steps)
+      """, valueName: "n"))
+  var drawStep: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      """
+      A learned factor on each head and each neuron, with this penalty on its absolute value. (default: none; early-bird, \
+      earlybert \(EarlyTickets.penalty))
+      """, valueName: "x"))
+  var slimming: Double?
 
   @Option(
     help: ArgumentHelp(
@@ -110,6 +136,8 @@ struct SparsityOptions: ParsableArguments {
     configuration.rounds = rounds ?? configuration.rounds
     configuration.rewind = rewind ?? configuration.rewind
     configuration.rewinding = rewinding ?? configuration.rewinding
+    configuration.drawStep = drawStep ?? configuration.drawStep
+    configuration.slimming = slimming ?? configuration.slimming
   }
 }
 

@@ -32,7 +32,7 @@ public struct MaskGroups: Operation {
   public func pullback(_ pull: Pullback) throws(KilnError) -> [Value?] {
     guard let d = pull.gradients[0] else { return [nil] }
     let backward = MaskGroupsBackward(mask: mask, splitsColumns: splitsColumns)
-    return [try pull.graph.record(backward, [d, pull.node.inputs[0]])[0]]
+    return [try pull.graph.record(backward, [d, pull.node.inputs[0], pull.graph.penaltyScale])[0]]
   }
 
   /// Keeping the weight is enough.
@@ -46,7 +46,7 @@ public struct MaskGroups: Operation {
   }
 }
 
-/// Inputs: dy, x.
+/// Inputs: dy, x, the factor of the decay.
 struct MaskGroupsBackward: Operation {
   let mask: GroupMask
   let splitsColumns: Bool
@@ -57,7 +57,8 @@ struct MaskGroupsBackward: Operation {
 
   func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
     let tensors = [outputs[0], inputs[0], inputs[1]].map { splitsColumns ? $0.transposed : $0 }
+    let scale = inputs[2].storage == nil ? 1 : inputs[2].scalar
     try step.context.maskGroupsBackward(
-      tensors[0], tensors[1], tensors[2], kept: mask.kept, of: mask.group, decay: mask.decay)
+      tensors[0], tensors[1], tensors[2], kept: mask.kept, of: mask.group, decay: mask.decay * scale)
   }
 }

@@ -13,7 +13,8 @@ extension LanguageModel {
   public func initialize(
     _ store: ParameterStore, seed: UInt64, precision: Precision = .fp32, context: Context
   ) throws(KilnError) {
-    for (site, parameter) in parameters.enumerated() {
+    for factor in factors { try context.fill(try store.tensor(factor), 1) }
+    for (site, parameter) in savedParameters.enumerated() {
       let kept = precision.operand(parameter)
       let tensor = try store.tensor(kept)
       // Of what is narrow or sparse all of it is made in fp32 first: numbers depend on the seed and the place alone.

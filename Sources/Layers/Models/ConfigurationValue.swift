@@ -13,9 +13,9 @@ enum ConfigurationValue {
   case list([ConfigurationValue])
   case object([(key: String, value: ConfigurationValue)])
 
-  /// An object with the given keys, in their order.
-  static func object<Key: CodingKey>(_ members: KeyValuePairs<Key, ConfigurationValue>) -> ConfigurationValue {
-    .object(members.map { ($0.key.stringValue, $0.value) })
+  /// An object with the given keys, in their order, without those of no value.
+  static func object<Key: CodingKey>(_ members: KeyValuePairs<Key, ConfigurationValue?>) -> ConfigurationValue {
+    .object(members.compactMap { key, value in value.map { (key.stringValue, $0) } })
   }
 
   /// One token id as a number, several as a list, none as null.

@@ -29,6 +29,8 @@ public struct GPT2: LanguageModel {
     return config.tiesWordEmbeddings ? body : body + [head]
   }
 
+  public var units: [Units] { blocks.flatMap(\.units) }
+
   public func hidden(_ ids: Value, positions places: Value, mode: Mode, cache: KVCache?) throws(KilnError) -> Value {
     let graph = ids.graph
     var x = try graph.scope("transformer.wte") { () throws(KilnError) in
@@ -61,6 +63,7 @@ private struct Block: Sendable {
   let mlpNorm: Norm
   let mlpIn: Linear
   let mlpOut: Linear
+  let units: [Units]
 
   init(_ config: GPT2Configuration, layer: Int, _ forms: WeightForms) {
     self.layer = layer
@@ -69,17 +72,22 @@ private struct Block: Sendable {
     heads = config.heads
     activation = config.activation.kernel
     let width = config.width
-    func linear(_ part: String, _ inputs: Int, _ outputs: Int, parts: Int = 1) -> Linear {
+    let attended = heads * config.headWidth
+    func linear(_ part: String, _ inputs: Int, _ outputs: Int, parts: Int = 1, unit: Int? = nil) -> Linear {
       Linear(
         "\(name).\(part)", inputs: inputs, outputs: outputs, bias: true, storage: .inputsByOutputs, parts: parts,
-        forms: forms)
+        unit: unit, forms: forms)
     }
     attentionNorm = .layer("\(name).ln_1", width: width, eps: config.layerNormEpsilon)
-    attentionIn = linear("attn.c_attn", width, 3 * width, parts: 3)
-    attentionOut = linear("attn.c_proj", width, width)
+    attentionIn = linear("attn.c_attn", width, 3 * attended, parts: 3)
+    attentionOut = linear("attn.c_proj", attended, width, unit: config.headWidth)
     mlpNorm = .layer("\(name).ln_2", width: width, eps: config.layerNormEpsilon)
     mlpIn = linear("mlp.c_fc", width, config.hidden)
-    mlpOut = linear("mlp.c_proj", config.hidden, width)
+    mlpOut = linear("mlp.c_proj", config.hidden, width, unit: 1)
+    units = [
+      Units(kind: .heads, producers: [attentionIn], consumer: attentionOut, count: heads),
+      Units(kind: .neurons, producers: [mlpIn], consumer: mlpOut, count: config.hidden),
+    ]
   }
 
   var parameters: [Parameter] {
@@ -93,7 +101,7 @@ private struct Block: Sendable {
       let qkv = try attentionIn(try attentionNorm(x))
       let mixed: Value
       if let cache {
-        let width = x.shape.last
+        let width = qkv.shape.last / 3
         mixed = try cache.attend(
           layer: layer, heads: heads, kvHeads: heads, queries: qkv, keys: (qkv, width..<2 * width),
           values: (qkv, 2 * width..<3 * width))

@@ -23,8 +23,9 @@ public struct GPT2Configuration: TransformerConfiguration {
   public let contextLength: Int
   public let width: Int
   public let layers: Int
-  public let heads: Int
-  public let hidden: Int
+  public private(set) var heads: Int
+  public let headWidth: Int
+  public private(set) var hidden: Int
   public let activation: Activation
   public let layerNormEpsilon: Double
   public let initializerRange: Double
@@ -40,19 +41,20 @@ public struct GPT2Configuration: TransformerConfiguration {
   public var dtype: DType
 
   public var kvHeads: Int { heads }
-  public var headWidth: Int { width / heads }
 
   public var parameterCount: Int {
-    let attention = 4 * width * width + 4 * width
+    let attended = heads * headWidth
+    let attention = 4 * width * attended + 3 * attended + width
     let feedForward = 2 * width * hidden + hidden + width
     let embeddings = (vocabularySize * (tiesWordEmbeddings ? 1 : 2) + contextLength) * width
     return embeddings + layers * (attention + feedForward + 4 * width) + 2 * width
   }
 
-  /// `hidden` is four times the width unless it is given. An impossible shape is an error.
+  /// `hidden` is four times the width, and `headWidth` is `width / heads`, unless they are given. An impossible shape is
+  /// an error.
   public init(
     vocabularySize: Int = 50257, contextLength: Int = 1024, width: Int = 768, layers: Int = 12, heads: Int = 12,
-    hidden: Int? = nil, activation: Activation = .geluNew, layerNormEpsilon: Double = 1e-5,
+    headWidth: Int? = nil, hidden: Int? = nil, activation: Activation = .geluNew, layerNormEpsilon: Double = 1e-5,
     initializerRange: Double = 0.02, residualDropout: Double = 0.1, embeddingDropout: Double = 0.1,
     attentionDropout: Double = 0.1, tiesWordEmbeddings: Bool = true, bosToken: Int? = nil, eosTokens: [Int] = [],
     dtype: DType = .float32
@@ -63,9 +65,11 @@ public struct GPT2Configuration: TransformerConfiguration {
     try checkSizes(["n_layer": layers], upTo: 1 << 14)
     let hidden = hidden ?? 4 * width
     try checkSizes(["n_inner": hidden])
-    guard width % heads == 0 else {
+    guard headWidth != nil || width % heads == 0 else {
       throw KilnError(.argument, "n_embd = \(width) is not a multiple of n_head = \(heads)")
     }
+    let headWidth = headWidth ?? width / heads
+    try checkSizes(["head_dim": headWidth, "n_head * head_dim": heads &* headWidth])
     try checkPositive(["layer_norm_epsilon": layerNormEpsilon, "initializer_range": initializerRange])
     try checkProbabilities([
       "resid_pdrop": residualDropout, "embd_pdrop": embeddingDropout, "attn_pdrop": attentionDropout,
@@ -75,6 +79,7 @@ public struct GPT2Configuration: TransformerConfiguration {
     self.width = width
     self.layers = layers
     self.heads = heads
+    self.headWidth = headWidth
     self.hidden = hidden
     self.activation = activation
     self.layerNormEpsilon = layerNormEpsilon
@@ -90,6 +95,16 @@ public struct GPT2Configuration: TransformerConfiguration {
 }
 
 extension GPT2Configuration {
+  /// Where heads are left out, the rest is narrower than the model: such a model is Kiln's alone.
+  public func keeping(_ count: Int, of kind: Units.Kind) -> Self {
+    var result = self
+    switch kind {
+    case .heads: result.heads = count
+    case .neurons: result.hidden = count
+    }
+    return result
+  }
+
   private enum CodingKeys: String, CodingKey {
     case modelType = "model_type"
     case architectures
@@ -99,6 +114,8 @@ extension GPT2Configuration {
     case width = "n_embd"
     case layers = "n_layer"
     case heads = "n_head"
+    /// Of Kiln alone: transformers makes all heads together as wide as the model.
+    case headWidth = "head_dim"
     case hidden = "n_inner"
     case activation = "activation_function"
     case layerNormEpsilon = "layer_norm_epsilon"
@@ -136,6 +153,7 @@ extension GPT2Configuration {
       width: values.value(.width, default: 768),
       layers: values.value(.layers, default: 12),
       heads: values.value(.heads, default: 12),
+      headWidth: values.optional(.headWidth),
       hidden: values.optional(.hidden),
       activation: activation,
       layerNormEpsilon: values.value(.layerNormEpsilon, default: 1e-5),
@@ -150,7 +168,7 @@ extension GPT2Configuration {
   }
 
   public func json() -> Data {
-    let members: KeyValuePairs<CodingKeys, ConfigurationValue> = [
+    let members: KeyValuePairs<CodingKeys, ConfigurationValue?> = [
       .modelType: .text(Self.modelType),
       .architectures: .list([.text(Self.architecture)]),
       .vocabularySize: .integer(vocabularySize),
@@ -159,6 +177,7 @@ extension GPT2Configuration {
       .width: .integer(width),
       .layers: .integer(layers),
       .heads: .integer(heads),
+      .headWidth: headWidth * heads == width ? nil : .integer(headWidth),
       .hidden: .integer(hidden),
       .activation: .text(activation.rawValue),
       .layerNormEpsilon: .number(layerNormEpsilon),

@@ -28,6 +28,8 @@ public struct Llama: LanguageModel {
     return config.tiesWordEmbeddings ? body : body + [head]
   }
 
+  public var units: [Units] { blocks.flatMap(\.units) }
+
   public func hidden(_ ids: Value, positions: Value, mode: Mode, cache: KVCache?) throws(KilnError) -> Value {
     let graph = ids.graph
     var x = try graph.scope("model.embed_tokens") { () throws(KilnError) in try tokens(ids).droppedOut(mode, site: 0) }
@@ -58,6 +60,7 @@ private struct Block: Sendable {
   let gate: Linear
   let up: Linear
   let down: Linear
+  let units: [Units]
 
   init(_ config: LlamaConfiguration, layer: Int, _ forms: WeightForms) {
     self.layer = layer
@@ -69,22 +72,29 @@ private struct Block: Sendable {
     let width = config.width
     let queries = heads * config.headWidth
     let keys = kvHeads * config.headWidth
-    func attention(_ part: String, _ inputs: Int, _ outputs: Int) -> Linear {
+    func attention(_ part: String, _ inputs: Int, _ outputs: Int, unit: Int? = nil) -> Linear {
       Linear(
-        "\(name).self_attn.\(part)", inputs: inputs, outputs: outputs, bias: config.attentionBias, forms: forms)
+        "\(name).self_attn.\(part)", inputs: inputs, outputs: outputs, bias: config.attentionBias, unit: unit,
+        forms: forms)
     }
-    func mlp(_ part: String, _ inputs: Int, _ outputs: Int) -> Linear {
-      Linear("\(name).mlp.\(part)", inputs: inputs, outputs: outputs, bias: config.mlpBias, forms: forms)
+    func mlp(_ part: String, _ inputs: Int, _ outputs: Int, unit: Int? = nil) -> Linear {
+      Linear(
+        "\(name).mlp.\(part)", inputs: inputs, outputs: outputs, bias: config.mlpBias, unit: unit, forms: forms)
     }
     attentionNorm = .rms("\(name).input_layernorm", width: width, eps: config.rmsNormEpsilon)
     query = attention("q_proj", width, queries)
     key = attention("k_proj", width, keys)
     value = attention("v_proj", width, keys)
-    output = attention("o_proj", queries, width)
+    // A key head goes with all query heads that look at it.
+    output = attention("o_proj", queries, width, unit: queries / kvHeads)
     mlpNorm = .rms("\(name).post_attention_layernorm", width: width, eps: config.rmsNormEpsilon)
     gate = mlp("gate_proj", width, config.hidden)
     up = mlp("up_proj", width, config.hidden)
-    down = mlp("down_proj", config.hidden, width)
+    down = mlp("down_proj", config.hidden, width, unit: 1)
+    units = [
+      Units(kind: .heads, producers: [query, key, value], consumer: output, count: kvHeads),
+      Units(kind: .neurons, producers: [gate, up], consumer: down, count: config.hidden),
+    ]
   }
 
   var parameters: [Parameter] {

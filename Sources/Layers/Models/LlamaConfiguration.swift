@@ -11,10 +11,10 @@ public struct LlamaConfiguration: TransformerConfiguration {
   public let vocabularySize: Int
   public let contextLength: Int
   public let width: Int
-  public let hidden: Int
+  public private(set) var hidden: Int
   public let layers: Int
-  public let heads: Int
-  public let kvHeads: Int
+  public private(set) var heads: Int
+  public private(set) var kvHeads: Int
   public let headWidth: Int
   public let rmsNormEpsilon: Double
   public let rope: RotaryFrequencies
@@ -92,6 +92,15 @@ public struct LlamaConfiguration: TransformerConfiguration {
 }
 
 extension LlamaConfiguration {
+  public func keeping(_ count: Int, of kind: Units.Kind) -> Self {
+    var result = self
+    switch kind {
+    case .heads: (result.heads, result.kvHeads) = (count * (heads / kvHeads), count)
+    case .neurons: result.hidden = count
+    }
+    return result
+  }
+
   private enum CodingKeys: String, CodingKey {
     case modelType = "model_type"
     case architectures
@@ -154,7 +163,7 @@ extension LlamaConfiguration {
   }
 
   public func json() -> Data {
-    let members: KeyValuePairs<CodingKeys, ConfigurationValue> = [
+    let members: KeyValuePairs<CodingKeys, ConfigurationValue?> = [
       .modelType: .text(Self.modelType),
       .architectures: .list([.text(Self.architecture)]),
       .vocabularySize: .integer(vocabularySize),

@@ -26,6 +26,8 @@ public protocol TransformerConfiguration: Sendable, Equatable, Decodable {
   var tiesWordEmbeddings: Bool { get }
   /// All parameters, a tied projection counted once.
   var parameterCount: Int { get }
+  /// The same with so many units in each layer, each as wide as before.
+  func keeping(_ count: Int, of kind: Units.Kind) -> Self
   /// A config.json that transformers loads, old and new versions alike.
   func json() -> Data
 }
@@ -96,6 +98,13 @@ public enum ModelConfiguration: Sendable, Equatable {
   public var parameterCount: Int { base.parameterCount }
 
   public func json() -> Data { base.json() }
+
+  public func keeping(_ count: Int, of kind: Units.Kind) -> Self {
+    switch self {
+    case .gpt2(let configuration): .gpt2(configuration.keeping(count, of: kind))
+    case .llama(let configuration): .llama(configuration.keeping(count, of: kind))
+    }
+  }
 
   /// The same for files whose matrices are of another type.
   public func stored(as dtype: DType) -> Self {

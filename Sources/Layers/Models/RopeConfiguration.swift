@@ -19,7 +19,7 @@ extension RotaryFrequencies {
 
   /// The object under `rope_parameters`.
   var json: ConfigurationValue {
-    typealias Members = KeyValuePairs<RopeParameters.CodingKeys, ConfigurationValue>
+    typealias Members = KeyValuePairs<RopeParameters.CodingKeys, ConfigurationValue?>
     let members: Members =
       switch scaling {
       case .none: [.type: .text("default"), .theta: .number(base)]
@@ -36,7 +36,7 @@ extension RotaryFrequencies {
   /// The object under `rope_scaling`, with the keys that versions before 5 allow: those before llama3 scaling take
   /// only `type` and `factor`.
   var oldJSON: ConfigurationValue {
-    typealias Members = KeyValuePairs<RopeParameters.CodingKeys, ConfigurationValue>
+    typealias Members = KeyValuePairs<RopeParameters.CodingKeys, ConfigurationValue?>
     let members: Members
     switch scaling {
     case .none: return .null

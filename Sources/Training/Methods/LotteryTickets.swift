@@ -6,29 +6,11 @@ import KilnKernels
 /// 1912.05671): train, keep the largest weights of each layer, put them back to what they were at an early step, train
 /// again; in rounds, each of which keeps the same share of what is left. Or weights stay, and the learning rate alone goes
 /// back (Renda et al., arXiv 2003.02389).
-///
-/// ```swift
-/// let tickets = try LotteryTickets(configuration, out: url)
-/// try tickets.begin()
-/// for stage in tickets.stages { … a Trainer of stage.configuration, in stage.out … }
-/// try tickets.finish()
-/// ```
-public struct LotteryTickets {
-  public enum Rewinding: String, Sendable, Hashable, Codable, CaseIterable { case weights, rate }
-
-  /// One training, whose run lies in a folder of its own.
-  public struct Stage: Sendable {
-    public let name: String
-    public let configuration: TrainingConfiguration
-    public let out: URL
-    /// Where it ends before its schedule does.
-    public let stopAfter: Int?
-
-    /// Whether nothing of it is left to do.
-    public var isFinished: Bool {
-      FileManager.default.fileExists(atPath: out.appendingPathComponent("config.json").path)
-        || stopAfter != nil && LotteryTickets.checkpoint(of: out) != nil
-    }
+public struct LotteryTickets: TicketSearch {
+  public enum Rewinding: String, Sendable, Hashable, Codable, CaseIterable {
+    case weights, rate
+    /// The control: the last round begins with new weights.
+    case reinitialized
   }
 
   public static let defaultRounds = 5
@@ -56,25 +38,15 @@ public struct LotteryTickets {
     }
   }
 
-  /// Makes the output directory, which must not be there yet; from then on the run can be resumed.
-  public func begin() throws(KilnError) {
-    try RunState.checkIsNew(out)
-    try RunState.begin(out, configuration)
-  }
-
-  /// In order; each begins with what those before it have left.
-  public var stages: [Stage] {
+  public var stages: [TicketStage] {
     // Where it is to be put back to the first step the seed tells what weights were.
-    let start = rewind > 0 ? [Stage(name: "start", configuration: dense, out: folder("start"), stopAfter: rewind)] : []
-    let whole = Stage(name: "round 0", configuration: dense, out: folder("round-0"), stopAfter: nil)
-    return start + [whole]
-      + (1...rounds).map { round in
-        Stage(name: "round \(round)", configuration: pruned(round), out: folder("round-\(round)"), stopAfter: nil)
-      }
+    let start = rewind > 0 ? [TicketStage("start", dense, in: out, isFinished: start != nil)] : []
+    return start + [TicketStage("round 0", dense, in: out)]
+      + (1...rounds).map { TicketStage("round \($0)", pruned($0), in: out) }
   }
 
-  /// Makes a stage that is not begun yet ready: the first round goes on from the start.
-  public func prepare(_ stage: Stage) throws(KilnError) {
+  /// The first round goes on from the start.
+  public func prepare(_ stage: TicketStage) throws(KilnError) {
     let start = folder("start")
     guard stage.name == "round 0", rewind > 0, !FileManager.default.fileExists(atPath: stage.out.path) else { return }
     do {
@@ -84,30 +56,18 @@ public struct LotteryTickets {
     }
   }
 
-  /// The ticket stands at the output directory, where other tools look.
-  public func finish() throws(KilnError) {
-    let last = folder("round-\(rounds)")
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: last.path)) ?? []
-    for name in names where name != "checkpoints" && name != RunState.configurationName {
-      let target = out.appendingPathComponent(name)
-      try? FileManager.default.removeItem(at: target)
-      do {
-        try FileManager.default.copyItem(at: last.appendingPathComponent(name), to: target)
-      } catch {
-        throw KilnError(.file, "'\(target.path)' cannot be written: \(error.localizedDescription)")
-      }
-    }
+  public func isOver(_ stage: TicketStage, _ trainer: Trainer, done: Int) -> Bool {
+    stage.name == "start" && done >= rewind
   }
 
   private func folder(_ name: String) -> URL { out.appendingPathComponent(name) }
 
-  private var dense: TrainingConfiguration {
-    var dense = configuration
-    dense.sparsity = nil
-    (dense.density, dense.block, dense.layerDensity) = (nil, nil, nil)
-    (dense.rounds, dense.rewind, dense.rewinding) = (nil, nil, nil)
-    return dense
+  /// The checkpoint that weights are put back to.
+  private var start: URL? {
+    Self.checkpoint(of: folder("start")).flatMap { $0.state.step >= rewind ? $0.folder : nil }
   }
+
+  private var dense: TrainingConfiguration { configuration.beforeSearch }
 
   private func pruned(_ round: Int) -> TrainingConfiguration {
     var pruned = dense
@@ -115,19 +75,14 @@ public struct LotteryTickets {
     pruned.density = pow(configuration.density ?? TrainingConfiguration.defaultDensity, Double(round) / Double(rounds))
     pruned.block = configuration.block
     pruned.layerDensity = configuration.layerDensity ?? .uniform
-    pruned.patternFrom = folder("round-\(round - 1)").path
+    let trained = folder("round-\(round - 1)").path
+    pruned.patternFrom = trained
     pruned.startStep = rewind
-    let source =
-      configuration.rewinding == .rate
-      ? pruned.patternFrom : rewind > 0 ? Self.checkpoint(of: folder("start"))?.path : configuration.model
-    guard let source, source != configuration.model else { return pruned }
-    pruned.model = source
-    pruned.lr = configuration.peakRate
-    (pruned.arch, pruned.layers, pruned.heads, pruned.kvHeads) = (nil, nil, nil, nil)
-    (pruned.width, pruned.hidden, pruned.vocabSize, pruned.tokenizer) = (nil, nil, nil, nil)
-    return pruned
+    if configuration.rewinding == .rate { return pruned.beginning(with: trained) }
+    if configuration.rewinding == .reinitialized, round == rounds {
+      (pruned.seed, pruned.startStep) = (configuration.seed &+ 1, nil)
+      return pruned
+    }
+    return start.map { pruned.beginning(with: $0.path) } ?? pruned
   }
-
-  /// The newest of a run; nil where there is none.
-  private static func checkpoint(of run: URL) -> URL? { (try? TrainingConfiguration.resume(run))?.folder }
 }

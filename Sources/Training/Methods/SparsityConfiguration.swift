@@ -23,7 +23,7 @@ extension TrainingConfiguration {
     case .topKAST: TopKAST(every: patternEvery ?? 100, backward: trainedShare)
     case .pixelfly: Pixelfly(rank: rank)
     case .monarch: Monarch(blocks: monarchBlocks)
-    case .lottery, .ste, .srSTE: nil
+    case .lottery, .earlyBird, .earlyBERT, .ste, .srSTE: nil
     }
   }
 
@@ -33,6 +33,13 @@ extension TrainingConfiguration {
     guard case .groups(let kept, let group) = block ?? .groups(kept: 2, of: 4) else { return nil }
     for parameter in model.parameters where parameter.projection != nil { try check(parameter, group) }
     return GroupMask(kept: kept, of: group, decay: sparsity == .ste ? 0 : maskDecay ?? StraightThrough.decay)
+  }
+
+  /// What pulls the factors of heads and neurons towards 0; nil where there are none.
+  func slimmingPenalty(for model: any LanguageModel) throws(KilnError) -> Double? {
+    guard let penalty = slimming ?? (sparsity?.isEarly == true ? EarlyTickets.penalty : nil) else { return nil }
+    for parameter in model.parameters where parameter.projection != nil { try check(parameter, 1) }
+    return penalty
   }
 
   private func check(_ parameter: Parameter, _ group: Int) throws(KilnError) {
@@ -76,16 +83,17 @@ extension TrainingConfiguration {
 
   func checkSparsity() throws(KilnError) {
     let flags: [(name: String, value: Any?, means: (Sparsity) -> Bool)] = [
-      ("density", density, { !$0.isMasked && !$0.isFixed }), ("block", block, { $0 != .monarch }),
-      ("layer-density", layerDensity, { !$0.isMasked && !$0.isFixed }),
+      ("density", density, { !$0.isMasked && !$0.isFixed }), ("block", block, { $0 != .monarch && !$0.isEarly }),
+      ("layer-density", layerDensity, { !$0.isMasked && !$0.isFixed && !$0.isEarly }),
       ("rank", rank, { $0 == .pixelfly }), ("monarch-blocks", monarchBlocks, { $0 == .monarch }),
       ("pattern-from", patternFrom, { $0 == .magnitude }),
-      ("pattern-every", patternEvery, \.isDynamic), ("drop-fraction", dropFraction, { $0 == .set || $0 == .rigl }),
+      ("pattern-every", patternEvery, { $0.isDynamic || $0.isEarly }),
+      ("drop-fraction", dropFraction, { $0 == .set || $0 == .rigl }),
       ("pattern-until", patternUntil, { $0 == .set || $0 == .rigl }),
       ("mask-decay", maskDecay, { $0 == .srSTE || $0 == .topKAST }),
       ("backward-density", backwardDensity, { $0 == .topKAST }),
       ("rounds", rounds, { $0 == .lottery }), ("rewind", rewind, { $0 == .lottery }),
-      ("rewinding", rewinding, { $0 == .lottery }),
+      ("rewinding", rewinding, { $0 == .lottery }), ("draw-step", drawStep, \.isEarly),
     ]
     for flag in flags where flag.value != nil {
       guard let sparsity else {
@@ -99,6 +107,7 @@ extension TrainingConfiguration {
         .argument, "--\(flag.name) means nothing to --sparsity \(sparsity.rawValue)",
         hint: "leave it out, or use --sparsity " + others.joined(separator: ", "))
     }
+    try checkSlimming()
     guard let sparsity else { return }
     if let density, !(density > 0 && density <= 1) {
       throw KilnError(.argument, "--density is \(density), not above 0 and at most 1", hint: "0.1 keeps a tenth")
@@ -123,12 +132,41 @@ extension TrainingConfiguration {
       throw KilnError(
         .argument, "--sparsity monarch has other weights than --model", hint: "describe a new model instead")
     }
+    if let drawStep, drawStep < 1 {
+      throw KilnError(.argument, "--draw-step is \(drawStep)", hint: "give a step after the first")
+    }
+    if rewinding == .reinitialized, model != nil {
+      throw KilnError(
+        .argument, "--rewinding reinitialized begins with new weights, not those of --model",
+        hint: "describe a new model instead")
+    }
     if let rewind, rewind < 0 { throw KilnError(.argument, "--rewind is \(rewind)") }
     if let maskDecay, !(maskDecay >= 0 && maskDecay.isFinite) {
       throw KilnError(.argument, "--mask-decay is \(maskDecay), not a number >= 0")
     }
     try checkBlock(sparsity)
     try checkSparseOptimizer(sparsity)
+  }
+
+  private func checkSlimming() throws(KilnError) {
+    guard let slimming else { return }
+    if let sparsity, !sparsity.isEarly {
+      throw KilnError(
+        .argument, "--slimming is of dense weights, and --sparsity \(sparsity.rawValue) makes others of them",
+        hint: "leave one of them out")
+    }
+    guard slimming >= 0, slimming.isFinite else {
+      throw KilnError(.argument, "--slimming is \(slimming), not a number >= 0")
+    }
+    try checkEvaluated("slimming", "weights times their factors")
+  }
+
+  /// Of a flag by which the model is evaluated with other weights than are trained.
+  private func checkEvaluated(_ flag: String, _ what: String) throws(KilnError) {
+    guard [.scheduleFree, .apg, .apgnc].contains(optimizer) else { return }
+    throw KilnError(
+      .argument, "--\(flag) evaluates \(what), and --optimizer \(optimizer.rawValue) others",
+      hint: "use --optimizer adamw")
   }
 
   private func checkBlock(_ sparsity: Sparsity) throws(KilnError) {
@@ -149,12 +187,9 @@ extension TrainingConfiguration {
 
   private func checkSparseOptimizer(_ sparsity: Sparsity) throws(KilnError) {
     if sparsity.isMasked {
-      guard [.scheduleFree, .apg, .apgnc].contains(optimizer) else { return }
-      throw KilnError(
-        .argument,
-        "--sparsity \(sparsity.rawValue) evaluates masked weights, and --optimizer \(optimizer.rawValue) others",
-        hint: "use --optimizer adamw")
+      return try checkEvaluated("sparsity \(sparsity.rawValue)", "masked weights")
     }
+    if sparsity.isEarly { return try checkEvaluated("sparsity \(sparsity.rawValue)", "weights times their factors") }
     if [.muon, .adafactor].contains(optimizer) {
       throw KilnError(
         .argument,
