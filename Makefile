@@ -7,7 +7,7 @@ KILN := .build/release/kiln
 comma := ,
 BENCH := cd bench && swift run -c release -Xcc -O3 kiln-bench
 
-.PHONY: all setup openblas build test demo bench bench-peers bench-train bench-memory bench-compress bench-diff bench-test install libkiln clean
+.PHONY: all setup openblas opencl build test demo bench bench-peers bench-train bench-memory bench-compress bench-diff bench-test install libkiln clean
 
 all: build
 
@@ -18,11 +18,15 @@ setup:
 openblas: setup
 	@scripts/setup.sh libopenblas0-pthread 2> /dev/null || echo "note: no libopenblas0-pthread: what needs it is left out"
 
+# A device for the tests of OpenCL: the CPU itself.
+opencl: setup
+	@scripts/setup.sh ocl-icd-opencl-dev pocl-opencl-icd 2> /dev/null || echo "note: no pocl-opencl-icd: tests of OpenCL are left out"
+
 build: setup
 	$(BUILD) -c release --product kiln
 
 # Tests are built with optimisation: the plain loops that they compare with run over many elements.
-test: openblas
+test: openblas opencl
 	swift build --build-tests -Xcc -O2 -Xswiftc -O
 	swift test --skip-build -Xcc -O2 -Xswiftc -O
 

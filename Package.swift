@@ -16,7 +16,8 @@ let package = Package(
   ],
   targets: [
     .target(
-      name: "CKernels", path: ".", sources: ["CKernels"], publicHeadersPath: "include",
+      name: "CKernels", path: ".", exclude: ["CKernels/opencl/kernels"], sources: ["CKernels"],
+      publicHeadersPath: "include",
       cSettings: [.headerSearchPath("CKernels"), .define("KILN_OPENMP", .when(platforms: [.linux]))],
       linkerSettings: [.linkedLibrary("omp5", .when(platforms: [.linux])), .linkedLibrary("m")]),
     .target(name: "KilnKernels", dependencies: ["CKernels"], path: "Sources/Kernels"),

@@ -19,6 +19,7 @@
 #include "kiln/status.h"
 #include "kiln/tensor.h"
 #include "kiln/context.h"
+#include "kiln/device.h"
 #include "kiln/activation.h"
 #include "kiln/attention.h"
 #include "kiln/elementwise.h"

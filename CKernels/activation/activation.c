@@ -1,11 +1,18 @@
 // Checks and threads of activations, gated activations and dropout.
-#include "elementwise/spans.h"
+#include "opencl/launch.h"
 
 typedef struct activation_task {
   const kiln__activation_kernels *kernels;
   kiln_activation kind;
   kiln__dropout_args dropout;
 } activation_task;
+
+// On an OpenCL device, of F32.
+static kiln_status map(kiln_context *ctx, const char *kernel, const kiln__spans *spans, kiln_dtype dtype,
+                       const kiln__cl_arg *arg) {
+  KILN_TRY(kiln__cl_takes(ctx, dtype));
+  return kiln__cl_map(ctx, KILN_CL_ACTIVATION, kernel, spans, arg, arg != NULL);
+}
 
 // Views of one shape and dtype that fold into rows; the last one is what the others must be like. The first `outputs`
 // are written alone.
@@ -37,11 +44,12 @@ static void fwd_span(void *arg, void *const *p, int64_t first, int64_t n) {
 
 kiln_status kiln_activation_fwd(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x,
                                 const kiln_activation_options *options) {
-  KILN_TRY(kiln__begin(ctx, "activation_fwd"));
+  KILN_TRY(kiln__begin_device(ctx, "activation_fwd"));
   activation_task t = {0};
   kiln__spans spans;
   KILN_TRY(check_kind(ctx, options, &t.kind));
   KILN_TRY(check(ctx, (const char *[]){"y", "x"}, (const kiln_tensor *[]){y, x}, 2, 1, &t, &spans));
+  if (ctx->cl) return map(ctx, "act_fwd", &spans, x->dtype, &CL_INT(t.kind));
   if (!ctx->query) kiln__for_spans(ctx, &spans, fwd_span, &t);
   return KILN_OK;
 }
@@ -54,11 +62,12 @@ static void bwd_span(void *arg, void *const *p, int64_t first, int64_t n) {
 
 kiln_status kiln_activation_bwd(kiln_context *ctx, const kiln_tensor *dx, const kiln_tensor *dy, const kiln_tensor *x,
                                 const kiln_activation_options *options) {
-  KILN_TRY(kiln__begin(ctx, "activation_bwd"));
+  KILN_TRY(kiln__begin_device(ctx, "activation_bwd"));
   activation_task t = {0};
   kiln__spans spans;
   KILN_TRY(check_kind(ctx, options, &t.kind));
   KILN_TRY(check(ctx, (const char *[]){"dx", "dy", "x"}, (const kiln_tensor *[]){dx, dy, x}, 3, 1, &t, &spans));
+  if (ctx->cl) return map(ctx, "act_bwd", &spans, x->dtype, &CL_INT(t.kind));
   if (!ctx->query) kiln__for_spans(ctx, &spans, bwd_span, &t);
   return KILN_OK;
 }
@@ -70,10 +79,11 @@ static void swiglu_fwd_span(void *arg, void *const *p, int64_t first, int64_t n)
 }
 
 kiln_status kiln_swiglu_fwd(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *gate, const kiln_tensor *up) {
-  KILN_TRY(kiln__begin(ctx, "swiglu_fwd"));
+  KILN_TRY(kiln__begin_device(ctx, "swiglu_fwd"));
   activation_task t = {0};
   kiln__spans spans;
   KILN_TRY(check(ctx, (const char *[]){"y", "gate", "up"}, (const kiln_tensor *[]){y, gate, up}, 3, 1, &t, &spans));
+  if (ctx->cl) return map(ctx, "swiglu_fwd", &spans, up->dtype, NULL);
   if (!ctx->query) kiln__for_spans(ctx, &spans, swiglu_fwd_span, &t);
   return KILN_OK;
 }
@@ -86,11 +96,12 @@ static void swiglu_bwd_span(void *arg, void *const *p, int64_t first, int64_t n)
 
 kiln_status kiln_swiglu_bwd(kiln_context *ctx, const kiln_tensor *dgate, const kiln_tensor *dup, const kiln_tensor *dy,
                             const kiln_tensor *gate, const kiln_tensor *up) {
-  KILN_TRY(kiln__begin(ctx, "swiglu_bwd"));
+  KILN_TRY(kiln__begin_device(ctx, "swiglu_bwd"));
   activation_task t = {0};
   kiln__spans spans;
   KILN_TRY(check(ctx, (const char *[]){"dgate", "dup", "dy", "gate", "up"},
                  (const kiln_tensor *[]){dgate, dup, dy, gate, up}, 5, 2, &t, &spans));
+  if (ctx->cl) return map(ctx, "swiglu_bwd", &spans, up->dtype, NULL);
   if (!ctx->query) kiln__for_spans(ctx, &spans, swiglu_bwd_span, &t);
   return KILN_OK;
 }
@@ -102,7 +113,7 @@ static void dropout_span(void *arg, void *const *p, int64_t first, int64_t n) {
 
 kiln_status kiln_dropout(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x,
                          const kiln_dropout_options *options) {
-  KILN_TRY(kiln__begin(ctx, "dropout"));
+  KILN_TRY(kiln__begin_device(ctx, "dropout"));
   kiln_dropout_options o = kiln_dropout_defaults();
   KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
   if (!(o.probability >= 0 && o.probability < 1)) {
@@ -115,6 +126,13 @@ kiln_status kiln_dropout(kiln_context *ctx, const kiln_tensor *y, const kiln_ten
       .random = kiln__random_of(o.seed, o.step, o.site),
       .threshold = (uint32_t)(o.probability * 0x1p32),
       .scale = 1 / (1 - (double)o.probability)};
+  if (ctx->cl) {
+    const kiln__dropout_args *a = &t.dropout;
+    KILN_TRY(kiln__cl_takes(ctx, x->dtype));
+    return kiln__cl_map(ctx, KILN_CL_ACTIVATION, "dropout", &spans,
+                        (const kiln__cl_arg[]){CL_STRUCT(a->random.key), CL_STRUCT(a->random.counter),
+                                               CL_STRUCT(a->threshold), CL_FLOAT((float)a->scale)}, 4);
+  }
   if (!ctx->query) kiln__for_spans(ctx, &spans, dropout_span, &t);
   return KILN_OK;
 }

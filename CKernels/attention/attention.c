@@ -1,5 +1,6 @@
 // Checks, cutting and threads of attention.
-#include "core/parallel.h"
+#include "attention/opencl.h"
+#include "opencl/launch.h"
 
 // However few heads there are, the forward has at least so many parts if its blocks of queries need not be smaller than
 // SMALL_BLOCK, and the backward if it has as many blocks of keys.
@@ -103,7 +104,7 @@ static kiln_status take_offsets(kiln_context *ctx, attention_task *t, const kiln
   a->offsets_n = offsets->shape[1];
   a->offsets_b = offsets->strides[0];
   a->offsets_t = offsets->strides[1];
-  return ctx->query ? KILN_OK : check_offset_values(ctx, a, t->b);
+  return ctx->query || ctx->cl ? KILN_OK : check_offset_values(ctx, a, t->b);
 }
 
 static kiln_status prepare(kiln_context *ctx, attention_task *t, const kiln_tensor *q, const kiln_tensor *k,
@@ -177,7 +178,7 @@ static kiln_status query_fwd(kiln_context *ctx, attention_task *t) {
 
 kiln_status kiln_attention_fwd(kiln_context *ctx, const kiln_tensor *o, const kiln_tensor *lse, const kiln_tensor *q,
                                const kiln_tensor *k, const kiln_tensor *v, const kiln_attention_options *options) {
-  KILN_TRY(kiln__begin(ctx, "attention_fwd"));
+  KILN_TRY(kiln__begin_device(ctx, "attention_fwd"));
   attention_task t = {0};
   KILN_TRY(prepare(ctx, &t, q, k, v, options));
   KILN_TRY(check_heads(ctx, "o", o, "q", q));
@@ -185,6 +186,10 @@ kiln_status kiln_attention_fwd(kiln_context *ctx, const kiln_tensor *o, const ki
   t.args.o = heads(o);
   t.args.lse = lse_heads(lse);
   if (kiln__count(q) == 0) return KILN_OK;
+  if (ctx->cl) {
+    KILN_TRY(kiln__cl_takes(ctx, q->dtype));
+    return kiln__attention_fwd_opencl(ctx, &t.args, t.b, t.h, t.hkv);
+  }
   if (t.kernels->few(&t.args)) return query_fwd(ctx, &t);
   KILN_TRY(take(ctx, &t.scratch_bytes, t.kernels->scratch(&t.args, false), ctx->threads, &t.scratch));
   if (ctx->query) return KILN_OK;
@@ -224,7 +229,7 @@ static kiln_status take_backward_scratch(kiln_context *ctx, attention_task *t) {
 kiln_status kiln_attention_bwd(kiln_context *ctx, const kiln_tensor *dq, const kiln_tensor *dk, const kiln_tensor *dv,
                                const kiln_tensor *d_o, const kiln_attention_saved *saved,
                                const kiln_attention_options *options) {
-  KILN_TRY(kiln__begin(ctx, "attention_bwd"));
+  KILN_TRY(kiln__begin_device(ctx, "attention_bwd"));
   if (!saved) return kiln__fail(ctx, KILN_ERR_NULL, "saved is NULL");
   attention_task t = {0};
   KILN_TRY(prepare(ctx, &t, saved->q, saved->k, saved->v, options));
@@ -241,6 +246,10 @@ kiln_status kiln_attention_bwd(kiln_context *ctx, const kiln_tensor *dq, const k
   t.args.dk = heads(dk);
   t.args.dv = heads(dv);
   if (kiln__count(saved->q) == 0 && kiln__count(saved->k) == 0) return KILN_OK;
+  if (ctx->cl) {
+    KILN_TRY(kiln__cl_takes(ctx, saved->q->dtype));
+    return kiln__attention_bwd_opencl(ctx, &t.args, t.b, t.h, t.hkv);
+  }
   KILN_TRY(take_backward_scratch(ctx, &t));
   if (ctx->query) return KILN_OK;
   kiln__parallel_for(ctx, t.b * t.hkv * t.parts, bwd_chunk, &t);

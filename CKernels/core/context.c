@@ -1,6 +1,6 @@
 // sched_getaffinity
 #define _GNU_SOURCE
-#include "core/internal.h"
+#include "opencl/device.h"
 
 #include <sched.h>
 #include <stdarg.h>
@@ -72,7 +72,7 @@ static kiln_status choose_gemm(const kiln_context_options *o, kiln__openblas *op
     return KILN_ERR_OPTION;
   }
   bool wanted = by_name ? !strcmp(variable, "openblas") : o->gemm == KILN_GEMM_OPENBLAS;
-  if (!wanted || o->device == KILN_DEVICE_REF) return KILN_OK;
+  if (!wanted || o->device != KILN_DEVICE_CPU) return KILN_OK;
   return kiln__openblas_load(openblas, creation_error, sizeof creation_error);
 }
 
@@ -82,7 +82,7 @@ kiln_status kiln_context_create(kiln_context **out, const kiln_context_options *
   *out = NULL;
   kiln_context_options o = kiln_context_defaults();
   if (options) memcpy(&o, options, kiln__min(options->size, sizeof o));
-  if (o.device != KILN_DEVICE_CPU && o.device != KILN_DEVICE_REF) {
+  if ((unsigned)o.device > KILN_DEVICE_OPENCL) {
     snprintf(creation_error, sizeof creation_error, "context_create: unknown device %d", o.device);
     return KILN_ERR_DEVICE;
   }
@@ -99,6 +99,14 @@ kiln_status kiln_context_create(kiln_context **out, const kiln_context_options *
   ctx->isa = row->name;
   ctx->openblas = openblas;
   ctx->op = "context";
+  if (o.device == KILN_DEVICE_OPENCL) {
+    ctx->isa = "opencl";
+    kiln_status status = kiln__cl_create(o.device_index, o.cache, &ctx->cl, creation_error, sizeof creation_error);
+    if (status != KILN_OK) {
+      free(ctx);
+      return status;
+    }
+  }
   kiln__fill_kernels(ctx->kernels, row);
   *out = ctx;
   return KILN_OK;
@@ -106,9 +114,12 @@ kiln_status kiln_context_create(kiln_context **out, const kiln_context_options *
 
 void kiln_context_free(kiln_context *ctx) {
   if (!ctx) return;
-  kiln__workspace_end(&ctx->workspace);
+  kiln__workspace_end(ctx);
+  kiln__cl_end(ctx->cl);
   free(ctx);
 }
+
+char *kiln__creation_error(void) { return creation_error; }
 
 const char *kiln_last_error(const kiln_context *ctx) { return ctx ? ctx->error : creation_error; }
 int32_t kiln_context_threads(const kiln_context *ctx) { return ctx ? ctx->threads : 0; }
@@ -123,6 +134,12 @@ void kiln_context_set_query(kiln_context *ctx, bool on) {
 }
 
 kiln_status kiln__begin(kiln_context *ctx, const char *op) {
+  KILN_TRY(kiln__begin_device(ctx, op));
+  if (!ctx->cl) return KILN_OK;
+  return kiln__fail(ctx, KILN_ERR_DEVICE, "there is no OpenCL kernel for it yet; the device cpu has one");
+}
+
+kiln_status kiln__begin_device(kiln_context *ctx, const char *op) {
   if (!ctx) return KILN_ERR_NULL;
   ctx->op = op;
   ctx->error[0] = 0;

@@ -37,13 +37,21 @@ struct kiln_context {
   kiln__kernels kernels[KILN_COLUMNS];  // by dtype; empty for types without kernels
   kiln__openblas openblas;
   kiln__workspace workspace;
+  struct kiln__cl *cl;            // the OpenCL device; NULL on the host
   bool query;
   const char *op;                 // the public function running, without its prefix
   char error[KILN_ERROR_LENGTH];
 };
 
-// Every public function starts with it: refuses a NULL context, forgets the last error and all scratch.
+// Every public function starts with it: refuses a NULL context, forgets the last error and all scratch. Refuses OpenCL
+// contexts, too, for functions that have no kernels there.
 kiln_status kiln__begin(kiln_context *ctx, const char *op);
+
+// The same for functions that have kernels on every device.
+kiln_status kiln__begin_device(kiln_context *ctx, const char *op);
+
+// Where failures without a context are told, KILN_ERROR_LENGTH long.
+char *kiln__creation_error(void);
 
 // Notes "<op>: <message>" as the context's last error and returns `status`.
 kiln_status kiln__fail(kiln_context *ctx, kiln_status status, const char *format, ...)
@@ -117,11 +125,14 @@ void kiln__scratch_release(kiln_context *ctx, size_t mark);
 // is wide.
 void kiln__sum_rows(const kiln_context *ctx, kiln_dtype dtype, void *out, const kiln__rows *x, bool accumulate);
 
+// The same on the device of an OpenCL context, of F32.
+kiln_status kiln__sum_rows_opencl(kiln_context *ctx, void *out, const kiln__rows *x, bool accumulate);
+
 // kiln_gemm inside another function: its scratch is taken on top of the caller's and given back.
 kiln_status kiln__gemm(kiln_context *ctx, const kiln_tensor *c, const kiln_tensor *a, const kiln_tensor *b,
                        const kiln_gemm_options *options);
 
-void kiln__workspace_end(kiln__workspace *w);
+void kiln__workspace_end(kiln_context *ctx);
 
 static inline int64_t kiln__min(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t kiln__max(int64_t a, int64_t b) { return a > b ? a : b; }

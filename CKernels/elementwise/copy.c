@@ -1,5 +1,5 @@
 // Copies, conversions and fills.
-#include "elementwise/spans.h"
+#include "opencl/launch.h"
 #include "quant/block.h"
 
 enum { BLOCK = 256 };
@@ -81,6 +81,21 @@ static void copy_span(void *arg, void *const *p, int64_t first, int64_t n) {
   }
 }
 
+// Elements of one type on an OpenCL device, or of a value there.
+static kiln_status run_opencl(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x, const void *value) {
+  static const char *const copies[] = {"copy_uchar", "copy_ushort", "copy_uint", "copy_ulong"};
+  static const char *const fills[] = {"fill_uchar", "fill_ushort", "fill_uint", "fill_ulong"};
+  size_t size = kiln_dtype_size(y->dtype);
+  int kind = size == 1 ? 0 : size == 2 ? 1 : size == 4 ? 2 : 3;
+  if (y->dtype != x->dtype) {
+    return kiln__fail(ctx, KILN_ERR_DTYPE, "OpenCL has no conversion from %s to %s yet", kiln_dtype_name(x->dtype),
+                      kiln_dtype_name(y->dtype));
+  }
+  kiln__spans spans = kiln__spans_strided((const kiln_tensor *[]){y, x}, value ? 1 : 2);
+  kiln__cl_arg arg = {value, size};
+  return kiln__cl_map(ctx, KILN_CL_ELEMENTWISE, value ? fills[kind] : copies[kind], &spans, &arg, value != NULL);
+}
+
 static void run(const kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x) {
   kiln__spans spans = kiln__spans_strided((const kiln_tensor *[]){y, x}, 2);
   kiln__spans_stream(&spans, 1);
@@ -90,7 +105,7 @@ static void run(const kiln_context *ctx, const kiln_tensor *y, const kiln_tensor
 }
 
 kiln_status kiln_copy(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x) {
-  KILN_TRY(kiln__begin(ctx, "copy"));
+  KILN_TRY(kiln__begin_device(ctx, "copy"));
   KILN_TRY(kiln__check(ctx, "x", x));
   KILN_TRY(kiln__check(ctx, "y", y));
   if (!kiln__same_shape(y, x)) {
@@ -101,6 +116,7 @@ kiln_status kiln_copy(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor
     return kiln__fail(ctx, KILN_ERR_DTYPE, "no conversion from %s to %s", kiln_dtype_name(x->dtype),
                       kiln_dtype_name(y->dtype));
   }
+  if (ctx->cl) return run_opencl(ctx, y, x, NULL);
   if (!ctx->query) run(ctx, y, x);
   return KILN_OK;
 }
@@ -114,7 +130,7 @@ static void integer_range(kiln_dtype dtype, double *low, double *end) {
 }
 
 kiln_status kiln_fill(kiln_context *ctx, const kiln_tensor *y, double value) {
-  KILN_TRY(kiln__begin(ctx, "fill"));
+  KILN_TRY(kiln__begin_device(ctx, "fill"));
   KILN_TRY(kiln__check(ctx, "y", y));
   uint64_t element = 0;
   if (kiln__is_floating(y->dtype)) {
@@ -128,6 +144,7 @@ kiln_status kiln_fill(kiln_context *ctx, const kiln_tensor *y, double value) {
     int64_t integer = (int64_t)value;
     memcpy(&element, &integer, sizeof element);  // little-endian: narrower types are its first bytes
   }
+  if (ctx->cl) return run_opencl(ctx, y, y, &element);
   kiln_tensor x = *y;
   x.data = &element;
   x.offset = 0;

@@ -1,5 +1,7 @@
 // Sums over rows and of squares: how they are cut for threads.
-#include "elementwise/spans.h"
+#include "opencl/launch.h"
+
+enum { SUM_GROUP = 64 };
 
 typedef struct rows_task {
   const kiln__elementwise_kernels *kernels;
@@ -24,6 +26,12 @@ void kiln__sum_rows(const kiln_context *ctx, kiln_dtype dtype, void *out, const 
   kiln__parallel_for(ctx, kiln__ceil_div(x->cols, t.strip), sum_strip, &t);
 }
 
+kiln_status kiln__sum_rows_opencl(kiln_context *ctx, void *out, const kiln__rows *x, bool accumulate) {
+  kiln__cl_grid grid = {kiln__ceil_div(x->cols, SUM_GROUP), 1, 1, SUM_GROUP};
+  return KILN_CL_LAUNCH(ctx, KILN_CL_ELEMENTWISE, "sum_rows", grid, CL_AT(out), CL_AT(x->data), CL_LONG(x->rows),
+                        CL_LONG(x->cols), CL_LONG(x->stride), CL_INT(accumulate));
+}
+
 enum { SQUARES_BLOCK = 4096, SQUARES_BLOCKS_PER_CHUNK = 16 };
 
 typedef struct squares_task {
@@ -43,8 +51,17 @@ static void squares_chunk(void *arg, int64_t chunk, int thread) {
   }
 }
 
+static kiln_status squares_opencl(kiln_context *ctx, const squares_task *t, void *out, kiln_dtype dtype,
+                                  bool accumulate) {
+  KILN_TRY(kiln__cl_takes(ctx, dtype));
+  KILN_TRY(KILN_CL_LAUNCH(ctx, KILN_CL_ELEMENTWISE, "square_parts", ((kiln__cl_grid){t->blocks, 1, 1, 1}),
+                          CL_AT(t->partial), CL_AT(t->x), CL_LONG(t->count)));
+  return KILN_CL_LAUNCH(ctx, KILN_CL_ELEMENTWISE, "square_sum", ((kiln__cl_grid){1, 1, 1, 1}), CL_AT(out),
+                        CL_AT(t->partial), CL_LONG(t->blocks), CL_INT(accumulate));
+}
+
 kiln_status kiln_sum_squares(kiln_context *ctx, const kiln_tensor *out, const kiln_tensor *x, bool accumulate) {
-  KILN_TRY(kiln__begin(ctx, "sum_squares"));
+  KILN_TRY(kiln__begin_device(ctx, "sum_squares"));
   kiln_dtype dtype;
   KILN_TRY(kiln__check_real(ctx, "x", x, &dtype));
   KILN_TRY(kiln__check_dtype(ctx, "out", out, KILN_F64));
@@ -56,6 +73,7 @@ kiln_status kiln_sum_squares(kiln_context *ctx, const kiln_tensor *out, const ki
   squares_task t = {ctx->kernels[dtype].elementwise, kiln__data(x), (int64_t)kiln_dtype_size(dtype), count,
                     kiln__ceil_div(count, SQUARES_BLOCK), NULL};
   KILN_TRY(kiln__scratch(ctx, (size_t)t.blocks * sizeof(double), (void **)&t.partial));
+  if (ctx->cl) return squares_opencl(ctx, &t, kiln__data(out), dtype, accumulate);
   if (ctx->query) return KILN_OK;
   kiln__parallel_for(ctx, kiln__ceil_div(t.blocks, SQUARES_BLOCKS_PER_CHUNK), squares_chunk, &t);
   double sum = 0;

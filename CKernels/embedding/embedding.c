@@ -1,5 +1,7 @@
 // Checks and threads of table look-up and its gradient.
-#include "elementwise/spans.h"
+#include "opencl/launch.h"
+
+enum { GROUP = 64 };  // columns of a work group
 
 typedef struct embedding_task {
   const kiln__embedding_kernels *kernels;
@@ -18,7 +20,8 @@ static kiln_status check_ids(kiln_context *ctx, const kiln_tensor *ids, const em
                       (long long)count, (long long)t->y.rows);
   }
   const int32_t *id = kiln__data(ids);
-  for (int64_t i = 0; i < count && !ctx->query; i++) {
+  // On a device nobody can look.
+  for (int64_t i = 0; i < count && !ctx->query && !ctx->cl; i++) {
     if (id[i] < 0 || id[i] >= t->table.rows) {
       return kiln__fail(ctx, KILN_ERR_INDEX, "element %lld of ids is %d, outside 0 ..< %lld", (long long)i, id[i],
                         (long long)t->table.rows);
@@ -61,11 +64,31 @@ static void fwd_chunk(void *arg, int64_t chunk, int thread) {
   t->kernels->fwd(&t->args, t->y.cols, begin, kiln__min(begin + t->chunk, t->y.rows));
 }
 
+static kiln_status fwd_opencl(kiln_context *ctx, const embedding_task *t, kiln_dtype dtype) {
+  KILN_TRY(kiln__cl_takes(ctx, dtype));
+  const kiln__embedding_args *a = &t->args;
+  kiln__cl_grid grid = {kiln__ceil_div(t->y.cols, GROUP), t->y.rows, 1, GROUP};
+  return KILN_CL_LAUNCH(ctx, KILN_CL_EMBEDDING, "embedding_fwd", grid, CL_AT(t->y.data), CL_AT(t->table.data),
+                        CL_AT(a->ids), CL_LONG(a->ids_count), CL_LONG(t->y.cols), CL_LONG(t->y.stride),
+                        CL_LONG(t->table.stride), CL_LONG(t->table.rows), CL_INT(a->accumulate));
+}
+
+static kiln_status bwd_opencl(kiln_context *ctx, const embedding_task *t, const kiln_tensor *dtable) {
+  KILN_TRY(kiln__cl_takes(ctx, dtable->dtype));
+  const kiln__embedding_args *a = &t->args;
+  if (!a->accumulate) KILN_TRY(kiln__cl_zero(ctx, dtable));
+  kiln__cl_grid grid = {kiln__ceil_div(t->y.cols, GROUP), 1, 1, GROUP};
+  return KILN_CL_LAUNCH(ctx, KILN_CL_EMBEDDING, "embedding_bwd", grid, CL_AT(t->table.data), CL_AT(t->y.data),
+                        CL_AT(a->ids), CL_LONG(a->ids_count), CL_LONG(t->y.rows), CL_LONG(t->y.cols),
+                        CL_LONG(t->y.stride), CL_LONG(t->table.stride), CL_LONG(t->table.rows));
+}
+
 kiln_status kiln_embedding_fwd(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *table,
                                const kiln_tensor *ids, const kiln_embedding_options *options) {
-  KILN_TRY(kiln__begin(ctx, "embedding_fwd"));
+  KILN_TRY(kiln__begin_device(ctx, "embedding_fwd"));
   embedding_task t = {0};
   KILN_TRY(prepare(ctx, "y", y, "table", table, true, ids, options, &t));
+  if (ctx->cl) return fwd_opencl(ctx, &t, y->dtype);
   if (ctx->query || t.y.cols == 0) return KILN_OK;
   t.args.y = t.y.data;
   t.args.table = t.table.data;
@@ -93,9 +116,10 @@ static void bwd_chunk(void *arg, int64_t chunk, int thread) {
 
 kiln_status kiln_embedding_bwd(kiln_context *ctx, const kiln_tensor *dtable, const kiln_tensor *dy,
                                const kiln_tensor *ids, const kiln_embedding_options *options) {
-  KILN_TRY(kiln__begin(ctx, "embedding_bwd"));
+  KILN_TRY(kiln__begin_device(ctx, "embedding_bwd"));
   embedding_task t = {0};
   KILN_TRY(prepare(ctx, "dy", dy, "dtable", dtable, false, ids, options, &t));
+  if (ctx->cl) return bwd_opencl(ctx, &t, dtable);
   if (ctx->query || t.y.cols == 0) return KILN_OK;
   t.args.dy = t.y.data;
   t.args.dtable = t.table.data;

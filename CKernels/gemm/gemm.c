@@ -240,8 +240,12 @@ kiln_status kiln__gemm(kiln_context *ctx, const kiln_tensor *c, const kiln_tenso
   const kiln__gemm_kernels *kernels = mixed ? of_a->gemm_mixed : of_a->gemm;
   bool by_openblas = ctx->openblas.sgemm && plain && g.a_dtype == KILN_F32 && kiln__openblas_takes(&g);
   bool prefers_direct = plain && !o.bias_gradient && kernels->prefers_direct && kernels->prefers_direct(&g);
+  if (ctx->cl && (!plain || g.a_dtype != KILN_F32 || g.finish.dtype != KILN_F32)) {
+    return kiln__fail(ctx, KILN_ERR_DTYPE, "OpenCL has products of dense f32 alone, so far");
+  }
   size_t mark = kiln__scratch_mark(ctx);
-  kiln_status status = by_lists      ? kiln__gemm_sparse(ctx, &g)
+  kiln_status status = ctx->cl       ? kiln__gemm_opencl(ctx, &g)
+                       : by_lists      ? kiln__gemm_sparse(ctx, &g)
                        : by_openblas ? kiln__gemm_openblas(ctx, &g)
                        : prefers_direct || !kernels->packed
                            ? kiln__gemm_direct(ctx, kernels, &g)
@@ -252,6 +256,6 @@ kiln_status kiln__gemm(kiln_context *ctx, const kiln_tensor *c, const kiln_tenso
 
 kiln_status kiln_gemm(kiln_context *ctx, const kiln_tensor *c, const kiln_tensor *a, const kiln_tensor *b,
                       const kiln_gemm_options *options) {
-  KILN_TRY(kiln__begin(ctx, "gemm"));
+  KILN_TRY(kiln__begin_device(ctx, "gemm"));
   return kiln__gemm(ctx, c, a, b, options);
 }

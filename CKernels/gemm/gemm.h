@@ -19,6 +19,9 @@ kiln_status kiln__gemm_packed(kiln_context *ctx, const kiln__gemm_kernels *of_a,
 bool kiln__openblas_takes(const kiln__gemm_args *g);
 kiln_status kiln__gemm_openblas(kiln_context *ctx, const kiln__gemm_args *g);
 
+// On the device of an OpenCL context, of F32.
+kiln_status kiln__gemm_opencl(kiln_context *ctx, const kiln__gemm_args *g);
+
 // The end of a product: c [m, n] of f from the sum over `parts` of sums [parts, m, n], in fp32.
 void kiln__gemm_finish_sums(const kiln_context *ctx, const kiln__gemm_finish *f, float *sums, int64_t parts, int64_t m,
                             int64_t n);

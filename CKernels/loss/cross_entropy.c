@@ -29,7 +29,8 @@ kiln_status kiln__loss_begin(kiln_context *ctx, kiln__loss_call *call, const kil
   call->loss = loss;
   call->targets = kiln__data(targets);
   KILN_TRY(kiln__scratch(ctx, (size_t)call->n * sizeof(double), (void **)&call->terms));
-  return ctx->query ? KILN_OK : check_targets(ctx, call);
+  // On a device nobody can look.
+  return ctx->query || ctx->cl ? KILN_OK : check_targets(ctx, call);
 }
 
 typedef struct rows_task {
@@ -66,7 +67,7 @@ void kiln__loss_end(const kiln__loss_call *call) {
 kiln_status kiln_cross_entropy(kiln_context *ctx, const kiln_tensor *loss, const kiln_tensor *dlogits,
                                const kiln_tensor *logits, const kiln_tensor *targets,
                                const kiln_cross_entropy_options *options) {
-  KILN_TRY(kiln__begin(ctx, "cross_entropy"));
+  KILN_TRY(kiln__begin_device(ctx, "cross_entropy"));
   kiln__loss_call call = {0};
   kiln__rows rows, drows;
   KILN_TRY(kiln__check_real(ctx, "logits", logits, &call.dtype));
@@ -79,6 +80,10 @@ kiln_status kiln_cross_entropy(kiln_context *ctx, const kiln_tensor *loss, const
   call.n = rows.rows;
   call.v = rows.cols;
   KILN_TRY(kiln__loss_begin(ctx, &call, loss, targets, options));
+  if (ctx->cl) {
+    KILN_TRY(kiln__loss_rows_opencl(ctx, &call, 0, &drows, &rows));
+    return kiln__loss_end_opencl(ctx, &call);
+  }
   if (ctx->query) return KILN_OK;
   each_row(ctx, &call, &drows, &rows);
   kiln__loss_end(&call);

@@ -181,10 +181,11 @@ static kiln_status check(kiln_context *ctx, linear_task *t) {
 kiln_status kiln_linear_cross_entropy(kiln_context *ctx, const kiln_tensor *loss, const kiln_tensor *dx,
                                       const kiln_tensor *dw, const kiln_tensor *x, const kiln_tensor *w,
                                       const kiln_tensor *targets, const kiln_cross_entropy_options *options) {
-  KILN_TRY(kiln__begin(ctx, "linear_cross_entropy"));
+  KILN_TRY(kiln__begin_device(ctx, "linear_cross_entropy"));
   linear_task t = {.dx = dx, .dw = dw, .x = x, .w = w};
   KILN_TRY(check(ctx, &t));
   KILN_TRY(kiln__loss_begin(ctx, &t.call, loss, targets, options));
+  if (ctx->cl) return kiln__linear_cross_entropy_opencl(ctx, &t.call, dx, dw, x, w);
   KILN_TRY(take_scratch(ctx, &t));
   int64_t n = t.call.n, first = 0;
   do {  // once for no rows at all: dw is still to be set to 0

@@ -1,5 +1,5 @@
 // Checks and threads of layer and RMS normalisation.
-#include "elementwise/spans.h"
+#include "opencl/launch.h"
 
 #include <stdatomic.h>
 
@@ -34,6 +34,12 @@ static void fwd_chunk(void *arg, int64_t chunk, int thread) {
   if (t->args.streamed) atomic_thread_fence(memory_order_seq_cst);
 }
 
+static kiln_status fwd_opencl(kiln_context *ctx, const kiln__norm_args *a, int64_t rows) {
+  kiln__cl_grid grid = {rows, 1, 1, ctx->cl->group};
+  return KILN_CL_LAUNCH(ctx, KILN_CL_NORM, "norm_fwd", grid, CL_AT(a->y), CL_AT(a->x), CL_AT(a->gain), CL_AT(a->bias),
+                        CL_LONG(a->c), CL_LONG(a->ldy), CL_LONG(a->ldx), CL_FLOAT(a->eps), CL_INT(a->center));
+}
+
 static kiln_status fwd(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x, const kiln_tensor *gain,
                        const kiln_tensor *bias, const kiln_norm_options *options, bool center) {
   kiln_norm_options o = kiln_norm_defaults();
@@ -46,11 +52,15 @@ static kiln_status fwd(kiln_context *ctx, const kiln_tensor *y, const kiln_tenso
   KILN_TRY(kiln__fold(ctx, "y", y, &ry));
   KILN_TRY(kiln__check_vector(ctx, "gain", gain, kiln__wide(t.dtype), rx.cols));
   KILN_TRY(kiln__check_vector(ctx, "bias", bias, kiln__wide(t.dtype), rx.cols));
-  if (ctx->query || rx.rows == 0 || rx.cols == 0) return KILN_OK;
   t.kernels = ctx->kernels[t.dtype].norm;
   t.args = (kiln__norm_args){.y = ry.data, .ldy = ry.stride, .x = rx.data, .ldx = rx.stride, .gain = kiln__data(gain),
                              .bias = kiln__data(bias), .c = rx.cols, .eps = o.eps, .center = center};
   t.rows = rx.rows;
+  if (ctx->cl) {
+    KILN_TRY(kiln__cl_takes(ctx, t.dtype));
+    return fwd_opencl(ctx, &t.args, rx.cols ? t.rows : 0);
+  }
+  if (ctx->query || rx.rows == 0 || rx.cols == 0) return KILN_OK;
   t.args.streamed = is_streamed(&t, ry.data);
   cut(&t, t.rows);
   kiln__parallel_for(ctx, t.chunks, fwd_chunk, &t);
@@ -65,6 +75,35 @@ static void bwd_chunk(void *arg, int64_t chunk, int thread) {
                   t->partial_bias ? t->partial_bias + chunk * line : NULL, begin,
                   kiln__min(begin + t->rows_per_chunk, t->rows));
   if (t->args.streamed) atomic_thread_fence(memory_order_seq_cst);
+}
+
+// dx of every row, or only the rows' statistics.
+static kiln_status rows_opencl(kiln_context *ctx, const norm_task *t, void *dx, void *stats) {
+  const kiln__norm_args *a = &t->args;
+  kiln__cl_grid grid = {a->c ? t->rows : 0, 1, 1, ctx->cl->group};
+  return KILN_CL_LAUNCH(ctx, KILN_CL_NORM, "norm_bwd", grid, CL_AT(dx), CL_AT(stats), CL_AT(a->dy), CL_AT(a->x),
+                        CL_AT(a->gain), CL_LONG(a->c), CL_LONG(a->lddx), CL_LONG(a->lddy), CL_LONG(a->ldx),
+                        CL_FLOAT(a->eps), CL_INT(a->center), CL_INT(a->accumulate_dx));
+}
+
+// The sums for gain and bias over the rows of each chunk, and those of the chunks. Then dx, which may take dy's place.
+static kiln_status bwd_opencl(kiln_context *ctx, const norm_task *t, bool has_params) {
+  enum { COLUMNS = 64 };
+  const kiln__norm_args *a = &t->args;
+  if (has_params) {
+    void *stats;
+    KILN_TRY(kiln__scratch(ctx, (size_t)t->rows * 2 * sizeof(float), &stats));
+    KILN_TRY(rows_opencl(ctx, t, NULL, stats));
+    kiln__cl_grid grid = {kiln__ceil_div(a->c, COLUMNS), t->chunks, 1, COLUMNS};
+    KILN_TRY(KILN_CL_LAUNCH(ctx, KILN_CL_NORM, "norm_params", grid, CL_AT(t->partial_gain), CL_AT(t->partial_bias),
+                            CL_AT(stats), CL_AT(a->dy), CL_AT(a->x), CL_LONG(a->c), CL_LONG(a->lddy), CL_LONG(a->ldx),
+                            CL_LONG(t->rows), CL_LONG(t->rows_per_chunk)));
+    kiln__rows partial = {t->partial_gain, t->chunks, a->c, a->c};
+    if (t->dgain) KILN_TRY(kiln__sum_rows_opencl(ctx, t->dgain, &partial, t->accumulate_params));
+    partial.data = t->partial_bias;
+    if (t->dbias) KILN_TRY(kiln__sum_rows_opencl(ctx, t->dbias, &partial, t->accumulate_params));
+  }
+  return a->dx ? rows_opencl(ctx, t, a->dx, NULL) : KILN_OK;
 }
 
 static kiln_status bwd(kiln_context *ctx, const kiln_tensor *dx, const kiln_tensor *dgain, const kiln_tensor *dbias,
@@ -93,36 +132,43 @@ static kiln_status bwd(kiln_context *ctx, const kiln_tensor *dx, const kiln_tens
   int64_t bytes = t.chunks * rx.cols * (int64_t)kiln_dtype_size(kiln__wide(t.dtype));
   if (dgain) KILN_TRY(kiln__scratch(ctx, (size_t)bytes, (void **)&t.partial_gain));
   if (dbias) KILN_TRY(kiln__scratch(ctx, (size_t)bytes, (void **)&t.partial_bias));
+  t.dgain = kiln__data(dgain);
+  t.dbias = kiln__data(dbias);
+  t.accumulate_params = o.accumulate_params;
+  if (ctx->cl) {
+    KILN_TRY(kiln__cl_takes(ctx, t.dtype));
+    return bwd_opencl(ctx, &t, dgain || dbias);
+  }
   if (ctx->query || rx.cols == 0) return KILN_OK;
   kiln__parallel_for(ctx, t.chunks, bwd_chunk, &t);
   kiln__rows partial = {t.partial_gain, t.chunks, rx.cols, rx.cols};
-  if (dgain) kiln__sum_rows(ctx, kiln__wide(t.dtype), kiln__data(dgain), &partial, o.accumulate_params);
+  if (dgain) kiln__sum_rows(ctx, kiln__wide(t.dtype), t.dgain, &partial, o.accumulate_params);
   partial.data = t.partial_bias;
-  if (dbias) kiln__sum_rows(ctx, kiln__wide(t.dtype), kiln__data(dbias), &partial, o.accumulate_params);
+  if (dbias) kiln__sum_rows(ctx, kiln__wide(t.dtype), t.dbias, &partial, o.accumulate_params);
   return KILN_OK;
 }
 
 kiln_status kiln_layer_norm_fwd(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x, const kiln_tensor *gain,
                                 const kiln_tensor *bias, const kiln_norm_options *options) {
-  KILN_TRY(kiln__begin(ctx, "layer_norm_fwd"));
+  KILN_TRY(kiln__begin_device(ctx, "layer_norm_fwd"));
   return fwd(ctx, y, x, gain, bias, options, true);
 }
 
 kiln_status kiln_layer_norm_bwd(kiln_context *ctx, const kiln_tensor *dx, const kiln_tensor *dgain,
                                 const kiln_tensor *dbias, const kiln_tensor *dy, const kiln_tensor *x,
                                 const kiln_tensor *gain, const kiln_norm_options *options) {
-  KILN_TRY(kiln__begin(ctx, "layer_norm_bwd"));
+  KILN_TRY(kiln__begin_device(ctx, "layer_norm_bwd"));
   return bwd(ctx, dx, dgain, dbias, dy, x, gain, options, true);
 }
 
 kiln_status kiln_rms_norm_fwd(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x, const kiln_tensor *gain,
                               const kiln_norm_options *options) {
-  KILN_TRY(kiln__begin(ctx, "rms_norm_fwd"));
+  KILN_TRY(kiln__begin_device(ctx, "rms_norm_fwd"));
   return fwd(ctx, y, x, gain, NULL, options, false);
 }
 
 kiln_status kiln_rms_norm_bwd(kiln_context *ctx, const kiln_tensor *dx, const kiln_tensor *dgain, const kiln_tensor *dy,
                               const kiln_tensor *x, const kiln_tensor *gain, const kiln_norm_options *options) {
-  KILN_TRY(kiln__begin(ctx, "rms_norm_bwd"));
+  KILN_TRY(kiln__begin_device(ctx, "rms_norm_bwd"));
   return bwd(ctx, dx, dgain, NULL, dy, x, gain, options, false);
 }

@@ -66,17 +66,15 @@ static void rows_chunk(void *arg, int64_t chunk, int thread) {
 }
 
 // Runs a rule over all elements.
-static void run(const kiln_context *ctx, adafactor *a, kiln__rule rule, double sums[2]) {
-  if (!a->row) {
-    kiln__job_run(ctx, &a->job, rule, sums);
-    return;
-  }
+static kiln_status run(kiln_context *ctx, adafactor *a, kiln__rule rule, double sums[2]) {
+  if (!a->row) return kiln__job_run(ctx, &a->job, rule, sums);
   a->rule = rule;
   int64_t chunks = kiln__ceil_div(a->rows, kiln__rows_per_chunk(a->cols));
   kiln__parallel_for(ctx, chunks, rows_chunk, a);
-  if (!sums) return;
+  if (!sums) return KILN_OK;
   sums[0] = sums[1] = 0;
   for (int64_t i = 0; i < 2 * chunks; i++) sums[i % 2] += a->partial[i];
+  return KILN_OK;
 }
 
 static kiln_status check_options(kiln_context *ctx, const kiln_adafactor_options *o) {
@@ -114,16 +112,15 @@ static kiln_status update(kiln_context *ctx, adafactor *a) {
   kiln__job_average(&a->job, 1, 1 - pow((double)o->step, -o->decay_rate));
   a->job.u.eps = o->eps1;
   if (a->row) update_factors(ctx, a);
-  else run(ctx, a, KILN_RULE_SECOND_MOMENT, NULL);
+  else KILN_TRY(run(ctx, a, KILN_RULE_SECOND_MOMENT, NULL));
   double sums[2];
-  run(ctx, a, KILN_RULE_NORMALIZED_SUMS, sums);
+  KILN_TRY(run(ctx, a, KILN_RULE_NORMALIZED_SUMS, sums));
   double rms_w = sqrt(sums[0] / (double)a->job.count), rms_u = sqrt(sums[1] / (double)a->job.count);
   double lr = o->lr * (o->relative_step ? fmin(1e-2, 1 / sqrt((double)o->step)) : 1);
   if (o->scale_parameter) lr *= fmax(o->eps2, rms_w);
   a->job.u.decay = 1 - lr * o->weight_decay;
   a->job.u.lr = lr / fmax(1, rms_u / o->clip);
-  run(ctx, a, KILN_RULE_NORMALIZED_APPLY, NULL);
-  return KILN_OK;
+  return run(ctx, a, KILN_RULE_NORMALIZED_APPLY, NULL);
 }
 
 kiln_status kiln_adafactor(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor *v, const kiln_tensor *row,

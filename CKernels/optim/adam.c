@@ -8,7 +8,7 @@ static kiln_status check_options(kiln_context *ctx, const kiln_adam_options *o) 
 
 kiln_status kiln_adam(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor *m, const kiln_tensor *v,
                       const kiln_tensor *g, const kiln_adam_options *options) {
-  KILN_TRY(kiln__begin(ctx, "adam"));
+  KILN_TRY(kiln__begin_device(ctx, "adam"));
   kiln_adam_options o = kiln_adam_defaults();
   KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
   KILN_TRY(check_options(ctx, &o));
@@ -24,6 +24,5 @@ kiln_status kiln_adam(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor
   job.u.root_scale = 1 / sqrt(1 - pow(o.beta2, (double)o.step));
   job.u.eps = o.eps;
   job.u.lr = o.lr / (1 - pow(o.beta1, (double)o.step));
-  kiln__job_run(ctx, &job, KILN_RULE_ADAM, NULL);
-  return KILN_OK;
+  return kiln__job_run(ctx, &job, KILN_RULE_ADAM, NULL);
 }

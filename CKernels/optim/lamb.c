@@ -2,7 +2,7 @@
 
 kiln_status kiln_lamb(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor *m, const kiln_tensor *v,
                       const kiln_tensor *g, const kiln_lamb_options *options) {
-  KILN_TRY(kiln__begin(ctx, "lamb"));
+  KILN_TRY(kiln__begin_device(ctx, "lamb"));
   kiln_lamb_options o = kiln_lamb_defaults();
   KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
   KILN_TRY(kiln__check_step(ctx, o.step));
@@ -21,9 +21,8 @@ kiln_status kiln_lamb(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor
   job.u.eps = o.eps;
   job.u.weight_decay = o.weight_decay;
   double sums[2];
-  kiln__job_run(ctx, &job, KILN_RULE_LAMB_MOMENTS, sums);
+  KILN_TRY(kiln__job_run(ctx, &job, KILN_RULE_LAMB_MOMENTS, sums));
   double ratio = o.adapt && sums[0] > 0 && sums[1] > 0 ? sqrt(sums[0] / sums[1]) : 1;
   job.u.lr = o.lr * (o.clip_trust && ratio > 1 ? 1 : ratio);
-  kiln__job_run(ctx, &job, KILN_RULE_LAMB_APPLY, NULL);
-  return KILN_OK;
+  return kiln__job_run(ctx, &job, KILN_RULE_LAMB_APPLY, NULL);
 }

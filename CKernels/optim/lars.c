@@ -2,7 +2,7 @@
 
 kiln_status kiln_lars(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor *m, const kiln_tensor *g,
                       const kiln_lars_options *options) {
-  KILN_TRY(kiln__begin(ctx, "lars"));
+  KILN_TRY(kiln__begin_device(ctx, "lars"));
   kiln_lars_options o = kiln_lars_defaults();
   KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
   KILN_TRY(kiln__check_finite(ctx, "lr", o.lr));
@@ -17,7 +17,7 @@ kiln_status kiln_lars(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor
   if (ctx->query) return KILN_OK;
   double ratio = 1, sums[2];
   if (o.trust != 0) {
-    kiln__job_run(ctx, &job, KILN_RULE_NORMS, sums);
+    KILN_TRY(kiln__job_run(ctx, &job, KILN_RULE_NORMS, sums));
     double norm_w = sqrt(sums[0]), norm_g = sqrt(sums[1]);
     if (norm_w > 0 && norm_g > 0) ratio = o.trust * norm_w / (norm_g + o.weight_decay * norm_w + o.eps);
   }
@@ -26,6 +26,5 @@ kiln_status kiln_lars(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor
   job.u.nesterov = o.nesterov;
   job.u.grad_scale *= ratio;
   job.u.l2 = o.weight_decay * ratio;
-  kiln__job_run(ctx, &job, KILN_RULE_MOMENTUM, NULL);
-  return KILN_OK;
+  return kiln__job_run(ctx, &job, KILN_RULE_MOMENTUM, NULL);
 }

@@ -2,7 +2,7 @@
 
 kiln_status kiln_lion(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor *m, const kiln_tensor *g,
                       const kiln_lion_options *options) {
-  KILN_TRY(kiln__begin(ctx, "lion"));
+  KILN_TRY(kiln__begin_device(ctx, "lion"));
   kiln_lion_options o = kiln_lion_defaults();
   KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
   KILN_TRY(kiln__check_rates(ctx, o.lr, o.beta1, o.beta2, o.weight_decay));
@@ -14,6 +14,5 @@ kiln_status kiln_lion(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor
   kiln__job_average(&job, 1, o.beta2);
   job.u.lr = o.lr;
   job.u.decay = 1 - o.lr * o.weight_decay;
-  kiln__job_run(ctx, &job, KILN_RULE_LION, NULL);
-  return KILN_OK;
+  return kiln__job_run(ctx, &job, KILN_RULE_LION, NULL);
 }

@@ -25,10 +25,10 @@ static kiln_status orthogonal_begin(kiln_context *ctx, orthogonal *o) {
 }
 
 // Every element of the Gram matrix times `factor`.
-static void scale_gram(const kiln_context *ctx, const orthogonal *o, double factor) {
+static kiln_status scale_gram(kiln_context *ctx, const orthogonal *o, double factor) {
   kiln__job job = {.u = {.w = {.values = kiln__data(&o->gram)}, .decay = factor, .low = -INFINITY, .high = INFINITY},
                    .dtype = o->dtype, .kernels = ctx->kernels[o->dtype].optim, .count = kiln__count(&o->gram)};
-  kiln__job_run(ctx, &job, KILN_RULE_DESCENT, NULL);
+  return kiln__job_run(ctx, &job, KILN_RULE_DESCENT, NULL);
 }
 
 // 1 / (||X|| + 1e-7), from the trace of X X^T.
@@ -58,7 +58,7 @@ static kiln_status step(kiln_context *ctx, const orthogonal *o, const kiln_tenso
   double inverse = 1;
   if (!ctx->query) {
     if (first) inverse = inverse_norm(o);
-    scale_gram(ctx, o, QUINTIC_B * inverse * inverse);
+    KILN_TRY(scale_gram(ctx, o, QUINTIC_B * inverse * inverse));
   }
   product = kiln_gemm_defaults();
   product.alpha = (float)(QUINTIC_C / (QUINTIC_B * QUINTIC_B));
@@ -112,7 +112,7 @@ kiln_status kiln_muon(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor
   kiln__job_average(&job, 0, o.momentum);
   job.u.nesterov = o.nesterov;
   job.u.out = kiln__data(&u);
-  if (!ctx->query) kiln__job_run(ctx, &job, KILN_RULE_MUON_DIRECTION, NULL);
+  if (!ctx->query) KILN_TRY(kiln__job_run(ctx, &job, KILN_RULE_MUON_DIRECTION, NULL));
   size_t mark = kiln__scratch_mark(ctx);
   for (uint32_t i = 0; i < o.parts; i++) {
     KILN_TRY(orthogonalize(ctx, &x, &part));
@@ -127,6 +127,5 @@ kiln_status kiln_muon(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor
   job.u.grad_scale = 1;
   job.u.decay = 1 - o.lr * o.weight_decay;
   job.u.lr = o.lr * scale;
-  kiln__job_run(ctx, &job, KILN_RULE_DESCENT, NULL);
-  return KILN_OK;
+  return kiln__job_run(ctx, &job, KILN_RULE_DESCENT, NULL);
 }

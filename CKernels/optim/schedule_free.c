@@ -2,7 +2,7 @@
 
 kiln_status kiln_schedule_free(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor *v, const kiln_tensor *z,
                                const kiln_tensor *g, const kiln_schedule_free_options *options) {
-  KILN_TRY(kiln__begin(ctx, "schedule_free"));
+  KILN_TRY(kiln__begin_device(ctx, "schedule_free"));
   kiln_schedule_free_options o = kiln_schedule_free_defaults();
   KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
   KILN_TRY(kiln__check_step(ctx, o.step));
@@ -22,13 +22,12 @@ kiln_status kiln_schedule_free(kiln_context *ctx, const kiln_tensor *w, const ki
   job.u.blend = o.share;
   job.u.lr = o.lr;
   job.u.pull = o.lr * (o.beta1 * (1 - o.share) - 1);
-  kiln__job_run(ctx, &job, KILN_RULE_SCHEDULE_FREE, NULL);
-  return KILN_OK;
+  return kiln__job_run(ctx, &job, KILN_RULE_SCHEDULE_FREE, NULL);
 }
 
 kiln_status kiln_schedule_free_average(kiln_context *ctx, const kiln_tensor *x, const kiln_tensor *w,
                                        const kiln_tensor *z, double beta1) {
-  KILN_TRY(kiln__begin(ctx, "schedule_free_average"));
+  KILN_TRY(kiln__begin_device(ctx, "schedule_free_average"));
   if (!(beta1 > 0 && beta1 < 1)) return kiln__fail(ctx, KILN_ERR_OPTION, "beta1 is %g, not in (0, 1)", beta1);
   kiln__job job;
   KILN_TRY(kiln__job_of(ctx, &job, w));
@@ -38,6 +37,5 @@ kiln_status kiln_schedule_free_average(kiln_context *ctx, const kiln_tensor *x, 
   if (ctx->query) return KILN_OK;
   job.u.out = kiln__data(x);
   job.u.blend = 1 - 1 / beta1;
-  kiln__job_run(ctx, &job, KILN_RULE_AVERAGE, NULL);
-  return KILN_OK;
+  return kiln__job_run(ctx, &job, KILN_RULE_AVERAGE, NULL);
 }

@@ -29,7 +29,7 @@ static void shrink_chunk(void *arg, int64_t chunk, int thread) {
 
 kiln_status kiln_sgd(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor *m, const kiln_tensor *g,
                      const kiln_sgd_options *options) {
-  KILN_TRY(kiln__begin(ctx, "sgd"));
+  KILN_TRY(kiln__begin_device(ctx, "sgd"));
   kiln_sgd_options o = kiln_sgd_defaults();
   KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
   KILN_TRY(check_options(ctx, &o));
@@ -43,6 +43,7 @@ kiln_status kiln_sgd(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor 
   if (o.group != 0 && job.u.w.codec != KILN_CODEC_PLAIN) {
     return kiln__fail(ctx, KILN_ERR_DTYPE, "group needs w in f32, and it is %s", kiln_dtype_name(w->dtype));
   }
+  if (o.group != 0 && ctx->cl) return kiln__fail(ctx, KILN_ERR_DEVICE, "OpenCL has no kernel for group yet");
   if (ctx->query) return KILN_OK;
   job.u.lr = o.lr;
   job.u.l2 = o.weight_decay;
@@ -54,7 +55,7 @@ kiln_status kiln_sgd(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor 
     job.u.high = o.high;
   }
   kiln__rule rule = o.heavy_ball ? KILN_RULE_HEAVY_BALL : o.momentum != 0 ? KILN_RULE_MOMENTUM : KILN_RULE_DESCENT;
-  kiln__job_run(ctx, &job, rule, NULL);
+  KILN_TRY(kiln__job_run(ctx, &job, rule, NULL));
   if (o.group == 0 || job.count == 0) return KILN_OK;
   int64_t cols = w->shape[w->rank - 1];
   shrink_task t = {&job, job.count / cols, cols, o.lr * o.group};

@@ -1,5 +1,7 @@
 #include "optim/update.h"
 
+#include "opencl/launch.h"
+
 kiln_status kiln__check_finite(kiln_context *ctx, const char *name, double value) {
   if (isfinite(value)) return KILN_OK;
   return kiln__fail(ctx, KILN_ERR_OPTION, "%s is %g, not a finite number", name, value);
@@ -42,6 +44,7 @@ static kiln_status check_dense(kiln_context *ctx, const char *name, const kiln_t
 }
 
 static kiln_status job_fill(kiln_context *ctx, kiln__job *job, const kiln_tensor *w, kiln_dtype dtype) {
+  if (ctx->cl) KILN_TRY(kiln__cl_takes(ctx, w->dtype));
   *job = (kiln__job){.w = w, .dtype = dtype, .kernels = ctx->kernels[dtype].optim, .count = kiln__count(w),
                      .u = {.w = {.values = kiln__data(w)}, .decay = 1, .grad_scale = 1, .low = -INFINITY,
                            .high = INFINITY}};
@@ -98,12 +101,25 @@ static kiln_status codec_of(kiln_context *ctx, const kiln__job *job, const char 
                     kiln_dtype_name(job->dtype), narrow ? others[codecs] : "");
 }
 
+// The unsigned, the signed or the linear map in the device's memory.
+static kiln_status opencl_map(kiln_context *ctx, kiln__state *state, int which) {
+  kiln__dynamic_map map;
+  if (!ctx->cl->maps[which]) {
+    if (which == 2) kiln__linear_map_make(&map);
+    else kiln__dynamic_map_make(&map, which == 1);
+  }
+  KILN_TRY(kiln__cl_constant(ctx, &ctx->cl->maps[which], &map, sizeof map));
+  state->map = ctx->cl->maps[which];
+  return KILN_OK;
+}
+
 kiln_status kiln__job_state(kiln_context *ctx, kiln__job *job, int k, const char *name, const kiln_tensor *t,
                             const kiln_state_options *o, kiln__codecs codecs, bool is_signed) {
   KILN_TRY(kiln__check(ctx, name, t));
   kiln__state *state = &job->u.state[k];
   KILN_TRY(codec_of(ctx, job, name, t, o, codecs, &state->codec));
   KILN_TRY(check_dense(ctx, name, t, job));
+  if (ctx->cl && state->codec != KILN_CODEC_8BIT) KILN_TRY(kiln__cl_takes(ctx, t->dtype));
   state->values = kiln__data(t);
   if (state->codec == KILN_CODEC_STOCHASTIC) {
     job->random[0] = kiln__random_of(o->seed, o->step, o->site);
@@ -113,13 +129,15 @@ kiln_status kiln__job_state(kiln_context *ctx, kiln__job *job, int k, const char
   if (state->codec != KILN_CODEC_8BIT) return KILN_OK;
   if (!o->scales[k]) return kiln__fail(ctx, KILN_ERR_NULL, "%s is u8, but the scales of its blocks are NULL", name);
   KILN_TRY(kiln__check_vector(ctx, "scales", o->scales[k], KILN_F32, kiln__ceil_div(job->count, KILN_QUANT_BLOCK)));
+  state->scales = kiln__data(o->scales[k]);
+  bool is_linear = o->linear && !is_signed;
+  if (ctx->cl) return opencl_map(ctx, state, is_linear ? 2 : is_signed);
   kiln__dynamic_map *map;
   KILN_TRY(kiln__scratch(ctx, sizeof *map, (void **)&map));
   if (ctx->query) return KILN_OK;
-  if (o->linear && !is_signed) kiln__linear_map_make(map);
+  if (is_linear) kiln__linear_map_make(map);
   else kiln__dynamic_map_make(map, is_signed);
   state->map = map;
-  state->scales = kiln__data(o->scales[k]);
   return KILN_OK;
 }
 
@@ -152,10 +170,70 @@ static void job_span(void *arg, int64_t chunk, int thread) {
   if (kiln__traits(t->rule).sums) memcpy(job->partial + 2 * chunk, sums, sizeof sums);
 }
 
-void kiln__job_run(const kiln_context *ctx, const kiln__job *job, kiln__rule rule, double sums[2]) {
+// As `update` of optim.cl has it.
+typedef struct cl_update {
+  float grad_scale, l2, decay, lr, keep[2], take[2];
+  float mean_scale, root_scale, eps, weight_decay, blend, pull, l1, low, high;
+  int32_t nesterov, first, states, keeps, writes;
+} cl_update;
+
+static cl_update rounded(const kiln__update *u, kiln__rule_traits traits) {
+  return (cl_update){
+      .grad_scale = (float)u->grad_scale, .l2 = (float)u->l2, .decay = (float)u->decay, .lr = (float)u->lr,
+      .keep = {(float)u->keep[0], (float)u->keep[1]}, .take = {(float)u->take[0], (float)u->take[1]},
+      .mean_scale = (float)u->mean_scale, .root_scale = (float)u->root_scale, .eps = (float)u->eps,
+      .weight_decay = (float)u->weight_decay, .blend = (float)u->blend, .pull = (float)u->pull, .l1 = (float)u->l1,
+      .low = (float)u->low, .high = (float)u->high, .nesterov = u->nesterov, .first = u->first,
+      .states = traits.states, .keeps = traits.keeps, .writes = traits.out};
+}
+
+// Rules whose states may be kept in 8 bits.
+static kiln_status run_opencl_8bit(kiln_context *ctx, const kiln__job *job, kiln__rule rule, const cl_update *u) {
+  static const char *const names[KILN_RULES] = {
+      [KILN_RULE_MOMENTUM] = "update8_MOMENTUM", [KILN_RULE_HEAVY_BALL] = "update8_HEAVY_BALL",
+      [KILN_RULE_LION] = "update8_LION", [KILN_RULE_ADAM] = "update8_ADAM"};
+  enum { GROUP = 4 };
+  const kiln__state *m = &job->u.state[0], *v = &job->u.state[1];
+  if (u->states > 1 && v->codec != KILN_CODEC_8BIT) {
+    return kiln__fail(ctx, KILN_ERR_DTYPE, "OpenCL keeps both states in 8 bits, or none");
+  }
+  int64_t blocks = kiln__ceil_div(job->count, KILN_QUANT_BLOCK);
+  return KILN_CL_LAUNCH(ctx, KILN_CL_OPTIM, names[rule], ((kiln__cl_grid){kiln__ceil_div(blocks, GROUP), 1, 1, GROUP}),
+                        CL_AT(job->u.w.values), CL_AT(job->u.g), CL_AT(m->values), CL_AT(v->values), CL_AT(m->scales),
+                        CL_AT(v->scales), CL_AT(m->map), CL_AT(v->map), CL_LONG(job->count), CL_STRUCT(*u));
+}
+
+// On an OpenCL device. The sums come back to the host.
+static kiln_status run_opencl(kiln_context *ctx, const kiln__job *job, kiln__rule rule, double sums[2]) {
+#define NAME(NAME, ...) [KILN_RULE_##NAME] = "update_" #NAME,
+  static const char *const names[KILN_RULES] = {KILN_EACH_RULE(NAME)};
+#undef NAME
+  enum { GROUP = 64 };
+  kiln__rule_traits traits = kiln__traits(rule);
+  int64_t stretch = traits.sums ? KILN_SPAN_ELEMENTS : 1, items = kiln__ceil_div(job->count, stretch);
+  cl_update u = rounded(&job->u, traits);
+  if (job->u.state[0].codec == KILN_CODEC_8BIT) return run_opencl_8bit(ctx, job, rule, &u);
+  KILN_TRY(KILN_CL_LAUNCH(ctx, KILN_CL_OPTIM, names[rule], ((kiln__cl_grid){kiln__ceil_div(items, GROUP), 1, 1, GROUP}),
+                          CL_AT(job->u.w.values), CL_AT(job->u.g), CL_AT(job->u.out), CL_AT(job->u.state[0].values),
+                          CL_AT(job->u.state[1].values), CL_AT(traits.sums ? job->partial : NULL), CL_LONG(job->count),
+                          CL_LONG(stretch), CL_STRUCT(u)));
+  if (!sums) return KILN_OK;
+  sums[0] = sums[1] = 0;
+  for (int64_t i = 0; i < items; i++) {
+    double parts[2];
+    KILN_TRY(kiln__cl_download(ctx, parts, job->partial + 2 * i, sizeof parts));
+    sums[0] += parts[0];
+    sums[1] += parts[1];
+  }
+  return KILN_OK;
+}
+
+kiln_status kiln__job_run(kiln_context *ctx, const kiln__job *job, kiln__rule rule, double sums[2]) {
+  if (ctx->cl) return run_opencl(ctx, job, rule, sums);
   int64_t spans = kiln__ceil_div(job->count, KILN_SPAN_ELEMENTS);
   kiln__parallel_for(ctx, spans, job_span, &(job_task){job, rule});
-  if (!sums) return;
+  if (!sums) return KILN_OK;
   sums[0] = sums[1] = 0;
   for (int64_t i = 0; i < 2 * spans; i++) sums[i % 2] += job->partial[i];
+  return KILN_OK;
 }

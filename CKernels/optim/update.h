@@ -38,7 +38,7 @@ kiln_status kiln__job_plain_state(kiln_context *ctx, kiln__job *job, int k, cons
 kiln_status kiln__job_sums(kiln_context *ctx, kiln__job *job);
 
 // Runs a rule over all elements. `sums` (may be NULL) gets its two sums, added up in the order of the elements.
-void kiln__job_run(const kiln_context *ctx, const kiln__job *job, kiln__rule rule, double sums[2]);
+kiln_status kiln__job_run(kiln_context *ctx, const kiln__job *job, kiln__rule rule, double sums[2]);
 
 kiln_status kiln__check_finite(kiln_context *ctx, const char *name, double value);
 // In [0, 1): the factor of a moving average.

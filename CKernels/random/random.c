@@ -1,6 +1,9 @@
 // Philox, and uniform and normal numbers made of it. Plain C for every device, so that all give the same bits.
 #include "core/parallel.h"
+#include "opencl/device.h"
 #include "random/philox.h"
+
+#include <stdlib.h>
 
 // The same bits on every CPU.
 #pragma STDC FP_CONTRACT OFF
@@ -64,6 +67,19 @@ static void random_chunk(void *arg, int64_t chunk, int thread) {
   }
 }
 
+// For a device the host draws, so that the bits are its.
+static kiln_status run_opencl(kiln_context *ctx, random_task *t) {
+  if (ctx->query) return KILN_OK;
+  size_t bytes = (size_t)t->count * kiln_dtype_size(t->dtype);
+  void *device = t->y;
+  t->y = malloc(bytes + 1);
+  if (!t->y) return kiln__fail(ctx, KILN_ERR_MEMORY, "%zu bytes could not be had", bytes);
+  kiln__parallel_for(ctx, kiln__ceil_div(t->count, BLOCK), random_chunk, t);
+  kiln_status status = kiln__cl_upload(ctx, device, t->y, bytes);
+  free(t->y);
+  return status;
+}
+
 static kiln_status run(kiln_context *ctx, random_task *t, const kiln_tensor *y, const kiln_random_options *options) {
   kiln_random_options o = kiln_random_defaults();
   KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
@@ -72,13 +88,14 @@ static kiln_status run(kiln_context *ctx, random_task *t, const kiln_tensor *y, 
   t->y = kiln__data(y);
   t->count = kiln__count(y);
   t->random = kiln__random_of(o.seed, o.step, o.site);
+  if (ctx->cl) return run_opencl(ctx, t);
   if (!ctx->query) kiln__parallel_for(ctx, kiln__ceil_div(t->count, BLOCK), random_chunk, t);
   return KILN_OK;
 }
 
 kiln_status kiln_random_uniform(kiln_context *ctx, const kiln_tensor *y, double low, double high,
                                 const kiln_random_options *options) {
-  KILN_TRY(kiln__begin(ctx, "random_uniform"));
+  KILN_TRY(kiln__begin_device(ctx, "random_uniform"));
   if (!(low < high && isfinite(high - low))) {
     return kiln__fail(ctx, KILN_ERR_OPTION, "[%g, %g) is not a finite interval", low, high);
   }
@@ -87,7 +104,7 @@ kiln_status kiln_random_uniform(kiln_context *ctx, const kiln_tensor *y, double 
 
 kiln_status kiln_random_normal(kiln_context *ctx, const kiln_tensor *y, double mean, double std,
                                const kiln_random_options *options) {
-  KILN_TRY(kiln__begin(ctx, "random_normal"));
+  KILN_TRY(kiln__begin_device(ctx, "random_normal"));
   if (!isfinite(mean) || !(std >= 0 && isfinite(std))) {
     return kiln__fail(ctx, KILN_ERR_OPTION, "no normal distribution has mean %g and standard deviation %g", mean, std);
   }

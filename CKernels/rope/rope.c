@@ -1,5 +1,5 @@
 // Checks, frequencies and threads of the rotary position embedding.
-#include "core/parallel.h"
+#include "opencl/launch.h"
 
 typedef struct rope_task {
   const kiln__rope_kernels *kernels;
@@ -105,6 +105,24 @@ static kiln_status take_scratch(kiln_context *ctx, rope_task *t) {
   return kiln__scratch(ctx, table, &t->sin);
 }
 
+// The frequencies come from the host.
+static kiln_status rope_opencl(kiln_context *ctx, const rope_task *t, const kiln_rope_options *o, kiln_dtype dtype) {
+  enum { GROUP = 32, MOST = 1024 };
+  KILN_TRY(kiln__cl_takes(ctx, dtype));
+  const kiln__rope_args *a = &t->args;
+  if (a->half > MOST) return kiln__fail(ctx, KILN_ERR_SHAPE, "OpenCL takes heads of %d elements at most", 2 * MOST);
+  double frequencies[MOST];
+  for (int64_t i = 0; i < a->half; i++) frequencies[i] = frequency(o, i, a->half);
+  KILN_TRY(kiln__cl_upload(ctx, t->frequencies, frequencies, (size_t)a->half * sizeof *frequencies));
+  kiln__cl_grid grid = {kiln__ceil_div(a->half, GROUP), a->t, 1, GROUP};
+  KILN_TRY(KILN_CL_LAUNCH(ctx, KILN_CL_ROPE, "rope_table", grid, CL_AT(t->cos), CL_AT(t->sin), CL_AT(t->positions),
+                          CL_AT(t->frequencies), CL_LONG(a->half), CL_DOUBLE(t->direction)));
+  int64_t heads[] = {a->t, a->h, a->half, a->y_b, a->y_t, a->y_h, a->x_b, a->x_t, a->x_h};
+  grid = (kiln__cl_grid){kiln__ceil_div(a->half, GROUP), t->rows, a->h, GROUP};
+  return KILN_CL_LAUNCH(ctx, KILN_CL_ROPE, "rope_rotate", grid, CL_AT(a->y), CL_AT(a->x), CL_AT(t->cos), CL_AT(t->sin),
+                        CL_STRUCT(heads));
+}
+
 static kiln_status rope(kiln_context *ctx, const char *y_name, const kiln_tensor *y, const char *x_name,
                         const kiln_tensor *x, const kiln_tensor *positions, const kiln_rope_options *options,
                         double direction) {
@@ -119,6 +137,7 @@ static kiln_status rope(kiln_context *ctx, const char *y_name, const kiln_tensor
                              .half = x->shape[3] / 2, .y_b = y->strides[0], .y_t = y->strides[1],
                              .y_h = y->strides[2], .x_b = x->strides[0], .x_t = x->strides[1], .x_h = x->strides[2]};
   KILN_TRY(take_scratch(ctx, &t));
+  if (ctx->cl) return rope_opencl(ctx, &t, &o, x->dtype);
   if (ctx->query) return KILN_OK;
   t.args.cos = t.cos;
   t.args.sin = t.sin;
@@ -132,12 +151,12 @@ static kiln_status rope(kiln_context *ctx, const char *y_name, const kiln_tensor
 
 kiln_status kiln_rope_fwd(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x, const kiln_tensor *positions,
                           const kiln_rope_options *options) {
-  KILN_TRY(kiln__begin(ctx, "rope_fwd"));
+  KILN_TRY(kiln__begin_device(ctx, "rope_fwd"));
   return rope(ctx, "y", y, "x", x, positions, options, 1);
 }
 
 kiln_status kiln_rope_bwd(kiln_context *ctx, const kiln_tensor *dx, const kiln_tensor *dy,
                           const kiln_tensor *positions, const kiln_rope_options *options) {
-  KILN_TRY(kiln__begin(ctx, "rope_bwd"));
+  KILN_TRY(kiln__begin_device(ctx, "rope_bwd"));
   return rope(ctx, "dx", dx, "dy", dy, positions, options, -1);
 }

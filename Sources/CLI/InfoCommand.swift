@@ -6,10 +6,14 @@ import Kiln
 
 struct InfoCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "info", abstract: "Show what a model, a run, a safetensors file or a tokenizer holds.")
+    commandName: "info", abstract: "Show what a model, a run, a safetensors file or a tokenizer holds, or the devices.")
 
-  @Argument(help: "A model's or run's folder, a .safetensors file, or a tokenizer.json. (required)")
+  @Argument(
+    help: "A model's or run's folder, a .safetensors file, or a tokenizer.json. (default: none, with --devices)")
   var path: String?
+
+  @Flag(help: "List the devices that --device takes, in place of a path.")
+  var devices = false
 
   @Flag(help: "List the tensors: name, type, shape, size.")
   var tensors = false
@@ -18,6 +22,7 @@ struct InfoCommand: ParsableCommand {
   var json = false
 
   func run() throws {
+    if devices { return try listDevices() }
     let description = try ContentDescription(of: try required(path, "<path>"))
     if json {
       try Terminal.print(json: JSONForm(description, withTensors: tensors))
@@ -29,6 +34,24 @@ struct InfoCommand: ParsableCommand {
       }
       if tensors { list(description.tensors) }
     }
+  }
+
+  private func listDevices() throws {
+    var rows = [(name: "cpu", value: Context.availableISAs.first ?? ""), (name: "ref", value: "plain loops")]
+    var note: String?
+    do throws(KilnError) {
+      for (index, device) in try Context.openCLDevices().enumerated() {
+        rows.append(
+          (
+            name: "opencl:\(index)",
+            value: "\(device.name), \(device.computeUnits) units, \(formatBytes(device.memory)), \(device.version), "
+              + "\(device.platform), driver \(device.driver)"
+          ))
+      }
+      if rows.count == 2 { note = "OpenCL is installed, but no driver offers a device" }
+    } catch { note = error.message }
+    Terminal.print(table: rows)
+    if let note { Terminal.note(note) }
   }
 
   private func list(_ tensors: [ContentDescription.TensorRow]) {

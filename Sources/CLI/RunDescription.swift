@@ -85,7 +85,7 @@ enum RunDescription {
   }
 
   static func device(_ context: Context) -> String {
-    "\(context.device.rawValue), \(context.isa) kernels, \(context.threads) thread\(context.threads == 1 ? "" : "s")"
+    "\(context.device), \(context.isa) kernels, \(context.threads) thread\(context.threads == 1 ? "" : "s")"
       + (context.gemmNotice.map { "; products \($0)" } ?? "")
   }
 

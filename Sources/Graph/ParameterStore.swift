@@ -4,9 +4,15 @@ import KilnKernels
 public final class ParameterStore {
   private var tensors: [Parameter: Tensor] = [:]
   private let limit: Int?
+  private let context: Context?
 
-  /// - Parameter limit: bytes that its tensors may take.
-  public init(limit: Int? = nil) { self.limit = limit }
+  /// - Parameters:
+  ///   - context: where its tensors are worked on; nil for the host's memory.
+  ///   - limit: bytes that its tensors may take.
+  public init(on context: Context? = nil, limit: Int? = nil) {
+    self.limit = limit
+    self.context = context
+  }
 
   /// The tensor of a parameter; new ones are zeros.
   public func tensor(_ parameter: Parameter) throws(KilnError) -> Tensor {
@@ -16,7 +22,9 @@ public final class ParameterStore {
         .memory, "'\(parameter.name)' does not fit the device: \(limit) bytes are left for what stays there",
         hint: "give it more --device-memory")
     }
-    let tensor = try Tensor(zeros: parameter.shape, parameter.type.dtype)
+    let (shape, dtype) = (parameter.shape, parameter.type.dtype)
+    let tensor =
+      if let context { try Tensor(zeros: shape, dtype, on: context) } else { try Tensor(zeros: shape, dtype) }
     tensors[parameter] = tensor
     return tensor
   }

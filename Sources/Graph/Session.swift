@@ -21,7 +21,7 @@ public final class Session {
   ) throws(KilnError) {
     self.plan = plan
     self.context = context
-    let arena = if let arena { arena } else { try Storage(byteCount: plan.arenaBytes) }
+    let arena = if let arena { arena } else { try Storage(byteCount: plan.arenaBytes, on: context) }
     precondition(arena.byteCount >= plan.arenaBytes)
     self.arena = arena
     var tensors = [Tensor?](repeating: nil, count: plan.locations.count)
@@ -65,6 +65,7 @@ public final class Session {
     for item in prepared {
       let start = ContinuousClock.now
       try run(item, in: StepContext(context: context), checking: false)
+      try context.finish()
       if case .run(let node, _, _, _) = item { report(node, ContinuousClock.now - start) }
     }
     try context.setWorkspace(nil)
@@ -114,7 +115,7 @@ public final class Session {
   private func check(_ node: Node, _ outputs: [Tensor]) throws(KilnError) {
     try context.setWorkspace(nil)
     for output in outputs where output.dtype.isFloatingPoint && output.storage != nil {
-      let sum = try Tensor(zeros: [], .float64)
+      let sum = try Tensor(zeros: [], .float64, on: context)
       try context.sumSquares(sum, output)
       guard !sum.scalar.isFinite else { continue }
       throw KilnError(

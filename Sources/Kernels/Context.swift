@@ -2,21 +2,29 @@ import CKernels
 
 /// Where kernels run: device, threads, instruction set and scratch memory. For one thread of the caller at a time.
 public final class Context {
-  public enum Device: String, Sendable, CaseIterable {
+  public enum Device: Sendable, Hashable {
     /// The fastest kernels for this CPU.
     case cpu
     /// The plain reference loops.
     case ref
+    /// An OpenCL device, by its place among `Context.openCLDevices`.
+    case opencl(Int)
   }
 
   public let device: Device
   let handle: OpaquePointer
   private var workspace: Storage?
+  /// Of a transfer in a call that cannot throw; thrown by the next one that can.
+  private var failure: KilnError?
 
   /// - Parameter threads: nil takes `KILN_THREADS`, else every CPU this process may run on.
   public init(device: Device = .cpu, threads: Int? = nil) throws(KilnError) {
     var options = kiln_context_defaults()
-    options.device = device == .ref ? KILN_DEVICE_REF : KILN_DEVICE_CPU
+    switch device {
+    case .cpu: options.device = KILN_DEVICE_CPU
+    case .ref: options.device = KILN_DEVICE_REF
+    case .opencl(let index): (options.device, options.device_index) = (KILN_DEVICE_OPENCL, Int32(clamping: index))
+    }
     if let threads {
       guard (1...1024).contains(threads) else {
         throw KilnError(.argument, "\(threads) threads", hint: "give a number from 1 to 1024")
@@ -32,6 +40,9 @@ public final class Context {
   }
 
   deinit { kiln_context_free(handle) }
+
+  /// Whether tensors must lie in the memory of a device.
+  public var hasOwnMemory: Bool { if case .opencl = device { true } else { false } }
 
   public var threads: Int { Int(kiln_context_threads(handle)) }
 
@@ -70,9 +81,14 @@ public final class Context {
     try check(kiln_context_set_workspace(handle, storage?.base, storage?.byteCount ?? 0))
   }
 
+  /// Waits for what a device has been asked for; the host is done when a call returns.
+  public func finish() throws(KilnError) {
+    if hasOwnMemory { try check(kiln_device_finish(handle)) }
+  }
+
   /// Turns a status into a thrown error: the one place where that happens.
   func check(_ status: kiln_status) throws(KilnError) {
-    guard status != KILN_OK else { return }
+    guard status != KILN_OK else { return try checkTransfers() }
     let kind: KilnError.Kind =
       switch status {
       case KILN_ERR_SHAPE, KILN_ERR_STRIDE, KILN_ERR_DTYPE, KILN_ERR_OVERFLOW: .shape
@@ -81,6 +97,32 @@ public final class Context {
       default: .argument
       }
     throw KilnError(kind, String(cString: kiln_last_error(handle)))
+  }
+
+  /// Throws what went wrong in a transfer since the last call.
+  func checkTransfers() throws(KilnError) {
+    guard let failure else { return }
+    self.failure = nil
+    throw failure
+  }
+
+  /// The bytes of a dense tensor of the device; zeros where that fails.
+  func read(_ tensor: Tensor, into bytes: UnsafeMutableRawBufferPointer) {
+    guard let storage = tensor.storage, bytes.count > 0 else { return }
+    let status = kiln_device_read(handle, bytes.baseAddress, storage.base + tensor.byteOffset, bytes.count)
+    guard status != KILN_OK else { return }
+    bytes.initializeMemory(as: UInt8.self, repeating: 0)
+    note(status)
+  }
+
+  func write(_ bytes: UnsafeRawBufferPointer, to tensor: Tensor) {
+    guard let storage = tensor.storage, bytes.count > 0 else { return }
+    let status = kiln_device_write(handle, storage.base + tensor.byteOffset, bytes.baseAddress, bytes.count)
+    if status != KILN_OK { note(status) }
+  }
+
+  private func note(_ status: kiln_status) {
+    do throws(KilnError) { try check(status) } catch { failure = failure ?? error }
   }
 
   /// Calls a kernel with views of the tensors, in their order; a missing tensor is NULL.

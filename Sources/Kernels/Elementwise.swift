@@ -11,9 +11,28 @@ extension Context {
     try call(y) { kiln_fill(handle, $0[0], value) }
   }
 
-  /// y = x, converted between floating-point types; see `kiln_copy`.
+  /// y = x, converted between floating-point types; see `kiln_copy`. One may be in the host's memory, the other in the
+  /// device's.
   public func copy(_ y: Tensor, _ x: Tensor) throws(KilnError) {
-    try call(y, x) { kiln_copy(handle, $0[0], $0[1]) }
+    guard let from = x.storage, let to = y.storage, (from.device == nil) != (to.device == nil) else {
+      return try call(y, x) { kiln_copy(handle, $0[0], $0[1]) }
+    }
+    let host = try Context()
+    if to.device != nil {
+      // As it will be, on the host, then in one piece to the device, then to its places.
+      let values = try Tensor(zeros: y.shape, y.dtype)
+      try host.copy(values, x)
+      let whole = y.isDense ? y : try Tensor(zeros: y.shape, y.dtype, on: self)
+      whole.fill(from: values)
+      if !y.isDense { try copy(y, whole) }
+    } else {
+      let whole = x.isDense ? x : try Tensor(zeros: x.shape, x.dtype, on: self)
+      if !x.isDense { try copy(whole, x) }
+      let values = try Tensor(zeros: x.shape, x.dtype)
+      values.fill(from: whole)
+      try host.copy(y, values)
+    }
+    try checkTransfers()
   }
 
   /// out (float64 scalar) = or += sum of x^2; see `kiln_sum_squares`.

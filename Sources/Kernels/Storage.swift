@@ -1,16 +1,21 @@
+import CKernels
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Darwin)
   import Darwin
 #endif
 
-/// A run of bytes that tensors are views of: memory of its own, or memory that somebody else keeps alive.
+/// A run of bytes that tensors are views of: memory of its own, memory that somebody else keeps alive, or memory of an
+/// OpenCL device, whose bytes only its kernels touch.
 ///
 /// Two threads may read the same bytes; whoever writes must be alone, which the owner of a session ensures.
 public final class Storage: @unchecked Sendable {
   let base: UnsafeMutableRawPointer
   public let byteCount: Int
   private let owner: AnyObject?
+  /// The context of the device that has it; nil for the host's memory.
+  let device: Context?
 
   /// Pages of zeros, which take memory only when they are first touched. Large ones ask for huge pages.
   public init(byteCount: Int) throws(KilnError) {
@@ -26,6 +31,20 @@ public final class Storage: @unchecked Sendable {
     self.base = base
     self.byteCount = byteCount
     owner = nil
+    device = nil
+  }
+
+  /// Memory where the kernels of a context work; on a device its content is anything.
+  public init(byteCount: Int, on context: Context) throws(KilnError) {
+    guard context.hasOwnMemory else {
+      let host = try Storage(byteCount: byteCount)
+      (base, self.byteCount, owner, device) = (host.base, byteCount, host, nil)
+      return
+    }
+    var address: UnsafeMutableRawPointer?
+    try context.check(kiln_device_alloc(context.handle, max(byteCount, 1), &address))
+    guard let address else { throw KilnError(.memory, "the device gave no memory") }
+    (base, self.byteCount, owner, device) = (address, byteCount, nil, context)
   }
 
   /// Bytes that `owner` keeps alive, such as a mapped file; only to be read.
@@ -33,10 +52,16 @@ public final class Storage: @unchecked Sendable {
     base = UnsafeMutableRawPointer(mutating: bytes.baseAddress ?? UnsafeRawPointer(bitPattern: 64)!)
     byteCount = bytes.count
     self.owner = owner
+    device = nil
+  }
+
+  private init(_ base: UnsafeMutableRawPointer, _ byteCount: Int, owner: AnyObject, device: Context?) {
+    (self.base, self.byteCount, self.owner, self.device) = (base, byteCount, owner, device)
   }
 
   deinit {
-    if owner == nil { munmap(base, max(byteCount, 1)) }
+    guard owner == nil else { return }
+    if let device { kiln_device_free(device.handle, base) } else { munmap(base, max(byteCount, 1)) }
   }
 }
 
@@ -44,6 +69,6 @@ extension Storage {
   /// A part of another storage, which it keeps alive.
   public convenience init(part range: Range<Int>, of whole: Storage) {
     precondition(range.lowerBound >= 0 && range.upperBound <= whole.byteCount)
-    self.init(borrowing: UnsafeRawBufferPointer(start: whole.base + range.lowerBound, count: range.count), owner: whole)
+    self.init(whole.base + range.lowerBound, range.count, owner: whole, device: whole.device)
   }
 }

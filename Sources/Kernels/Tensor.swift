@@ -21,6 +21,12 @@ public struct Tensor: Sendable {
     self.init(shape, dtype, in: try Storage(byteCount: shape.count * dtype.size))
   }
 
+  /// New memory where the kernels of a context work, all zeros.
+  public init(zeros shape: Shape, _ dtype: DType = .float32, on context: Context) throws(KilnError) {
+    self.init(shape, dtype, in: try Storage(byteCount: shape.count * dtype.size, on: context))
+    if storage?.device != nil { try context.fill(self, 0) }
+  }
+
   public init(_ values: [Float], _ shape: Shape) throws(KilnError) {
     try self.init(zeros: shape)
     copy(from: values)
@@ -87,9 +93,9 @@ public struct Tensor: Sendable {
     return UnsafeMutableBufferPointer(start: start, count: shape.count)
   }
 
-  public func floats() -> [Float] { Array(elements(Float.self)) }
-  public func doubles() -> [Double] { Array(elements(Double.self)) }
-  public func integers() -> [Int32] { Array(elements(Int32.self)) }
+  public func floats() -> [Float] { read() }
+  public func doubles() -> [Double] { read() }
+  public func integers() -> [Int32] { read() }
 
   public func copy(from values: [Float]) { write(values) }
   public func copy(from values: [Double]) { write(values) }
@@ -99,35 +105,60 @@ public struct Tensor: Sendable {
   /// Takes the bytes of a dense tensor of the same type and count.
   public func fill(from other: Tensor) {
     precondition(other.dtype == dtype && other.shape.count == shape.count)
-    other.withBytes { elements(bytes: ()).copyMemory(from: $0) }
+    other.withBytes { bytes in
+      if let device = storage?.device {
+        device.write(bytes, to: self)
+      } else {
+        elements(bytes: ()).copyMemory(from: bytes)
+      }
+    }
   }
 
-  private func write<T>(_ values: [T]) {
+  private func read<T: BitwiseCopyable>() -> [T] {
+    guard let device = storage?.device else { return Array(elements(T.self)) }
+    precondition(isDense && MemoryLayout<T>.size == dtype.size)
+    return [T](unsafeUninitializedCapacity: shape.count) { buffer, count in
+      device.read(self, into: UnsafeMutableRawBufferPointer(buffer))
+      count = shape.count
+    }
+  }
+
+  private func write<T: BitwiseCopyable>(_ values: [T]) {
     precondition(values.count == shape.count, "\(values.count) values for shape \(shape)")
-    _ = elements(T.self).update(fromContentsOf: values)
+    guard let device = storage?.device else {
+      _ = elements(T.self).update(fromContentsOf: values)
+      return
+    }
+    precondition(isDense && MemoryLayout<T>.size == dtype.size)
+    values.withUnsafeBytes { device.write($0, to: self) }
   }
 
   /// The one element of a scalar, whichever floating-point type or int32 it has.
   public var scalar: Double {
     get {
       switch dtype {
-      case .float32: Double(elements(Float.self)[0])
-      case .float64: elements(Double.self)[0]
-      default: Double(elements(Int32.self)[0])
+      case .float32: Double((read() as [Float])[0])
+      case .float64: (read() as [Double])[0]
+      default: Double((read() as [Int32])[0])
       }
     }
     nonmutating set {
       switch dtype {
-      case .float32: elements(Float.self)[0] = Float(newValue)
-      case .float64: elements(Double.self)[0] = newValue
-      default: elements(Int32.self)[0] = Int32(newValue)
+      case .float32: write([Float(newValue)])
+      case .float64: write([newValue])
+      default: write([Int32(newValue)])
       }
     }
   }
 
   /// The bytes of a dense tensor, for writing it to a file.
   public func withBytes<R>(_ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R {
-    try body(UnsafeRawBufferPointer(elements(bytes: ())))
+    guard let device = storage?.device else { return try body(UnsafeRawBufferPointer(elements(bytes: ()))) }
+    precondition(isDense)
+    let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: max(byteCount, 1), alignment: 64)
+    defer { bytes.deallocate() }
+    device.read(self, into: UnsafeMutableRawBufferPointer(rebasing: bytes[..<byteCount]))
+    return try body(UnsafeRawBufferPointer(rebasing: bytes[..<byteCount]))
   }
 
   private func elements(bytes: Void) -> UnsafeMutableRawBufferPointer {

@@ -62,7 +62,7 @@ public struct EvaluatedWeight {
   public func tensor(from store: ParameterStore, context: Context) throws(KilnError) -> Tensor {
     let tensors = try inputs.map { (parameter) throws(KilnError) in try store.tensor(parameter) }
     guard let operation else { return tensors[0] }
-    let result = try Tensor(zeros: inputs[0].shape, inputs[0].type.dtype)
+    let result = try Tensor(zeros: inputs[0].shape, inputs[0].type.dtype, on: context)
     try operation.run(in: StepContext(context: context), inputs: tensors, outputs: [result])
     return result
   }

@@ -106,7 +106,7 @@ public final class Generator {
 
   /// A number in 0 ..< 1 that is a function of the seed and the position.
   private func draw(_ position: Int, _ seed: UInt64) throws(KilnError) -> Double {
-    let number = try Tensor(zeros: [1], .float64)
+    let number = try Tensor(zeros: [1], .float64, on: context)
     try context.randomUniform(number, 0..<1, key: RandomKey(seed: seed, step: UInt64(position)))
     return number.doubles()[0]
   }

@@ -63,7 +63,8 @@ struct RunState {
       Parameter("optimizer.weight.\(weight.name)", weight.shape, weight.type.dtype, role: .state)
     }
     return weights.flatMap { method.states(of: $0) }.map { ($0, offloaded == nil ? .store($0) : .offloaded($0)) }
-      + model.factors.map { ($0, .store($0)) } + memories.map { ($0, .device($0)) } + iterates.map { (saved($0), .store($0)) }
+      + model.factors.map { ($0, .store($0)) } + memories.map { ($0, .device($0)) }
+      + iterates.map { (saved($0), .store($0)) }
       + stale.map { (saved($0), .device($0)) }
   }
 

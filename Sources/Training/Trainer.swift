@@ -107,14 +107,14 @@ public final class Trainer {
     let optimizer = plan.optimizer
     let host = optimizer as? HostUpdates
     let kept = plan.step.shape.hasMasters || host != nil ? .fp32 : configuration.precision
-    let arena = try Storage(byteCount: plan.arenaBytes)
-    let device = ParameterStore(limit: configuration.deviceMemory.map { $0 - arena.byteCount })
+    let arena = try Storage(byteCount: plan.arenaBytes, on: context)
+    let device = ParameterStore(on: context, limit: configuration.deviceMemory.map { $0 - arena.byteCount })
     let store = host?.store ?? device
     try inputs.fill(store, seed: configuration.seed, precision: kept, context: context)
     scaler = configuration.precision.scalesLoss ? try RunState.lossScaler(resuming: point) : nil
     noise = plan.microBatch < configuration.batch ? try RunState.noiseScale(resuming: point) : nil
     numericPlan = NumericPlan(
-      device: context.device.rawValue, isa: context.isa, gemm: context.gemm, microBatch: plan.microBatch,
+      device: "\(context.device)", isa: context.isa, gemm: context.gemm, microBatch: plan.microBatch,
       activationBits: plan.activationBits)
     try (optimizer as? OffloadedStates)?.open()
     try plan.activations?.open()

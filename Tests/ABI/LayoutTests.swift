@@ -16,8 +16,14 @@ struct LayoutTests {
         (\.data, 0), (\.offset, 8), (\.dtype, 16), (\.rank, 20), (\.shape, 24), (\.strides, 72),
       ])
     pin(
-      kiln_context_options.self, size: 20,
-      [(\.size, 0), (\.device, 4), (\.isa, 8), (\.threads, 12), (\.gemm, 16)])
+      kiln_context_options.self, size: 32,
+      [(\.size, 0), (\.device, 4), (\.isa, 8), (\.threads, 12), (\.gemm, 16), (\.device_index, 20), (\.cache, 24)])
+    pin(
+      kiln_opencl_info.self, size: 416,
+      [
+        (\.size, 0), (\.is_cpu, 4), (\.compute_units, 8), (\.memory, 16), (\.largest_allocation, 24), (\.name, 32),
+        (\.platform, 160), (\.version, 288), (\.driver, 352),
+      ])
     #expect(KILN_MAX_RANK == 6)
   }
 
@@ -149,7 +155,7 @@ struct LayoutTests {
     #expect(scalings.map(\.rawValue) == [0, 1, 2])
     #expect([KILN_ROUND_NEAREST, KILN_ROUND_STOCHASTIC].map(\.rawValue) == [0, 1])
     #expect([KILN_Q4_0, KILN_Q4_1, KILN_Q8_0, KILN_NF4].map(\.rawValue) == [2, 3, 8, 256])
-    #expect([KILN_DEVICE_CPU, KILN_DEVICE_REF].map(\.rawValue) == [0, 1])
+    #expect([KILN_DEVICE_CPU, KILN_DEVICE_REF, KILN_DEVICE_OPENCL].map(\.rawValue) == [0, 1, 2])
     let isas = [
       KILN_ISA_BEST, KILN_ISA_SCALAR, KILN_ISA_AVX2, KILN_ISA_AVX512, KILN_ISA_AVX512_BF16, KILN_ISA_AMX, KILN_ISA_NEON,
       KILN_ISA_AVX512_VNNI,
@@ -160,7 +166,7 @@ struct LayoutTests {
 
   /// The first field of every default is the size of its struct, which is how the library knows the caller's version.
   @Test func defaultsCarryTheirSize() {
-    #expect(kiln_context_defaults().size == 20)
+    #expect(kiln_context_defaults().size == 32)
     #expect(kiln_activation_defaults().size == 8)
     #expect(kiln_dropout_defaults().size == 32)
     #expect(kiln_attention_defaults().size == 32)

@@ -28,7 +28,7 @@ import Testing
       $0.hasPrefix("  --") || $0.hasPrefix("  <")
     }
     #expect(options.count >= 2)
-    let plain = ["--version", "--json", "--tensors"]
+    let plain = ["--version", "--json", "--tensors", "--devices"]
     for option in options where !plain.contains(where: option.contains) {
       #expect(option.contains("(default: ") || option.contains("(required"), "\(option)")
     }

@@ -7,7 +7,7 @@ public final class TestContext {
 
   public init(
     device: kiln_device = KILN_DEVICE_CPU, isa: kiln_isa = KILN_ISA_BEST, threads: Int = 1,
-    gemm: kiln_gemm_provider = KILN_GEMM_DEFAULT
+    gemm: kiln_gemm_provider = KILN_GEMM_DEFAULT, cache: String? = nil
   ) {
     var options = kiln_context_defaults()
     options.device = device
@@ -15,7 +15,10 @@ public final class TestContext {
     options.threads = Int32(threads)
     options.gemm = gemm
     var handle: OpaquePointer?
-    let status = kiln_context_create(&handle, &options)
+    let status = (cache ?? "").withCString { folder in
+      if cache != nil { options.cache = folder }
+      return kiln_context_create(&handle, &options)
+    }
     guard status == KILN_OK, let handle else { fatalError(String(cString: kiln_last_error(nil))) }
     self.handle = handle
   }
@@ -23,6 +26,32 @@ public final class TestContext {
   deinit { kiln_context_free(handle) }
 
   public var lastError: String { String(cString: kiln_last_error(handle)) }
+
+  /// Whether there is an OpenCL device for `TestContext(device: KILN_DEVICE_OPENCL)`.
+  public static let hasOpenCL: Bool = {
+    var count: Int32 = 0
+    return kiln_opencl_count(&count) == KILN_OK && count > 0
+  }()
+
+  /// Calls with views of tensors in the memory of the context's device, whose bytes go there and back.
+  public func call(_ tensors: [TestTensor], _ body: ([kiln_tensor]) -> kiln_status) -> kiln_status {
+    guard kiln_context_isa(handle).map({ String(cString: $0) }) == "opencl" else { return body(tensors.map(\.view)) }
+    var places: [UnsafeMutableRawPointer] = []
+    defer { for place in places { kiln_device_free(handle, place) } }
+    for tensor in tensors {
+      var place: UnsafeMutableRawPointer?
+      guard kiln_device_alloc(handle, tensor.bytes.count, &place) == KILN_OK, let place else { return KILN_ERR_MEMORY }
+      places.append(place)
+      kiln_device_write(handle, place, tensor.bytes.baseAddress, tensor.bytes.count)
+    }
+    let status = body(zip(tensors, places).map { $0.view(at: $1) })
+    guard status == KILN_OK else { return status }
+    for (tensor, place) in zip(tensors, places) {
+      let status = kiln_device_read(handle, tensor.bytes.baseAddress, place, tensor.bytes.count)
+      guard status == KILN_OK else { return status }
+    }
+    return KILN_OK
+  }
 
   /// The instruction sets of this machine and build.
   public static var availableISAs: [kiln_isa] {
@@ -89,6 +118,14 @@ public struct KernelCase {
   /// Whether the operation takes bf16 and f16.
   public var hasNarrow = true
 
+  /// Functions that have kernels for OpenCL devices, in fp32: what names of cases begin with.
+  public static let onOpenCL: Set<Substring> = [
+    "add", "sum_squares", "bias_bwd", "layer_norm_fwd", "layer_norm_bwd", "rms_norm_fwd", "rms_norm_bwd",
+    "activation_fwd", "activation_bwd", "swiglu_fwd", "swiglu_bwd", "dropout", "gemm", "embedding_fwd",
+    "embedding_bwd", "rope_fwd", "rope_bwd", "cross_entropy", "linear_cross_entropy", "attention_fwd", "attention_bwd",
+    "adam", "lion", "sgd", "lamb", "lars", "schedule_free", "schedule_free_average", "extrapolate",
+  ]
+
   public init(_ name: String, inputs: [Operand], outputs: [Output], call: @escaping Call) {
     self.name = name
     self.inputs = inputs
@@ -110,8 +147,13 @@ public struct KernelCase {
         layout: $0.fixedLayout && layout == .strided ? .misaligned : layout,
         values: $0.initial)
     }
-    let status = call(context.handle, outs.map(\.view), ins.map(\.view))
-    #expect(status == KILN_OK, "\(name): \(context.lastError)")
+    var message = ""
+    let status = context.call(outs + ins) { views in
+      let status = call(context.handle, Array(views[..<outs.count]), Array(views[outs.count...]))
+      message = context.lastError
+      return status
+    }
+    #expect(status == KILN_OK, "\(name): \(message)")
     for tensor in outs + ins { #expect(tensor.guardsIntact, "\(name): wrote outside its views (\(layout))") }
     return outs
   }
@@ -145,6 +187,19 @@ public struct KernelCase {
           #expect(zip(again, results).allSatisfy { $0.bits == $1.bits }, "\(name): other bits with \(threads) threads")
         }
       }
+    }
+    guard let function = name.split(separator: " ").first, Self.onOpenCL.contains(function), TestContext.hasOpenCL
+    else { return }
+    let device = TestContext(device: KILN_DEVICE_OPENCL)
+    for layout in Layout.allCases {
+      let results = run(device, KILN_F32, layout)
+      for index in outputs.indices {
+        compare(
+          results[index].values, plain[index], exact[index], ulps: 2 * ulps,
+          "\(name), output \(index), OpenCL, \(layout)")
+      }
+      let again = run(device, KILN_F32, layout)
+      #expect(zip(again, results).allSatisfy { $0.bits == $1.bits }, "\(name): other bits on OpenCL the second time")
     }
   }
 

@@ -60,6 +60,18 @@ public final class TestTensor {
     return tensor
   }
 
+  /// The same of other memory, where all of this one's bytes are.
+  func view(at memory: UnsafeMutableRawPointer) -> kiln_tensor {
+    var tensor = view
+    tensor.data = memory
+    return tensor
+  }
+
+  /// With the guards.
+  var bytes: UnsafeMutableRawBufferPointer {
+    UnsafeMutableRawBufferPointer(start: memory, count: capacity * kiln_dtype_size(dtype))
+  }
+
   /// The elements in row-major order.
   public var values: [Double] {
     switch dtype {

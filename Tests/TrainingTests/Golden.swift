@@ -68,7 +68,7 @@ struct Golden: Decodable {
   ) throws -> (loss: Double, gradients: [String: [Float]]) {
     let (model, files) = try ModelFiles.open(Self.folder(name).path)
     let kernels = try Context(device: device, threads: 2)
-    let store = ParameterStore()
+    let store = ParameterStore(on: kernels)
     try ModelFiles.load(model, from: files, into: store, access: .copied, context: kernels)
 
     let graph = Graph(precision: precision)

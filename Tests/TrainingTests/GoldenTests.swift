@@ -9,7 +9,10 @@ import Testing
 
 /// Models and training against PyTorch and transformers.
 struct GoldenTests {
-  static let devices: [Context.Device] = [.cpu, .ref]
+  static let hosts: [Context.Device] = [.cpu, .ref]
+  static let devices = hosts + openCL
+  /// None where none is installed.
+  static let openCL: [Context.Device] = ((try? Context.openCLDevices()) ?? []).isEmpty ? [] : [.opencl(0)]
 
   @Test(arguments: Golden.names, devices) func everyGradientByName(_ name: String, _ device: Context.Device) throws {
     let golden = try Golden.load(name)
@@ -26,7 +29,9 @@ struct GoldenTests {
   @Test(arguments: Golden.names) func tenStepsOfEveryOptimizer(_ name: String) throws {
     let golden = try Golden.load(name)
     for run in golden.runs + [golden.accumulation] { try check(run, of: golden, name, device: .cpu) }
-    try check(try #require(golden.runs.last), of: golden, name, device: .ref)
+    for device in Self.devices.dropFirst() {
+      try check(try #require(golden.runs.last), of: golden, name, device: device)
+    }
   }
 
   /// Optimizers beyond SGD and Adam, by PyTorch, lion-pytorch, schedulefree, timm and transformers.
@@ -35,6 +40,9 @@ struct GoldenTests {
     let golden = try Golden.load(name)
     for run in try (Golden.decode("optimizers.json", of: name) as Runs).runs {
       try check(run, of: golden, name, device: .cpu)
+      // Others have no kernels there yet.
+      let hasKernels = !["adafactor", "muon"].contains(run.optimizer)
+      for device in hasKernels ? Self.openCL : [] { try check(run, of: golden, name, device: device) }
     }
   }
 
@@ -57,8 +65,9 @@ struct GoldenTests {
     let golden = try Golden.load(name)
     let (model, files) = try ModelFiles.open(Golden.folder(name).path)
     let context = try Context(device: device, threads: 2)
-    let store = ParameterStore()
-    try ModelFiles.load(model, from: files, into: store, access: .mapped, context: context)
+    let store = ParameterStore(on: context)
+    try ModelFiles.load(
+      model, from: files, into: store, access: context.hasOwnMemory ? .copied : .mapped, context: context)
     let generator = Generator(model, context: context, store: store)
     for example in golden.generation {
       let tokens = try generator.generate(after: example.prompt, count: example.tokens.count, sampling: Sampling())

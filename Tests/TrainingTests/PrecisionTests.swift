@@ -27,7 +27,7 @@ struct PrecisionTests {
 
   @Test(arguments: Autocast.names, narrow)
   func gradientsAreAsNearToFP32AsUnderAutocast(_ name: String, _ precision: Precision) throws {
-    for device in GoldenTests.devices { try compareGradients(of: name, in: precision, on: device) }
+    for device in GoldenTests.hosts { try compareGradients(of: name, in: precision, on: device) }
   }
 
   /// Of all gradients together, relative to the size of those in fp32.
@@ -56,7 +56,7 @@ struct PrecisionTests {
     arguments: Autocast.names,
     [(Precision.int8, 0.15), (.int8Head, 0.15), (.int8All, 0.15), (.fp8, 0.5), (.fp8Delayed, 0.5)])
   func gradientsOfNarrowProductsAreNearFP32(_ name: String, _ bound: (precision: Precision, error: Double)) throws {
-    for device in GoldenTests.devices {
+    for device in GoldenTests.hosts {
       let step = try Golden.load(name).firstStep(of: name, on: device, in: bound.precision)
       let error = try distance(of: step.gradients, from: name)
       #expect(error > 0 && error < bound.error, "\(device): \(error)")

@@ -14,7 +14,8 @@ typedef struct kiln_context kiln_context;
 
 typedef enum kiln_device {
   KILN_DEVICE_CPU = 0, ///< the fastest kernels for this CPU
-  KILN_DEVICE_REF = 1  ///< the plain reference loops
+  KILN_DEVICE_REF = 1, ///< the plain reference loops
+  KILN_DEVICE_OPENCL = 2 ///< an OpenCL device, with a memory of its own: device.h
 } kiln_device;
 
 typedef enum kiln_isa {
@@ -45,11 +46,14 @@ typedef struct kiln_context_options {
                     ///< amx, neon), else the best there is
   int32_t threads;  ///< default: the environment variable KILN_THREADS, else the CPUs this process may run on
   kiln_gemm_provider gemm;
+  int32_t device_index; ///< which of the OpenCL devices, default 0
+  const char *cache;    ///< a folder for compiled OpenCL kernels, default opencl in KILN_CACHE, XDG_CACHE_HOME/kiln or
+                        ///< ~/.cache/kiln; one that cannot be written is done without
 } kiln_context_options;
 
 static inline kiln_context_options kiln_context_defaults(void) {
   kiln_context_options o = {(uint32_t)sizeof(kiln_context_options), KILN_DEVICE_CPU, KILN_ISA_BEST, 0,
-                            KILN_GEMM_DEFAULT};
+                            KILN_GEMM_DEFAULT, 0, NULL};
   return o;
 }
 
@@ -67,7 +71,7 @@ KILN_API const char *kiln_last_error(const kiln_context *ctx);
 
 KILN_API int32_t kiln_context_threads(const kiln_context *ctx);
 
-/// The name of the row of kernels in use: "ref" or one of the names that KILN_ISA takes.
+/// The name of the row of kernels in use: "ref", "opencl" or one of the names that KILN_ISA takes.
 KILN_API const char *kiln_context_isa(const kiln_context *ctx);
 
 /// Who multiplies matrices: "kiln" or "openblas".

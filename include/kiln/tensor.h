@@ -30,7 +30,8 @@ enum { KILN_MAX_RANK = 6 };
 /// Element (i0, i1, ...) lies at `(char *)data + offset + itemsize * (i0 * strides[0] + i1 * strides[1] + ...)`.
 /// The data needs the alignment of its element type, no more.
 typedef struct kiln_tensor {
-  void *data;                     ///< host address; NULL is accepted only in query mode (context.h)
+  void *data;                     ///< address, of a device's memory for its contexts (device.h); NULL is accepted only in
+                                  ///< query mode (context.h)
   int64_t offset;                 ///< bytes from `data` to element 0
   kiln_dtype dtype;
   int32_t rank;                   ///< 0 (one element) to KILN_MAX_RANK

@@ -8,7 +8,12 @@ struct MachineOptions: ParsableArguments {
     help: ArgumentHelp("Threads of computation. (default: KILN_THREADS, else every CPU available)", valueName: "n"))
   var threads: Int?
 
-  @Option(help: "The fastest kernels (cpu) or the plain reference loops (ref). (default: cpu)")
+  @Option(
+    help: ArgumentHelp(
+      """
+      The fastest kernels of this CPU (cpu), its plain reference loops (ref), or an OpenCL device by its place in kiln \
+      info --devices (opencl:0). (default: cpu)
+      """, valueName: "device"))
   var device: Context.Device?
 
   func makeContext() throws(KilnError) -> Context { try Context(device: device ?? .cpu, threads: threads) }

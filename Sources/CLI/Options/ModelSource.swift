@@ -22,9 +22,10 @@ struct ModelSource: ParsableArguments {
   func load(context: Context) throws -> LoadedModel {
     let model = try required(model, "--model <path>")
     let opened = try ModelFiles.open(model)
-    let store = ParameterStore()
+    let store = ParameterStore(on: context)
     try ModelFiles.load(
-      opened.model, from: opened.files, into: store, access: .mapped, precision: arithmetic, context: context)
+      opened.model, from: opened.files, into: store, access: context.hasOwnMemory ? .copied : .mapped,
+      precision: arithmetic, context: context)
     return LoadedModel(
       model: opened.model, tokenizer: try ModelFiles.tokenizer(named: tokenizer, of: model), store: store)
   }

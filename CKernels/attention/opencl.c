@@ -1,0 +1,65 @@
+// Attention on an OpenCL device.
+#include "attention/opencl.h"
+
+#include "opencl/launch.h"
+
+enum { LANES = 8 };
+
+typedef struct strides { int64_t b, t, h; } strides;
+
+// As `attention` of attention.cl has it.
+typedef struct attention {
+  int64_t tq, tk, d, heads, key_heads;
+  strides q, k, v, o, d_o, dq, dk, dv, lse;
+  int64_t window, offsets_b, offsets_t, offsets_n;
+  float scale;
+  int32_t causal;
+} attention;
+
+static strides of(const kiln__heads *x) { return (strides){x->b, x->t, x->h}; }
+
+static attention describe(const kiln__attention_args *a, int64_t heads, int64_t key_heads) {
+  return (attention){.tq = a->tq, .tk = a->tk, .d = a->d, .heads = heads, .key_heads = key_heads, .q = of(&a->q),
+                     .k = of(&a->k), .v = of(&a->v), .o = of(&a->o), .d_o = of(&a->d_o), .dq = of(&a->dq),
+                     .dk = of(&a->dk), .dv = of(&a->dv), .lse = of(&a->lse), .window = a->window,
+                     .offsets_b = a->offsets_b, .offsets_t = a->offsets_t, .offsets_n = a->offsets_n,
+                     .scale = (float)a->scale, .causal = a->causal};
+}
+
+// Scratch for `rows` transposed tiles of LANES rows for each item.
+static kiln_status take(kiln_context *ctx, int64_t items, int64_t rows, int64_t d, float **out) {
+  int64_t bytes;
+  if (__builtin_mul_overflow(items, rows * LANES * d * (int64_t)sizeof(float), &bytes)) {
+    return kiln__fail(ctx, KILN_ERR_OVERFLOW, "scratch of %lld tiles", (long long)items);
+  }
+  return kiln__scratch(ctx, (size_t)bytes, (void **)out);
+}
+
+kiln_status kiln__attention_fwd_opencl(kiln_context *ctx, const kiln__attention_args *a, int64_t b, int64_t heads,
+                                       int64_t key_heads) {
+  int64_t blocks = kiln__ceil_div(a->tq, LANES);
+  float *scratch;
+  KILN_TRY(take(ctx, b * heads * blocks, 2, a->d, &scratch));
+  attention p = describe(a, heads, key_heads);
+  return KILN_CL_LAUNCH(ctx, KILN_CL_ATTENTION, "attention_fwd", ((kiln__cl_grid){blocks, heads, b, 1}),
+                        CL_AT(a->o.data), CL_AT(a->lse.data), CL_AT(a->q.data), CL_AT(a->k.data), CL_AT(a->v.data),
+                        CL_AT(a->offsets), CL_AT(scratch), CL_STRUCT(p));
+}
+
+kiln_status kiln__attention_bwd_opencl(kiln_context *ctx, const kiln__attention_args *a, int64_t b, int64_t heads,
+                                       int64_t key_heads) {
+  int64_t queries = kiln__ceil_div(a->tq, LANES), keys = kiln__ceil_div(a->tk, LANES);
+  float *delta, *scratch;
+  KILN_TRY(kiln__scratch(ctx, (size_t)(b * heads * a->tq) * sizeof *delta, (void **)&delta));
+  KILN_TRY(take(ctx, kiln__max(b * heads * queries * 3, b * key_heads * keys * 4), 1, a->d, &scratch));
+  attention p = describe(a, heads, key_heads);
+  KILN_TRY(KILN_CL_LAUNCH(ctx, KILN_CL_ATTENTION, "attention_delta", ((kiln__cl_grid){a->tq, heads, b, 1}),
+                          CL_AT(delta), CL_AT(a->o.data), CL_AT(a->d_o.data), CL_STRUCT(p)));
+  KILN_TRY(KILN_CL_LAUNCH(ctx, KILN_CL_ATTENTION, "attention_dq", ((kiln__cl_grid){queries, heads, b, 1}),
+                          CL_AT(a->dq.data), CL_AT(a->q.data), CL_AT(a->k.data), CL_AT(a->v.data), CL_AT(a->d_o.data),
+                          CL_AT(a->lse.data), CL_AT(delta), CL_AT(a->offsets), CL_AT(scratch), CL_STRUCT(p)));
+  return KILN_CL_LAUNCH(ctx, KILN_CL_ATTENTION, "attention_dkv", ((kiln__cl_grid){keys, key_heads, b, 1}),
+                        CL_AT(a->dk.data), CL_AT(a->dv.data), CL_AT(a->q.data), CL_AT(a->k.data), CL_AT(a->v.data),
+                        CL_AT(a->d_o.data), CL_AT(a->lse.data), CL_AT(delta), CL_AT(a->offsets), CL_AT(scratch),
+                        CL_STRUCT(p));
+}

@@ -1,0 +1,255 @@
+// Which devices there are, opening one, and its memory.
+#define _GNU_SOURCE
+#include "opencl/device.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+enum { MAX_PLATFORMS = 16, MAX_DEVICES = 64 };
+
+typedef struct found { cl_platform_id platform; cl_device_id device; } found;
+
+// All devices that can compile. Platforms that fail are left out.
+static int find(const kiln__cl_api *api, found out[MAX_DEVICES]) {
+  cl_platform_id platforms[MAX_PLATFORMS];
+  cl_uint platform_count = 0;
+  if (api->clGetPlatformIDs(MAX_PLATFORMS, platforms, &platform_count) != CL_SUCCESS) return 0;
+  int count = 0;
+  for (cl_uint p = 0; p < kiln__min(platform_count, MAX_PLATFORMS); p++) {
+    cl_device_id devices[MAX_DEVICES];
+    cl_uint device_count = 0;
+    if (api->clGetDeviceIDs(platforms[p], CL_DEVICE_TYPE_ALL, MAX_DEVICES, devices, &device_count)) continue;
+    for (cl_uint d = 0; d < kiln__min(device_count, MAX_DEVICES) && count < MAX_DEVICES; d++) {
+      cl_bool compiles = 0;
+      api->clGetDeviceInfo(devices[d], CL_DEVICE_COMPILER_AVAILABLE, sizeof compiles, &compiles, NULL);
+      if (compiles) out[count++] = (found){platforms[p], devices[d]};
+    }
+  }
+  return count;
+}
+
+static void describe(const kiln__cl_api *api, const found *f, kiln_opencl_info *info) {
+  *info = (kiln_opencl_info){.size = sizeof *info};
+  cl_bitfield type = 0;
+  api->clGetDeviceInfo(f->device, CL_DEVICE_TYPE, sizeof type, &type, NULL);
+  info->is_cpu = (type & CL_DEVICE_TYPE_CPU) != 0;
+  api->clGetDeviceInfo(f->device, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof(cl_uint), &info->compute_units, NULL);
+  api->clGetDeviceInfo(f->device, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof(cl_ulong), &info->memory, NULL);
+  api->clGetDeviceInfo(f->device, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof(cl_ulong), &info->largest_allocation, NULL);
+  // A text that is longer than its place is left out, not cut.
+  api->clGetDeviceInfo(f->device, CL_DEVICE_NAME, sizeof info->name - 1, info->name, NULL);
+  api->clGetPlatformInfo(f->platform, CL_PLATFORM_NAME, sizeof info->platform - 1, info->platform, NULL);
+  api->clGetDeviceInfo(f->device, CL_DEVICE_VERSION, sizeof info->version - 1, info->version, NULL);
+  api->clGetDeviceInfo(f->device, CL_DRIVER_VERSION, sizeof info->driver - 1, info->driver, NULL);
+}
+
+// The device of an index.
+static kiln_status choose(int32_t index, const kiln__cl_api **api, found *out, char *error, size_t size) {
+  *api = kiln__cl_open(error, size);
+  if (!*api) return KILN_ERR_LIBRARY;
+  found all[MAX_DEVICES];
+  int count = find(*api, all);
+  if (index >= 0 && index < count) {
+    *out = all[index];
+    return KILN_OK;
+  }
+  if (count == 0) snprintf(error, size, "OpenCL is installed, but no driver offers a device");
+  else snprintf(error, size, "there is no OpenCL device %d: there are %d, counted from 0", index, count);
+  return KILN_ERR_DEVICE;
+}
+
+kiln_status kiln_opencl_count(int32_t *count) {
+  if (!count) return KILN_ERR_NULL;
+  *count = 0;
+  const kiln__cl_api *api = kiln__cl_open(kiln__creation_error(), KILN_ERROR_LENGTH);
+  if (!api) return KILN_ERR_LIBRARY;
+  found all[MAX_DEVICES];
+  *count = find(api, all);
+  return KILN_OK;
+}
+
+kiln_status kiln_opencl_describe(int32_t index, kiln_opencl_info *info) {
+  if (!info || info->size < sizeof info->size) return KILN_ERR_NULL;
+  const kiln__cl_api *api;
+  found f;
+  KILN_TRY(choose(index, &api, &f, kiln__creation_error(), KILN_ERROR_LENGTH));
+  kiln_opencl_info known;
+  describe(api, &f, &known);
+  known.size = (uint32_t)kiln__min(info->size, sizeof known);
+  memcpy(info, &known, known.size);
+  return KILN_OK;
+}
+
+kiln_status kiln__cl_create(int32_t index, const char *cache, kiln__cl **out, char *error, size_t size) {
+  const kiln__cl_api *api;
+  found f;
+  KILN_TRY(choose(index, &api, &f, error, size));
+  kiln__cl *cl = calloc(1, sizeof *cl);
+  if (!cl) return KILN_ERR_MEMORY;
+  cl->api = api;
+  cl->device = f.device;
+  describe(api, &f, &cl->info);
+  kiln__cl_choose_cache(cl->cache, cache);
+  cl->group = cl->info.is_cpu ? 1 : 64;
+  cl_int code;
+  cl->context = api->clCreateContext(NULL, 1, &cl->device, NULL, NULL, &code);
+  if (code == CL_SUCCESS) cl->queue = api->clCreateCommandQueue(cl->context, cl->device, 0, &code);
+  if (code != CL_SUCCESS) {
+    snprintf(error, size, "the OpenCL device %d, %s, cannot be opened: %s", index, cl->info.name, kiln__cl_error(code));
+    kiln__cl_end(cl);
+    return KILN_ERR_DEVICE;
+  }
+  *out = cl;
+  return KILN_OK;
+}
+
+static void drop(kiln__cl *cl, const kiln__cl_buffer *b) {
+  cl->api->clReleaseMemObject(b->memory);
+  munmap(b->base, b->size);
+}
+
+void kiln__cl_end(kiln__cl *cl) {
+  if (!cl) return;
+  if (cl->queue) cl->api->clFinish(cl->queue);
+  for (int i = 0; i < cl->kernel_count; i++) cl->api->clReleaseKernel(cl->kernels[i].kernel);
+  for (int i = 0; i < KILN_CL_PROGRAMS; i++) {
+    if (cl->programs[i]) cl->api->clReleaseProgram(cl->programs[i]);
+  }
+  for (int i = 0; i < cl->buffer_count; i++) drop(cl, &cl->buffers[i]);
+  free(cl->buffers);
+  if (cl->queue) cl->api->clReleaseCommandQueue(cl->queue);
+  if (cl->context) cl->api->clReleaseContext(cl->context);
+  free(cl);
+}
+
+kiln_status kiln__cl_fail(kiln_context *ctx, const char *call, cl_int code) {
+  bool memory = code == CL_MEM_OBJECT_ALLOCATION_FAILURE || code == CL_OUT_OF_HOST_MEMORY || code == CL_OUT_OF_RESOURCES;
+  return kiln__fail(ctx, memory ? KILN_ERR_MEMORY : KILN_ERR_DEVICE, "%s on %s: %s", call, ctx->cl->info.name,
+                    kiln__cl_error(code));
+}
+
+const kiln__cl_buffer *kiln__cl_find(const kiln__cl *cl, const void *address) {
+  const char *at = address;
+  int low = 0, high = cl->buffer_count;
+  while (low < high) {
+    int middle = (low + high) / 2;
+    const kiln__cl_buffer *b = &cl->buffers[middle];
+    if (at < b->base) high = middle;
+    else if (at >= b->base + b->size) low = middle + 1;
+    else return b;
+  }
+  return NULL;
+}
+
+kiln_status kiln__cl_alloc(kiln_context *ctx, size_t bytes, void **out) {
+  kiln__cl *cl = ctx->cl;
+  if (cl->buffer_count == cl->buffer_capacity) {
+    int capacity = cl->buffer_capacity * 2 + 16;
+    kiln__cl_buffer *grown = realloc(cl->buffers, (size_t)capacity * sizeof *grown);
+    if (!grown) return kiln__fail(ctx, KILN_ERR_MEMORY, "a list of %d buffers could not be had", capacity);
+    cl->buffers = grown;
+    cl->buffer_capacity = capacity;
+  }
+  kiln__cl_buffer b = {.size = (size_t)kiln__round_up((int64_t)kiln__max((int64_t)bytes, 1), 4096)};
+  cl_int code;
+  b.memory = cl->api->clCreateBuffer(cl->context, CL_MEM_READ_WRITE, b.size, NULL, &code);
+  if (code != CL_SUCCESS) {
+    return kiln__fail(ctx, KILN_ERR_MEMORY, "%zu bytes on %s could not be had: %s; it has %llu, and %llu at once", bytes,
+                      cl->info.name, kiln__cl_error(code), (unsigned long long)cl->info.memory,
+                      (unsigned long long)cl->info.largest_allocation);
+  }
+  b.base = mmap(NULL, b.size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (b.base == MAP_FAILED) {
+    cl->api->clReleaseMemObject(b.memory);
+    return kiln__fail(ctx, KILN_ERR_MEMORY, "addresses for %zu bytes could not be had", bytes);
+  }
+  int at = cl->buffer_count++;
+  for (; at > 0 && cl->buffers[at - 1].base > b.base; at--) cl->buffers[at] = cl->buffers[at - 1];
+  cl->buffers[at] = b;
+  *out = b.base;
+  return KILN_OK;
+}
+
+kiln_status kiln__cl_release(kiln_context *ctx, void *address) {
+  kiln__cl *cl = ctx->cl;
+  const kiln__cl_buffer *b = kiln__cl_find(cl, address);
+  if (!b || b->base != address) return kiln__fail(ctx, KILN_ERR_OPTION, "no memory of the device begins there");
+  int at = (int)(b - cl->buffers);
+  cl->api->clFinish(cl->queue);
+  drop(cl, b);
+  cl->buffer_count--;
+  for (; at < cl->buffer_count; at++) cl->buffers[at] = cl->buffers[at + 1];
+  return KILN_OK;
+}
+
+// Every public function here: refuses contexts of the host.
+static kiln_status begin(kiln_context *ctx, const char *op) {
+  KILN_TRY(kiln__begin_device(ctx, op));
+  if (ctx->cl) return KILN_OK;
+  return kiln__fail(ctx, KILN_ERR_DEVICE, "the context is one of the host, whose memory needs no call");
+}
+
+kiln_status kiln_device_alloc(kiln_context *ctx, size_t bytes, void **out) {
+  KILN_TRY(begin(ctx, "device_alloc"));
+  if (!out) return kiln__fail(ctx, KILN_ERR_NULL, "out is NULL");
+  *out = NULL;
+  if (bytes > INT64_MAX / 2) return kiln__fail(ctx, KILN_ERR_OVERFLOW, "%zu bytes", bytes);
+  return kiln__cl_alloc(ctx, bytes, out);
+}
+
+kiln_status kiln_device_free(kiln_context *ctx, void *address) {
+  KILN_TRY(begin(ctx, "device_free"));
+  return address ? kiln__cl_release(ctx, address) : KILN_OK;
+}
+
+// The place of bytes on the device, all of which must be there.
+static kiln_status locate(kiln_context *ctx, const void *device, size_t bytes, cl_mem *memory, size_t *offset) {
+  const kiln__cl_buffer *b = kiln__cl_find(ctx->cl, device);
+  if (!b || bytes > b->size - (size_t)((const char *)device - b->base)) {
+    return kiln__fail(ctx, KILN_ERR_OPTION, "these %zu bytes are not memory of the device", bytes);
+  }
+  *memory = b->memory;
+  *offset = (size_t)((const char *)device - b->base);
+  return KILN_OK;
+}
+
+kiln_status kiln__cl_upload(kiln_context *ctx, void *device, const void *host, size_t bytes) {
+  if (bytes == 0 || ctx->query) return KILN_OK;
+  cl_mem memory;
+  size_t offset;
+  KILN_TRY(locate(ctx, device, bytes, &memory, &offset));
+  cl_int code = ctx->cl->api->clEnqueueWriteBuffer(ctx->cl->queue, memory, 1, offset, bytes, host, 0, NULL, NULL);
+  return code == CL_SUCCESS ? KILN_OK : kiln__cl_fail(ctx, "clEnqueueWriteBuffer", code);
+}
+
+kiln_status kiln__cl_download(kiln_context *ctx, void *host, const void *device, size_t bytes) {
+  if (bytes == 0 || ctx->query) return KILN_OK;
+  cl_mem memory;
+  size_t offset;
+  KILN_TRY(locate(ctx, device, bytes, &memory, &offset));
+  cl_int code = ctx->cl->api->clEnqueueReadBuffer(ctx->cl->queue, memory, 1, offset, bytes, host, 0, NULL, NULL);
+  return code == CL_SUCCESS ? KILN_OK : kiln__cl_fail(ctx, "clEnqueueReadBuffer", code);
+}
+
+kiln_status kiln__cl_constant(kiln_context *ctx, void **place, const void *bytes, size_t size) {
+  if (*place || ctx->query) return KILN_OK;
+  KILN_TRY(kiln__cl_alloc(ctx, size, place));
+  return kiln__cl_upload(ctx, *place, bytes, size);
+}
+
+kiln_status kiln_device_write(kiln_context *ctx, void *device, const void *host, size_t bytes) {
+  KILN_TRY(begin(ctx, "device_write"));
+  return kiln__cl_upload(ctx, device, host, bytes);
+}
+
+kiln_status kiln_device_read(kiln_context *ctx, void *host, const void *device, size_t bytes) {
+  KILN_TRY(begin(ctx, "device_read"));
+  return kiln__cl_download(ctx, host, device, bytes);
+}
+
+kiln_status kiln_device_finish(kiln_context *ctx) {
+  KILN_TRY(begin(ctx, "device_finish"));
+  cl_int code = ctx->cl->api->clFinish(ctx->cl->queue);
+  return code == CL_SUCCESS ? KILN_OK : kiln__cl_fail(ctx, "clFinish", code);
+}

@@ -1,0 +1,69 @@
+// A context's OpenCL device: its queue, its memory, and the programs that run on it.
+#ifndef KILN_OPENCL_DEVICE_H
+#define KILN_OPENCL_DEVICE_H
+
+#include "core/internal.h"
+#include "opencl/api.h"
+
+#pragma GCC visibility push(hidden)
+
+// A buffer, and the reserved addresses that stand for its bytes: pages that nobody can read. So tensor views, their
+// offsets and slices are what they are on the host, and the place in a buffer is found when a kernel is launched.
+typedef struct kiln__cl_buffer {
+  char *base;
+  size_t size;
+  cl_mem memory;
+} kiln__cl_buffer;
+
+typedef enum kiln__cl_program {
+  KILN_CL_ACTIVATION, KILN_CL_ATTENTION, KILN_CL_ELEMENTWISE, KILN_CL_EMBEDDING, KILN_CL_GEMM, KILN_CL_LOSS,
+  KILN_CL_NORM, KILN_CL_OPTIM, KILN_CL_ROPE, KILN_CL_PROGRAMS
+} kiln__cl_program;
+
+enum { KILN_CL_KERNELS = 128, KILN_CL_PATH = 1024 };
+
+typedef struct kiln__cl {
+  const kiln__cl_api *api;
+  cl_device_id device;
+  cl_context context;
+  cl_command_queue queue;
+  kiln__cl_buffer *buffers;  // by address
+  int buffer_count, buffer_capacity;
+  cl_program programs[KILN_CL_PROGRAMS];
+  struct { const char *name; cl_kernel kernel; } kernels[KILN_CL_KERNELS];
+  int kernel_count;
+  void *maps[3];             // of 8-bit states, once they are wanted
+  kiln_opencl_info info;
+  char cache[KILN_CL_PATH];  // folder of compiled programs; "" for none
+  int32_t group;             // work items that share a row: 1 where an item has vectors of its own
+} kiln__cl;
+
+// Opens a device by its index; `cache` may be NULL. On an error a line is in `error`.
+kiln_status kiln__cl_create(int32_t index, const char *cache, kiln__cl **out, char *error, size_t size);
+
+// Where compiled programs are kept: the given folder, or else that of the environment.
+void kiln__cl_choose_cache(char folder[KILN_CL_PATH], const char *given);
+void kiln__cl_end(kiln__cl *cl);
+
+// The buffer of an address; NULL for one of the host.
+const kiln__cl_buffer *kiln__cl_find(const kiln__cl *cl, const void *address);
+
+kiln_status kiln__cl_alloc(kiln_context *ctx, size_t bytes, void **out);
+kiln_status kiln__cl_release(kiln_context *ctx, void *address);
+
+// Memory that lasts as long as the context, with some bytes of the host in it; `*place` is NULL until then.
+kiln_status kiln__cl_constant(kiln_context *ctx, void **place, const void *bytes, size_t size);
+
+// Bytes of the host to the device, after all that was asked for before. Nothing in query mode.
+kiln_status kiln__cl_upload(kiln_context *ctx, void *device, const void *host, size_t bytes);
+// And back, when all is done.
+kiln_status kiln__cl_download(kiln_context *ctx, void *host, const void *device, size_t bytes);
+
+// A kernel of a program, built or taken from the cache when it is first asked for. Its name is a literal.
+kiln_status kiln__cl_kernel(kiln_context *ctx, kiln__cl_program program, const char *name, cl_kernel *out);
+
+// Turns the code of a failed call into a failure of the context.
+kiln_status kiln__cl_fail(kiln_context *ctx, const char *call, cl_int code);
+
+#pragma GCC visibility pop
+#endif

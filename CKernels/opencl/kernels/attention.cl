@@ -1,0 +1,234 @@
+// Exact attention (Dao et al., arXiv 2205.14135): no t x t matrix is ever stored. An item has 8 queries, or in the backward
+// of keys and values 8 keys, side by side in vectors; it meets 4 of the others at a time, so that a vector that is loaded
+// is used for four of them.
+
+// Rows of d elements of one batch and head.
+typedef struct {
+  long b, t, h;
+} strides;
+
+typedef struct {
+  long tq, tk, d, heads, key_heads;
+  strides q, k, v, o, d_o, dq, dk, dv, lse;
+  long window, offsets_b, offsets_t, offsets_n;
+  float scale;
+  int causal;
+} attention;
+
+#define ROW(T, x, of, batch, at, head_of) (AT(T, x) + (batch) * (of).b + (at) * (of).t + (head_of) * (of).h)
+
+// The keys that query i sees: from x to less than y. All masks are such a stretch.
+static int2 seen(const attention *a, __global const int *offsets, const long b, const long i) {
+  const long last = i + a->tk - a->tq;
+  long low = a->window > 0 ? max(0L, last - a->window + 1) : 0, high = a->causal ? min(a->tk, last + 1) : a->tk;
+  if (offsets) {
+    long n = 0, begin = 0, end = 0;
+    for (; n + 1 < a->offsets_n; n++) {
+      const long first = offsets[b * a->offsets_b + n * a->offsets_t];
+      const long next = offsets[b * a->offsets_b + (n + 1) * a->offsets_t];
+      if (i >= first && i < next) {
+        begin = first;
+        end = next;
+      }
+    }
+    low = max(low, begin);
+    high = min(high, end);
+  }
+  return (int2)(low, max(low, high));
+}
+
+// Vector e of the transposed rows is element e of 8 of them, those beyond `count` being 0.
+static void transpose(
+    __global float *to, __global const float *rows, const long stride, const int count, const long d) {
+  for (long e = 0; e < d; e++) {
+    for (int r = 0; r < 8; r++) to[e * 8 + r] = r < count ? rows[r * stride + e] : 0;
+  }
+}
+
+static void untranspose(
+    __global float *rows, __global const float *from, const long stride, const int count, const long d) {
+  for (int r = 0; r < count; r++) {
+    for (long e = 0; e < d; e++) rows[r * stride + e] = from[e * 8 + r];
+  }
+}
+
+#define LANES (int8)(0, 1, 2, 3, 4, 5, 6, 7)
+
+__kernel void attention_fwd(
+    MEMORY(float, o), MEMORY(float, lse), MEMORY(float, q), MEMORY(float, k), MEMORY(float, v), MEMORY(int, offsets),
+    MEMORY(float, scratch), const attention a) {
+  const long block = get_global_id(0), head = get_global_id(1), b = get_global_id(2), first = block * 8;
+  const long key_head = head / (a.heads / a.key_heads);
+  const int count = min(8L, a.tq - first);
+  __global float *qt = AT(float, scratch) + ((b * a.heads + head) * get_global_size(0) + block) * 16 * a.d;
+  __global float *ot = qt + 8 * a.d;
+  transpose(qt, ROW(float, q, a.q, b, first, head), a.q.t, count, a.d);
+  for (long e = 0; e < a.d; e++) vstore8((float8)(0), e, ot);
+  int low[8], high[8], from = INT_MAX, to = 0;
+  for (int r = 0; r < 8; r++) {
+    const int2 s = r < count ? seen(&a, AT(int, offsets), b, first + r) : (int2)(0, 0);
+    low[r] = s.x;
+    high[r] = s.y;
+    if (s.x < s.y) {
+      from = min(from, s.x);
+      to = max(to, s.y);
+    }
+  }
+  const int8 lows = vload8(0, low), highs = vload8(0, high);
+  float8 top = -INFINITY, sum = 0;
+  for (int j = from; j < to; j += 4) {
+#define KEY(n) ROW(float, k, a.k, b, min(j + n, to - 1), key_head)
+#define VALUE(n) ROW(float, v, a.v, b, min(j + n, to - 1), key_head)
+    __global const float *k0 = KEY(0), *k1 = KEY(1), *k2 = KEY(2), *k3 = KEY(3);
+    float8 s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    for (long e = 0; e < a.d; e++) {
+      const float8 x = vload8(e, qt);
+      s0 = fma(x, k0[e], s0);
+      s1 = fma(x, k1[e], s1);
+      s2 = fma(x, k2[e], s2);
+      s3 = fma(x, k3[e], s3);
+    }
+#define MASKED(n) \
+  s##n = select((float8)(-INFINITY), s##n * a.scale, lows <= j + n && highs > j + n && (int8)(j + n < to ? -1 : 0));
+    MASKED(0) MASKED(1) MASKED(2) MASKED(3)
+    // A row that has seen nothing yet is kept from infinity less infinity.
+    const float8 next = max(top, max(max(s0, s1), max(s2, s3)));
+    const float8 shift = select(next, (float8)(0), next == -INFINITY);
+    const float8 keep = exp(top - shift);
+    s0 = exp(s0 - shift);
+    s1 = exp(s1 - shift);
+    s2 = exp(s2 - shift);
+    s3 = exp(s3 - shift);
+    sum = sum * keep + ((s0 + s1) + (s2 + s3));
+    top = next;
+    __global const float *v0 = VALUE(0), *v1 = VALUE(1), *v2 = VALUE(2), *v3 = VALUE(3);
+    for (long e = 0; e < a.d; e++) {
+      float8 x = vload8(e, ot) * keep;
+      x = fma(s0, v0[e], x);
+      x = fma(s1, v1[e], x);
+      x = fma(s2, v2[e], x);
+      x = fma(s3, v3[e], x);
+      vstore8(x, e, ot);
+    }
+  }
+  const float8 factor = select(1 / sum, (float8)(0), sum == 0.0f);
+  for (long e = 0; e < a.d; e++) vstore8(vload8(e, ot) * factor, e, ot);
+  untranspose(ROW(float, o, a.o, b, first, head), ot, a.o.t, count, a.d);
+  if (!lse_memory) return;
+  float logs[8];
+  vstore8(top + log(sum), 0, logs);
+  for (int r = 0; r < count; r++) *ROW(float, lse, a.lse, b, first + r, head) = low[r] < high[r] ? logs[r] : -INFINITY;
+}
+
+// delta [b, heads, tq] = the sums of d_o * o over a row.
+__kernel void attention_delta(MEMORY(float, delta), MEMORY(float, o), MEMORY(float, d_o), const attention a) {
+  const long i = get_global_id(0), head = get_global_id(1), b = get_global_id(2);
+  __global const float *x = ROW(float, o, a.o, b, i, head), *y = ROW(float, d_o, a.d_o, b, i, head);
+  float sum = 0;
+  for (long e = 0; e < a.d; e++) sum += x[e] * y[e];
+  AT(float, delta)[(b * a.heads + head) * a.tq + i] = sum;
+}
+
+// p and ds of 8 lanes, from a product with scale and one with d_o: p = exp(s - lse), ds = p (dp - delta) scale.
+__kernel void attention_dq(
+    MEMORY(float, dq), MEMORY(float, q), MEMORY(float, k), MEMORY(float, v), MEMORY(float, d_o), MEMORY(float, lse),
+    MEMORY(float, delta), MEMORY(int, offsets), MEMORY(float, scratch), const attention a) {
+  const long block = get_global_id(0), head = get_global_id(1), b = get_global_id(2), first = block * 8;
+  const long key_head = head / (a.heads / a.key_heads);
+  const int count = min(8L, a.tq - first);
+  __global float *qt = AT(float, scratch) + ((b * a.heads + head) * get_global_size(0) + block) * 24 * a.d;
+  __global float *dot = qt + 8 * a.d, *dqt = dot + 8 * a.d;
+  transpose(qt, ROW(float, q, a.q, b, first, head), a.q.t, count, a.d);
+  transpose(dot, ROW(float, d_o, a.d_o, b, first, head), a.d_o.t, count, a.d);
+  for (long e = 0; e < a.d; e++) vstore8((float8)(0), e, dqt);
+  int low[8], high[8], from = INT_MAX, to = 0;
+  float logs[8], deltas[8];
+  for (int r = 0; r < 8; r++) {
+    const int2 s = r < count ? seen(&a, AT(int, offsets), b, first + r) : (int2)(0, 0);
+    low[r] = s.x;
+    high[r] = s.y;
+    logs[r] = r < count ? *ROW(float, lse, a.lse, b, first + r, head) : 0;
+    deltas[r] = r < count ? AT(float, delta)[(b * a.heads + head) * a.tq + first + r] : 0;
+    if (s.x < s.y) {
+      from = min(from, s.x);
+      to = max(to, s.y);
+    }
+  }
+  const int8 lows = vload8(0, low), highs = vload8(0, high);
+  const float8 shift = vload8(0, logs), less = vload8(0, deltas);
+  for (int j = from; j < to; j += 4) {
+    __global const float *k0 = KEY(0), *k1 = KEY(1), *k2 = KEY(2), *k3 = KEY(3);
+    __global const float *v0 = VALUE(0), *v1 = VALUE(1), *v2 = VALUE(2), *v3 = VALUE(3);
+    float8 s0 = 0, s1 = 0, s2 = 0, s3 = 0, d0 = 0, d1 = 0, d2 = 0, d3 = 0;
+    for (long e = 0; e < a.d; e++) {
+      const float8 x = vload8(e, qt), y = vload8(e, dot);
+      s0 = fma(x, k0[e], s0);
+      s1 = fma(x, k1[e], s1);
+      s2 = fma(x, k2[e], s2);
+      s3 = fma(x, k3[e], s3);
+      d0 = fma(y, v0[e], d0);
+      d1 = fma(y, v1[e], d1);
+      d2 = fma(y, v2[e], d2);
+      d3 = fma(y, v3[e], d3);
+    }
+#define GRADIENT(n)                                                                                                 \
+  d##n = select(                                                                                                    \
+      (float8)(0), exp(s##n * a.scale - shift) * (d##n - less) * a.scale,                                           \
+      lows <= j + n && highs > j + n && (int8)(j + n < to ? -1 : 0));
+    GRADIENT(0) GRADIENT(1) GRADIENT(2) GRADIENT(3)
+    for (long e = 0; e < a.d; e++) {
+      float8 x = vload8(e, dqt);
+      x = fma(d0, k0[e], x);
+      x = fma(d1, k1[e], x);
+      x = fma(d2, k2[e], x);
+      x = fma(d3, k3[e], x);
+      vstore8(x, e, dqt);
+    }
+  }
+  untranspose(ROW(float, dq, a.dq, b, first, head), dqt, a.dq.t, count, a.d);
+}
+
+// 8 keys of a key head, which meet every query of its query heads.
+__kernel void attention_dkv(
+    MEMORY(float, dk), MEMORY(float, dv), MEMORY(float, q), MEMORY(float, k), MEMORY(float, v), MEMORY(float, d_o),
+    MEMORY(float, lse), MEMORY(float, delta), MEMORY(int, offsets), MEMORY(float, scratch), const attention a) {
+  const long block = get_global_id(0), key_head = get_global_id(1), b = get_global_id(2), first = block * 8;
+  const long group = a.heads / a.key_heads;
+  const int count = min(8L, a.tk - first);
+  __global float *kt = AT(float, scratch) + ((b * a.key_heads + key_head) * get_global_size(0) + block) * 32 * a.d;
+  __global float *vt = kt + 8 * a.d, *dkt = vt + 8 * a.d, *dvt = dkt + 8 * a.d;
+  transpose(kt, ROW(float, k, a.k, b, first, key_head), a.k.t, count, a.d);
+  transpose(vt, ROW(float, v, a.v, b, first, key_head), a.v.t, count, a.d);
+  for (long e = 0; e < 2 * a.d; e++) vstore8((float8)(0), e, dkt);
+  const int8 keys = (int)first + LANES;
+  for (long head = key_head * group; head < (key_head + 1) * group; head++) {
+    for (long i = 0; i < a.tq; i += 2) {
+      const int2 see0 = seen(&a, AT(int, offsets), b, i);
+      const int2 see1 = i + 1 < a.tq ? seen(&a, AT(int, offsets), b, i + 1) : (int2)(0, 0);
+      if ((see0.y <= first || see0.x >= first + count) && (see1.y <= first || see1.x >= first + count)) continue;
+      const long i1 = min(i + 1, a.tq - 1), row = (b * a.heads + head) * a.tq;
+      __global const float *q0 = ROW(float, q, a.q, b, i, head), *q1 = ROW(float, q, a.q, b, i1, head);
+      __global const float *o0 = ROW(float, d_o, a.d_o, b, i, head), *o1 = ROW(float, d_o, a.d_o, b, i1, head);
+      float8 s0 = 0, s1 = 0, d0 = 0, d1 = 0;
+      for (long e = 0; e < a.d; e++) {
+        const float8 x = vload8(e, kt), y = vload8(e, vt);
+        s0 = fma(x, q0[e], s0);
+        s1 = fma(x, q1[e], s1);
+        d0 = fma(y, o0[e], d0);
+        d1 = fma(y, o1[e], d1);
+      }
+#define PAIR(n, at)                                                                                            \
+  s##n = select(                                                                                               \
+      (float8)(0), exp(s##n * a.scale - *ROW(float, lse, a.lse, b, at, head)), keys >= see##n.x && keys < see##n.y); \
+  d##n = s##n * (d##n - AT(float, delta)[row + at]) * a.scale;                                                 \
+  d##n = select((float8)(0), d##n, keys >= see##n.x && keys < see##n.y);
+      PAIR(0, i) PAIR(1, i1)
+      for (long e = 0; e < a.d; e++) {
+        vstore8(fma(d1, q1[e], fma(d0, q0[e], vload8(e, dkt))), e, dkt);
+        vstore8(fma(s1, o1[e], fma(s0, o0[e], vload8(e, dvt))), e, dvt);
+      }
+    }
+  }
+  untranspose(ROW(float, dk, a.dk, b, first, key_head), dkt, a.dk.t, count, a.d);
+  untranspose(ROW(float, dv, a.dv, b, first, key_head), dvt, a.dv.t, count, a.d);
+}

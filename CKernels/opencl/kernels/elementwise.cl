@@ -1,0 +1,46 @@
+// Sums, copies and fills, with an item for each element; sums over rows and of squares.
+
+__kernel void add(MEMORY(float, y), MEMORY(float, a), MEMORY(float, b), const layout l) {
+  const long i = get_global_id(0);
+  if (i < l.count) AT(float, y)[place(&l, 0, i)] = AT(float, a)[place(&l, 1, i)] + AT(float, b)[place(&l, 2, i)];
+}
+
+#define COPY(T)                                                                         \
+  __kernel void copy_##T(MEMORY(T, y), MEMORY(T, x), const layout l) {                  \
+    const long i = get_global_id(0);                                                    \
+    if (i < l.count) AT(T, y)[place(&l, 0, i)] = AT(T, x)[place(&l, 1, i)];             \
+  }                                                                                     \
+  __kernel void fill_##T(MEMORY(T, y), const layout l, const T value) {                 \
+    const long i = get_global_id(0);                                                    \
+    if (i < l.count) AT(T, y)[place(&l, 0, i)] = value;                                 \
+  }
+COPY(uchar)
+COPY(ushort)
+COPY(uint)
+COPY(ulong)
+
+// out[c] = the sum over the rows of x, in their order (+ out).
+__kernel void sum_rows(
+    MEMORY(float, out), MEMORY(float, x), const long rows, const long cols, const long stride, const int accumulate) {
+  const long c = get_global_id(0);
+  if (c >= cols) return;
+  __global const float *p = AT(float, x) + c;
+  float sum = accumulate ? AT(float, out)[c] : 0;
+  for (long r = 0; r < rows; r++) sum += p[r * stride];
+  AT(float, out)[c] = sum;
+}
+
+// Stretches of 4096 elements.
+__kernel void square_parts(MEMORY(double, parts), MEMORY(float, x), const long count) {
+  const long part = get_global_id(0), begin = part * 4096, end = min(begin + 4096, count);
+  __global const float *p = AT(float, x);
+  double sum = 0;
+  for (long i = begin; i < end; i++) sum += (double)p[i] * p[i];
+  AT(double, parts)[part] = sum;
+}
+
+__kernel void square_sum(MEMORY(double, out), MEMORY(double, parts), const long count, const int accumulate) {
+  double sum = accumulate ? AT(double, out)[0] : 0;
+  for (long i = 0; i < count; i++) sum += AT(double, parts)[i];
+  AT(double, out)[0] = sum;
+}

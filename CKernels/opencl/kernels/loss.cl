@@ -1,0 +1,77 @@
+// Softmax cross-entropy: a row for a work group. A target that is neither a column nor `ignore` gives a loss that is no
+// number.
+
+static float8 spread(__global const float *x, const long i, const long v) {
+  float8 r;
+  if (i + 8 <= v) return vload8(0, x + i);
+  float rest[8];
+  for (int k = 0; k < 8; k++) rest[k] = i + k < v ? x[i + k] : -INFINITY;
+  return vload8(0, rest);
+}
+
+static inline float largest(float8 v) {
+  const float4 a = max(v.lo, v.hi);
+  return max(max(a.x, a.y), max(a.z, a.w));
+}
+
+static inline float group_max(float x, __local float *shared) {
+#if GROUP > 1
+  const int item = get_local_id(0);
+  barrier(CLK_LOCAL_MEM_FENCE);
+  shared[item] = x;
+  for (int half_of = GROUP / 2; half_of > 0; half_of /= 2) {
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (item < half_of) shared[item] = max(shared[item], shared[item + half_of]);
+  }
+  barrier(CLK_LOCAL_MEM_FENCE);
+  return shared[0];
+#else
+  return x;
+#endif
+}
+
+// dlogits may be the logits, or NULL.
+__kernel void loss_rows(
+    MEMORY(float, dlogits), MEMORY(float, logits), MEMORY(int, targets), MEMORY(float, losses), MEMORY(double, terms),
+    const long v, const long lddlogits, const long ldlogits, const float scale, const int ignore) {
+  __local float shared[GROUP];
+  const long row = get_group_id(0), item = get_local_id(0);
+  __global const float *x = AT(float, logits) + row * ldlogits;
+  const int target = AT(int, targets)[row];
+  float8 most = -INFINITY;
+  for (long i = item * 8; i < v; i += GROUP * 8) most = max(most, spread(x, i, v));
+  const float top = group_max(largest(most), shared);
+  float8 sums = 0;
+  for (long i = item * 8; i < v; i += GROUP * 8) sums += exp(spread(x, i, v) - top);
+  const float sum = group_sum(sum_of(sums), shared);
+  const bool counts = target != ignore;
+  const float chosen = !counts ? 0 : target >= 0 && target < v ? x[target] : NAN;
+  if (item == 0) {
+    const float loss = counts ? log(sum) + (top - chosen) : 0;
+    AT(double, terms)[row] = loss;
+    if (losses_memory) AT(float, losses)[row] = loss;
+  }
+  if (!dlogits_memory) return;
+#if GROUP > 1
+  barrier(CLK_GLOBAL_MEM_FENCE);
+#endif
+  __global float *d = AT(float, dlogits) + row * lddlogits;
+  const float factor = counts ? scale / sum : 0;
+  for (long i = item * 8; i < v; i += GROUP * 8) {
+    const float8 p = counts ? exp(spread(x, i, v) - top) * factor : (float8)(0);
+    if (i + 8 <= v) {
+      vstore8(p, 0, d + i);
+    } else {
+      float rest[8];
+      vstore8(p, 0, rest);
+      for (int k = 0; i + k < v; k++) d[i + k] = rest[k];
+    }
+    if (counts && target >= i && target < i + 8 && target < v) d[target] -= scale;
+  }
+}
+
+__kernel void loss_sum(MEMORY(float, loss), MEMORY(double, terms), const long n, const float scale) {
+  double sum = 0;
+  for (long i = 0; i < n; i++) sum += AT(double, terms)[i];
+  AT(float, loss)[0] = (float)(sum * scale);
+}

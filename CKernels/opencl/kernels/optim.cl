@@ -1,0 +1,174 @@
+// Optimizer updates: the rules of optim/ref.c, each a kernel of its own so that its branches are gone.
+
+enum {
+  DESCENT, MOMENTUM, HEAVY_BALL, LION, ADAM, SCHEDULE_FREE, AVERAGE, EXTRAPOLATE, NORMS, LAMB_MOMENTS, LAMB_APPLY,
+  SECOND_MOMENT, NORMALIZED_SUMS, NORMALIZED_APPLY, MUON_DIRECTION
+};
+
+typedef struct {
+  float grad_scale, l2, decay, lr;
+  float keep[2], take[2];
+  float mean_scale, root_scale, eps, weight_decay, blend, pull, l1, low, high;
+  int nesterov, first, states, keeps, writes;
+} update;
+
+static inline float prox(const update *u, float p) {
+  return clamp(p - clamp(p, -u->l1, u->l1), u->low, u->high);
+}
+
+static inline float average(const update *u, int which, float old, float x) {
+  return u->keep[which] * old + u->take[which] * x;
+}
+
+static inline float root(const update *u, float v) { return sqrt(v) * u->root_scale + u->eps; }
+
+static inline float lamb_direction(const update *u, float p, float m, float v) {
+  return m * u->mean_scale / root(u, v) + u->weight_decay * p;
+}
+
+static inline float normalized(float d, float v) { return d / max(sqrt(v), FLT_MIN); }
+
+// What a rule gives for a weight p, its gradient d and its states; squares are the parts of the two sums.
+static inline float apply(const int rule, const update *u, float p, float d, float *s0, float *s1, double2 *squares) {
+  switch (rule) {
+    case DESCENT: return prox(u, u->decay * p - u->lr * d);
+    case MOMENTUM:
+      *s0 = u->keep[0] * *s0 + d;
+      return prox(u, p - u->lr * (u->nesterov ? d + u->keep[0] * *s0 : *s0));
+    case HEAVY_BALL:
+      *s0 = u->keep[0] * *s0 - u->lr * d;
+      return prox(u, p + *s0);
+    case LION: {
+      const float direction = average(u, 0, *s0, d);
+      *s0 = average(u, 1, *s0, d);
+      return u->decay * p - u->lr * (direction > 0 ? 1 : direction < 0 ? -1 : direction);
+    }
+    case ADAM:
+      *s0 = average(u, 0, *s0, d);
+      *s1 = average(u, 1, *s1, d * d);
+      return u->decay * p - u->lr * (*s0 / root(u, *s1));
+    case SCHEDULE_FREE: {
+      *s0 = average(u, 1, *s0, d * d);
+      const float z = u->first ? p : *s1, direction = d / root(u, *s0) + u->weight_decay * p;
+      *s1 = z - u->lr * direction;
+      return p + u->blend * (z - p) + u->pull * direction;
+    }
+    case AVERAGE: return p + u->blend * (*s0 - p);
+    case EXTRAPOLATE: {
+      const float last = *s0;
+      *s0 = p;
+      return p + u->blend * (p - last);
+    }
+    case NORMS: *squares += (double2)((double)p * p, (double)d * d); return p;
+    case LAMB_MOMENTS: {
+      *s0 = average(u, 0, *s0, d);
+      *s1 = average(u, 1, *s1, d * d);
+      const double direction = lamb_direction(u, p, *s0, *s1);
+      *squares += (double2)((double)p * p, direction * direction);
+      return p;
+    }
+    case LAMB_APPLY: return p - u->lr * lamb_direction(u, p, *s0, *s1);
+    case SECOND_MOMENT: *s0 = average(u, 1, *s0, d * d + u->eps); return p;
+    case NORMALIZED_SUMS: {
+      const double direction = normalized(d, *s0);
+      *squares += (double2)((double)p * p, direction * direction);
+      return p;
+    }
+    case NORMALIZED_APPLY: return u->decay * p - u->lr * normalized(d, *s0);
+    default:
+      *s0 = average(u, 0, *s0, d);
+      return u->nesterov ? average(u, 0, *s0, d) : *s0;
+  }
+}
+
+// An item has `stretch` elements; `sums` gets two numbers from each.
+#define RULE(NAME)                                                                                                  \
+  __kernel void update_##NAME(                                                                                      \
+      MEMORY(float, w), MEMORY(float, g), MEMORY(float, out), MEMORY(float, m), MEMORY(float, v),                   \
+      MEMORY(double2, sums), const long count, const long stretch, const update u) {                                \
+    const long begin = get_global_id(0) * stretch, end = min(begin + stretch, count);                               \
+    double2 squares = 0;                                                                                            \
+    for (long i = begin; i < end; i++) {                                                                            \
+      const float p = AT(float, w)[i];                                                                              \
+      const float d = g_memory ? u.grad_scale * AT(float, g)[i] + u.l2 * p : 0;                                     \
+      float s0 = u.states > 0 ? AT(float, m)[i] : 0, s1 = u.states > 1 ? AT(float, v)[i] : 0;                       \
+      const float result = apply(NAME, &u, p, d, &s0, &s1, &squares);                                               \
+      if (u.keeps && u.states > 0) AT(float, m)[i] = s0;                                                            \
+      if (u.keeps && u.states > 1) AT(float, v)[i] = s1;                                                            \
+      if (u.writes && out_memory) AT(float, out)[i] = result;                                                       \
+      else if (u.writes) AT(float, w)[i] = result;                                                                  \
+    }                                                                                                               \
+    if (sums_memory && begin < count) AT(double2, sums)[get_global_id(0)] = squares;                                \
+  }
+RULE(DESCENT)
+RULE(MOMENTUM)
+RULE(HEAVY_BALL)
+RULE(LION)
+RULE(ADAM)
+RULE(SCHEDULE_FREE)
+RULE(AVERAGE)
+RULE(EXTRAPOLATE)
+RULE(NORMS)
+RULE(LAMB_MOMENTS)
+RULE(LAMB_APPLY)
+RULE(SECOND_MOMENT)
+RULE(NORMALIZED_SUMS)
+RULE(NORMALIZED_APPLY)
+RULE(MUON_DIRECTION)
+
+// States in 8 bits: codes of a map (quant/dynamic_map.h), times the largest magnitude of a block of 256. An item has a
+// block, so that its largest magnitude is known before a code is written.
+
+enum { BLOCK = 256 };
+
+typedef struct {
+  float value[256];
+  int zero, most;
+  float edge[257];
+} dynamic_map;
+
+static uchar code_of(__global const dynamic_map *map, const float x) {
+  const float size = fabs(x);
+  int k = 0;  // as many edges as it reaches
+  for (int step = 128; step > 0; step /= 2) {
+    if (size >= map->edge[k + step - 1]) k += step;
+  }
+  return map->zero + (x < 0 ? -min(k, map->most) : k);
+}
+
+static void decode(float *to, __global const uchar *codes, const float scale, __global const dynamic_map *map, int n) {
+  for (int i = 0; i < n; i++) to[i] = map->value[codes[i]] * scale;
+}
+
+static void encode(
+    __global uchar *codes, __global float *scale, const float *from, __global const dynamic_map *map, int n) {
+  float most = 0;
+  for (int i = 0; i < n; i++) most = fabs(from[i]) > most || isnan(from[i]) ? fabs(from[i]) : most;
+  const float inverse = most >= FLT_MIN && most <= FLT_MAX ? 1 / most : 0;
+  *scale = most < FLT_MIN ? 0 : most <= FLT_MAX ? most : NAN;
+  for (int i = 0; i < n; i++) codes[i] = inverse > 0 ? code_of(map, from[i] * inverse) : map->zero;
+}
+
+#define RULE_8BIT(NAME)                                                                                             \
+  __kernel void update8_##NAME(                                                                                     \
+      MEMORY(float, w), MEMORY(float, g), MEMORY(uchar, m), MEMORY(uchar, v), MEMORY(float, m_scales),              \
+      MEMORY(float, v_scales), MEMORY(dynamic_map, m_map), MEMORY(dynamic_map, v_map), const long count,            \
+      const update u) {                                                                                             \
+    const long block = get_global_id(0), begin = block * BLOCK;                                                     \
+    const int n = min((long)BLOCK, count - begin);                                                                  \
+    if (n <= 0) return;                                                                                             \
+    float s0[BLOCK], s1[BLOCK];                                                                                     \
+    double2 squares = 0;                                                                                            \
+    decode(s0, AT(uchar, m) + begin, AT(float, m_scales)[block], AT(dynamic_map, m_map), n);                        \
+    if (u.states > 1) decode(s1, AT(uchar, v) + begin, AT(float, v_scales)[block], AT(dynamic_map, v_map), n);      \
+    for (int i = 0; i < n; i++) {                                                                                   \
+      const float p = AT(float, w)[begin + i], d = u.grad_scale * AT(float, g)[begin + i] + u.l2 * p;               \
+      AT(float, w)[begin + i] = apply(NAME, &u, p, d, &s0[i], &s1[i], &squares);                                    \
+    }                                                                                                               \
+    encode(AT(uchar, m) + begin, AT(float, m_scales) + block, s0, AT(dynamic_map, m_map), n);                       \
+    if (u.states > 1) encode(AT(uchar, v) + begin, AT(float, v_scales) + block, s1, AT(dynamic_map, v_map), n);     \
+  }
+RULE_8BIT(MOMENTUM)
+RULE_8BIT(HEAVY_BALL)
+RULE_8BIT(LION)
+RULE_8BIT(ADAM)

@@ -1,0 +1,61 @@
+import CKernels
+
+extension Context.Device: CustomStringConvertible, LosslessStringConvertible {
+  /// `cpu`, `ref`, `opencl:0`; nil for what is no device. `opencl` is the first one.
+  public init?(_ description: String) {
+    let parts = description.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+    switch (parts.first, parts.count) {
+    case ("cpu", 1): self = .cpu
+    case ("ref", 1): self = .ref
+    case ("opencl", 1): self = .opencl(0)
+    case ("opencl", 2):
+      guard let index = Int(parts[1]), index >= 0 else { return nil }
+      self = .opencl(index)
+    default: return nil
+    }
+  }
+
+  public var description: String {
+    switch self {
+    case .cpu: "cpu"
+    case .ref: "ref"
+    case .opencl(let index): "opencl:\(index)"
+    }
+  }
+}
+
+/// What an OpenCL device says of itself.
+public struct OpenCLDevice: Sendable, Hashable {
+  public let name: String
+  public let platform: String
+  /// Of OpenCL, and of the driver.
+  public let version: String
+  public let driver: String
+  public let computeUnits: Int
+  public let memory: Int
+  public let largestAllocation: Int
+}
+
+extension Context {
+  /// The OpenCL devices of this machine, of all platforms in their order. Throws where no OpenCL is installed.
+  public static func openCLDevices() throws(KilnError) -> [OpenCLDevice] {
+    var count: Int32 = 0
+    guard kiln_opencl_count(&count) == KILN_OK else {
+      throw KilnError(.unsupported, String(cString: kiln_last_error(nil)))
+    }
+    return (0..<count).compactMap { index in
+      var info = kiln_opencl_info()
+      info.size = UInt32(MemoryLayout<kiln_opencl_info>.size)
+      guard kiln_opencl_describe(index, &info) == KILN_OK else { return nil }
+      return OpenCLDevice(
+        name: text(info.name), platform: text(info.platform), version: text(info.version), driver: text(info.driver),
+        computeUnits: Int(info.compute_units), memory: Int(clamping: info.memory),
+        largestAllocation: Int(clamping: info.largest_allocation))
+    }
+  }
+
+  /// A C string in an array of fixed size.
+  private static func text<T>(_ characters: T) -> String {
+    withUnsafeBytes(of: characters) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+  }
+}

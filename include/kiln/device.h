@@ -1,0 +1,52 @@
+/// Devices with a memory of their own, by OpenCL: what there is, and the way between their memory and the host's.
+#ifndef KILN_DEVICE_H
+#define KILN_DEVICE_H
+
+#include "context.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/// What an OpenCL device says of itself.
+typedef struct kiln_opencl_info {
+  uint32_t size;
+  uint32_t is_cpu;
+  uint32_t compute_units;
+  uint32_t reserved;
+  uint64_t memory;             ///< bytes
+  uint64_t largest_allocation; ///< bytes
+  char name[128];
+  char platform[128];
+  char version[64];            ///< of OpenCL
+  char driver[64];
+} kiln_opencl_info;
+
+/// How many OpenCL devices there are, of all platforms in their order; contexts take their indices.
+/// @return KILN_ERR_LIBRARY where no OpenCL is installed: `kiln_last_error(NULL)` tells what is missing.
+KILN_API kiln_status kiln_opencl_count(int32_t *count);
+
+/// Fills `info`, whose `size` the caller has set, as far as both sides know it.
+/// @return KILN_ERR_DEVICE for an index without a device
+KILN_API kiln_status kiln_opencl_describe(int32_t index, kiln_opencl_info *info);
+
+/// Memory on the device of an OpenCL context. Tensors may lie anywhere in it: `*out` is an address for views, offsets and
+/// sums of both, which nobody can read or write through; see below. All kernels of the context work on such tensors.
+/// The caller ends it with `kiln_device_free`, before the context.
+/// @return KILN_ERR_DEVICE for a context of the host, KILN_ERR_MEMORY
+KILN_API kiln_status kiln_device_alloc(kiln_context *ctx, size_t bytes, void **out);
+KILN_API kiln_status kiln_device_free(kiln_context *ctx, void *address);
+
+/// Copies bytes to the device or from it, after all that was asked for before; the host's bytes are free, or there, on
+/// return.
+KILN_API kiln_status kiln_device_write(kiln_context *ctx, void *device, const void *host, size_t bytes);
+KILN_API kiln_status kiln_device_read(kiln_context *ctx, void *host, const void *device, size_t bytes);
+
+/// Waits for all that was asked for. Kernels of a device run later than the calls that ask for them; an error that shows
+/// only then is returned here, or by a later call.
+KILN_API kiln_status kiln_device_finish(kiln_context *ctx);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
