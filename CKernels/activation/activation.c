@@ -11,7 +11,7 @@ typedef struct activation_task {
 static kiln_status map(kiln_context *ctx, const char *kernel, const kiln__spans *spans, kiln_dtype dtype,
                        const kiln__cl_arg *arg) {
   KILN_TRY(kiln__cl_takes(ctx, dtype));
-  return kiln__cl_map(ctx, KILN_CL_ACTIVATION, kernel, spans, arg, arg != NULL);
+  return kiln__cl_map(ctx, KILN_CL_ACTIVATION, kernel, spans, 8, arg, arg != NULL);
 }
 
 // Views of one shape and dtype that fold into rows; the last one is what the others must be like. The first `outputs`
@@ -129,7 +129,7 @@ kiln_status kiln_dropout(kiln_context *ctx, const kiln_tensor *y, const kiln_ten
   if (ctx->cl) {
     const kiln__dropout_args *a = &t.dropout;
     KILN_TRY(kiln__cl_takes(ctx, x->dtype));
-    return kiln__cl_map(ctx, KILN_CL_ACTIVATION, "dropout", &spans,
+    return kiln__cl_map(ctx, KILN_CL_ACTIVATION, "dropout", &spans, 1,
                         (const kiln__cl_arg[]){CL_STRUCT(a->random.key), CL_STRUCT(a->random.counter),
                                                CL_STRUCT(a->threshold), CL_FLOAT((float)a->scale)}, 4);
   }

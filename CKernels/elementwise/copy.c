@@ -93,7 +93,7 @@ static kiln_status run_opencl(kiln_context *ctx, const kiln_tensor *y, const kil
   }
   kiln__spans spans = kiln__spans_strided((const kiln_tensor *[]){y, x}, value ? 1 : 2);
   kiln__cl_arg arg = {value, size};
-  return kiln__cl_map(ctx, KILN_CL_ELEMENTWISE, value ? fills[kind] : copies[kind], &spans, &arg, value != NULL);
+  return kiln__cl_map(ctx, KILN_CL_ELEMENTWISE, value ? fills[kind] : copies[kind], &spans, 1, &arg, value != NULL);
 }
 
 static void run(const kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x) {

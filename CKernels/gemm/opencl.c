@@ -3,11 +3,14 @@
 
 #include "opencl/launch.h"
 
-enum { MR = 6, NR = 16, STRIPS = 32, PACK_K = 64, SUM_GROUP = 64 };
+enum {
+  MR = 6, NR = 16, STRIPS = 32, PACK_K = 64, SUM_GROUP = 64,
+  LONG_K = 4096, RUN_K = 2048,  // a longer k goes in runs, so that panels stay in the caches
+};
 
 // As `product` of gemm.cl has it.
 typedef struct product {
-  int64_t m, n, k, tiles;
+  int64_t m, n, k, tiles, first_k, last_k;
   struct { int64_t batch, row; } c, residual, preactivation, gradient_at;
   float alpha;
   int32_t activation, accumulate, reserved;
@@ -47,9 +50,15 @@ kiln_status kiln__gemm_opencl(kiln_context *ctx, const kiln__gemm_args *g) {
                .gradient_at = {f->gradient_at.batch, f->gradient_at.row}, .alpha = f->alpha,
                .activation = f->activation, .accumulate = f->accumulate};
   kiln__cl_grid grid = {panels, kiln__ceil_div(strips, tiles), g->batches, 1};
-  KILN_TRY(KILN_CL_LAUNCH(ctx, KILN_CL_GEMM, "gemm_tiles", grid, CL_AT(f->c.data), CL_AT(a), CL_AT(b), CL_AT(f->bias),
-                          CL_AT(f->residual.data), CL_AT(f->preactivation.data), CL_AT(f->gradient_at.data),
-                          CL_STRUCT(p)));
+  // Only sums can go on in c.
+  bool plain = !f->bias && !f->residual.data && !f->preactivation.data && !f->gradient_at.data && !f->activation;
+  int64_t run = plain && g->k > LONG_K ? RUN_K : kiln__max(g->k, 1);
+  for (p.first_k = 0; p.first_k < kiln__max(g->k, 1); p.first_k += run, p.accumulate = 1) {
+    p.last_k = kiln__min(p.first_k + run, g->k);
+    KILN_TRY(KILN_CL_LAUNCH(ctx, KILN_CL_GEMM, "gemm_tiles", grid, CL_AT(f->c.data), CL_AT(a), CL_AT(b),
+                            CL_AT(f->bias), CL_AT(f->residual.data), CL_AT(f->preactivation.data),
+                            CL_AT(f->gradient_at.data), CL_STRUCT(p)));
+  }
   if (!g->bias_gradient) return KILN_OK;
   return g->bias_gradient_of_b ? bias_gradient(ctx, g, b, g->n, NR) : bias_gradient(ctx, g, a, g->m, MR);
 }

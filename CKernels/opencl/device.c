@@ -94,7 +94,7 @@ kiln_status kiln__cl_create(int32_t index, const char *cache, kiln__cl **out, ch
   cl->group = cl->info.is_cpu ? 1 : 64;
   cl_int code;
   cl->context = api->clCreateContext(NULL, 1, &cl->device, NULL, NULL, &code);
-  if (code == CL_SUCCESS) cl->queue = api->clCreateCommandQueue(cl->context, cl->device, 0, &code);
+  if (code == CL_SUCCESS) cl->queue = api->clCreateCommandQueue(cl->context, cl->device, CL_QUEUE_PROFILING_ENABLE, &code);
   if (code != CL_SUCCESS) {
     snprintf(error, size, "the OpenCL device %d, %s, cannot be opened: %s", index, cl->info.name, kiln__cl_error(code));
     kiln__cl_end(cl);
@@ -112,6 +112,8 @@ static void drop(kiln__cl *cl, const kiln__cl_buffer *b) {
 void kiln__cl_end(kiln__cl *cl) {
   if (!cl) return;
   if (cl->queue) cl->api->clFinish(cl->queue);
+  kiln__cl_forget(cl);
+  free(cl->events);
   for (int i = 0; i < cl->kernel_count; i++) cl->api->clReleaseKernel(cl->kernels[i].kernel);
   for (int i = 0; i < KILN_CL_PROGRAMS; i++) {
     if (cl->programs[i]) cl->api->clReleaseProgram(cl->programs[i]);

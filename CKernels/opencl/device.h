@@ -30,8 +30,11 @@ typedef struct kiln__cl {
   kiln__cl_buffer *buffers;  // by address
   int buffer_count, buffer_capacity;
   cl_program programs[KILN_CL_PROGRAMS];
-  struct { const char *name; cl_kernel kernel; } kernels[KILN_CL_KERNELS];
+  struct { const char *name; cl_kernel kernel; int64_t launches; double seconds; } kernels[KILN_CL_KERNELS];
   int kernel_count;
+  bool is_profiled;
+  struct { cl_kernel kernel; cl_event event; } *events;  // not counted yet
+  int event_count, event_capacity;
   void *maps[3];             // of 8-bit states, once they are wanted
   kiln_opencl_info info;
   char cache[KILN_CL_PATH];  // folder of compiled programs; "" for none
@@ -61,6 +64,10 @@ kiln_status kiln__cl_download(kiln_context *ctx, void *host, const void *device,
 
 // A kernel of a program, built or taken from the cache when it is first asked for. Its name is a literal.
 kiln_status kiln__cl_kernel(kiln_context *ctx, kiln__cl_program program, const char *name, cl_kernel *out);
+
+// Notes a launch of a kernel whose event has been asked for, and gives up the event when it is counted.
+kiln_status kiln__cl_note(kiln_context *ctx, cl_kernel kernel, cl_event event);
+void kiln__cl_forget(kiln__cl *cl);
 
 // Turns the code of a failed call into a failure of the context.
 kiln_status kiln__cl_fail(kiln_context *ctx, const char *call, cl_int code);

@@ -37,8 +37,11 @@ kiln_status kiln__cl_launch(kiln_context *ctx, kiln__cl_program program, const c
   size_t group[3] = {(size_t)grid.group, 1, 1};
   size_t global[3] = {(size_t)grid.x * group[0], (size_t)grid.y, (size_t)grid.z};
   const kiln__cl *cl = ctx->cl;
-  cl_int code = cl->api->clEnqueueNDRangeKernel(cl->queue, kernel, 3, NULL, global, group, 0, NULL, NULL);
-  return code == CL_SUCCESS ? KILN_OK : kiln__cl_fail(ctx, name, code);
+  cl_event event = NULL;
+  cl_int code = cl->api->clEnqueueNDRangeKernel(cl->queue, kernel, 3, NULL, global, group, 0, NULL,
+                                                cl->is_profiled ? &event : NULL);
+  if (code != CL_SUCCESS) return kiln__cl_fail(ctx, name, code);
+  return event ? kiln__cl_note(ctx, kernel, event) : KILN_OK;
 }
 
 kiln_status kiln__cl_takes(kiln_context *ctx, kiln_dtype dtype) {
@@ -47,7 +50,7 @@ kiln_status kiln__cl_takes(kiln_context *ctx, kiln_dtype dtype) {
 }
 
 kiln_status kiln__cl_map(kiln_context *ctx, kiln__cl_program program, const char *name, const kiln__spans *spans,
-                         const kiln__cl_arg *args, int count) {
+                         int64_t elements, const kiln__cl_arg *args, int count) {
   layout l = {.count = 1, .rank = spans->rank};
   for (int d = 0; d < spans->rank; d++) {
     l.shape[d] = spans->shape[d];
@@ -59,11 +62,11 @@ kiln_status kiln__cl_map(kiln_context *ctx, kiln__cl_program program, const char
   for (int v = 0; v < spans->views; v++) all[n++] = CL_AT(spans->data[v]);
   all[n++] = CL_STRUCT(l);
   for (int i = 0; i < count; i++) all[n++] = args[i];
-  kiln__cl_grid grid = {kiln__ceil_div(l.count, MAP_GROUP), 1, 1, MAP_GROUP};
+  kiln__cl_grid grid = {kiln__ceil_div(l.count, MAP_GROUP * elements), 1, 1, MAP_GROUP};
   return kiln__cl_launch(ctx, program, name, grid, all, n);
 }
 
 kiln_status kiln__cl_zero(kiln_context *ctx, const kiln_tensor *t) {
   kiln__spans spans = kiln__spans_strided((const kiln_tensor *[]){t}, 1);
-  return kiln__cl_map(ctx, KILN_CL_ELEMENTWISE, "fill_uint", &spans, &CL_INT(0), 1);
+  return kiln__cl_map(ctx, KILN_CL_ELEMENTWISE, "fill_uint", &spans, 1, &CL_INT(0), 1);
 }

@@ -39,9 +39,10 @@ kiln_status kiln__cl_launch(kiln_context *ctx, kiln__cl_program program, const c
 // Fails unless there are kernels for tensors of a type, which is F32.
 kiln_status kiln__cl_takes(kiln_context *ctx, kiln_dtype dtype);
 
-// A kernel with an item for each element of some views: it takes their addresses, how they lie, then `args`.
+// A kernel with an item for each element of some views, or for so many: it takes their addresses, how they lie, then
+// `args`.
 kiln_status kiln__cl_map(kiln_context *ctx, kiln__cl_program program, const char *name, const kiln__spans *spans,
-                         const kiln__cl_arg *args, int count);
+                         int64_t elements, const kiln__cl_arg *args, int count);
 
 // A tensor of F32 = 0.
 kiln_status kiln__cl_zero(kiln_context *ctx, const kiln_tensor *t);

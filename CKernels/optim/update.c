@@ -174,17 +174,16 @@ static void job_span(void *arg, int64_t chunk, int thread) {
 typedef struct cl_update {
   float grad_scale, l2, decay, lr, keep[2], take[2];
   float mean_scale, root_scale, eps, weight_decay, blend, pull, l1, low, high;
-  int32_t nesterov, first, states, keeps, writes;
+  int32_t nesterov, first;
 } cl_update;
 
-static cl_update rounded(const kiln__update *u, kiln__rule_traits traits) {
+static cl_update rounded(const kiln__update *u) {
   return (cl_update){
       .grad_scale = (float)u->grad_scale, .l2 = (float)u->l2, .decay = (float)u->decay, .lr = (float)u->lr,
       .keep = {(float)u->keep[0], (float)u->keep[1]}, .take = {(float)u->take[0], (float)u->take[1]},
       .mean_scale = (float)u->mean_scale, .root_scale = (float)u->root_scale, .eps = (float)u->eps,
       .weight_decay = (float)u->weight_decay, .blend = (float)u->blend, .pull = (float)u->pull, .l1 = (float)u->l1,
-      .low = (float)u->low, .high = (float)u->high, .nesterov = u->nesterov, .first = u->first,
-      .states = traits.states, .keeps = traits.keeps, .writes = traits.out};
+      .low = (float)u->low, .high = (float)u->high, .nesterov = u->nesterov, .first = u->first};
 }
 
 // Rules whose states may be kept in 8 bits.
@@ -194,7 +193,7 @@ static kiln_status run_opencl_8bit(kiln_context *ctx, const kiln__job *job, kiln
       [KILN_RULE_LION] = "update8_LION", [KILN_RULE_ADAM] = "update8_ADAM"};
   enum { GROUP = 4 };
   const kiln__state *m = &job->u.state[0], *v = &job->u.state[1];
-  if (u->states > 1 && v->codec != KILN_CODEC_8BIT) {
+  if (kiln__traits(rule).states > 1 && v->codec != KILN_CODEC_8BIT) {
     return kiln__fail(ctx, KILN_ERR_DTYPE, "OpenCL keeps both states in 8 bits, or none");
   }
   int64_t blocks = kiln__ceil_div(job->count, KILN_QUANT_BLOCK);
@@ -211,7 +210,7 @@ static kiln_status run_opencl(kiln_context *ctx, const kiln__job *job, kiln__rul
   enum { GROUP = 64 };
   kiln__rule_traits traits = kiln__traits(rule);
   int64_t stretch = traits.sums ? KILN_SPAN_ELEMENTS : 1, items = kiln__ceil_div(job->count, stretch);
-  cl_update u = rounded(&job->u, traits);
+  cl_update u = rounded(&job->u);
   if (job->u.state[0].codec == KILN_CODEC_8BIT) return run_opencl_8bit(ctx, job, rule, &u);
   KILN_TRY(KILN_CL_LAUNCH(ctx, KILN_CL_OPTIM, names[rule], ((kiln__cl_grid){kiln__ceil_div(items, GROUP), 1, 1, GROUP}),
                           CL_AT(job->u.w.values), CL_AT(job->u.g), CL_AT(job->u.out), CL_AT(job->u.state[0].values),

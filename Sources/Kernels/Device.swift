@@ -36,6 +36,13 @@ public struct OpenCLDevice: Sendable, Hashable {
   public let largestAllocation: Int
 }
 
+/// What a kernel of a device has taken.
+public struct KernelTime: Sendable, Hashable {
+  public let name: String
+  public let launches: Int
+  public let seconds: Double
+}
+
 extension Context {
   /// The OpenCL devices of this machine, of all platforms in their order. Throws where no OpenCL is installed.
   public static func openCLDevices() throws(KilnError) -> [OpenCLDevice] {
@@ -51,6 +58,19 @@ extension Context {
         name: text(info.name), platform: text(info.platform), version: text(info.version), driver: text(info.driver),
         computeUnits: Int(info.compute_units), memory: Int(clamping: info.memory),
         largestAllocation: Int(clamping: info.largest_allocation))
+    }
+  }
+
+  /// What kernels of a device take, by its own clock: the one that takes the most first.
+  public func profiling(_ body: () throws(KilnError) -> Void) throws(KilnError) -> [KernelTime] {
+    try check(kiln_device_profile(handle, true))
+    defer { kiln_device_profile(handle, false) }
+    try body()
+    var times = [kiln_kernel_time](repeating: kiln_kernel_time(), count: 256)
+    var count: Int32 = 0
+    try check(kiln_device_times(handle, &times, 256, &count))
+    return times.prefix(Int(count)).map {
+      KernelTime(name: Self.text($0.name), launches: Int($0.launches), seconds: $0.seconds)
     }
   }
 

@@ -24,6 +24,7 @@ struct LayoutTests {
         (\.size, 0), (\.is_cpu, 4), (\.compute_units, 8), (\.memory, 16), (\.largest_allocation, 24), (\.name, 32),
         (\.platform, 160), (\.version, 288), (\.driver, 352),
       ])
+    pin(kiln_kernel_time.self, size: 48, [(\.name, 0), (\.launches, 32), (\.seconds, 40)])
     #expect(KILN_MAX_RANK == 6)
   }
 

@@ -84,6 +84,18 @@ import Testing
     #expect(wide.floats().reduce(0) { $0 + ($1 == 0 ? 1 : 0) } == 100)
   }
 
+  @Test func kernelsAreTimed() throws {
+    let device = try Context(device: .opencl(0))
+    let x = try Tensor(zeros: [1000], .float32, on: device)
+    let times = try device.profiling { () throws(KilnError) in
+      for _ in 0..<3 { try device.add(x, x, x) }
+      try device.fill(x, 1)
+    }
+    #expect(Set(times.map(\.name)) == ["add", "fill_uint"] && times.first { $0.name == "add" }?.launches == 3)
+    #expect(times.allSatisfy { $0.seconds > 0 })
+    #expect(throws: KilnError.self) { try Context().profiling {} }
+  }
+
   /// Binaries are kept; one that is damaged is made anew, and a folder that cannot be written is done without.
   @Test func programsAreKept() throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("kiln-opencl-\(UUID())")

@@ -46,6 +46,20 @@ KILN_API kiln_status kiln_device_read(kiln_context *ctx, void *host, const void 
 /// only then is returned here, or by a later call.
 KILN_API kiln_status kiln_device_finish(kiln_context *ctx);
 
+/// What a kernel of a device has taken.
+typedef struct kiln_kernel_time {
+  char name[32];
+  int64_t launches;
+  double seconds;
+} kiln_kernel_time;
+
+/// Begins to count what kernels take, by the device's own clock, from 0; or stops.
+KILN_API kiln_status kiln_device_profile(kiln_context *ctx, bool on);
+
+/// Waits for all that was asked for and tells what each kernel has taken since profiling began: at most `capacity` of them
+/// in `times`, the one that took the most first. `count` is how many there are.
+KILN_API kiln_status kiln_device_times(kiln_context *ctx, kiln_kernel_time *times, int32_t capacity, int32_t *count);
+
 #ifdef __cplusplus
 }
 #endif

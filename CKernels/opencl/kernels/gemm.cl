@@ -11,8 +11,16 @@ __kernel void gemm_pack(
   __global const float *from = AT(float, x) + z * batch + panel * width * across;
   __global float *to = AT(float, out) + (z * panels + panel) * k * width;
   const int there = min((long)width, extent - panel * width);
-  for (long i = begin; i < end; i++) {
-    for (int w = 0; w < width; w++) to[i * width + w] = w < there ? from[w * across + i * along] : 0;
+  if (width == NR && there == NR && across == 1) {
+    for (long i = begin; i < end; i++) vstore16(vload16(0, from + i * along), i, to);
+  } else if (across == 1) {
+    for (long i = begin; i < end; i++) {
+      for (int w = 0; w < width; w++) to[i * width + w] = w < there ? from[w + i * along] : 0;
+    }
+  } else {
+    for (int w = 0; w < width; w++) {
+      for (long i = begin; i < end; i++) to[i * width + w] = w < there ? from[w * across + i * along] : 0;
+    }
   }
 }
 
@@ -35,6 +43,7 @@ typedef struct {
 
 typedef struct {
   long m, n, k, tiles;  // `tiles`: strips of MR rows that an item works through
+  long first_k, last_k;  // what is multiplied now
   matrix c, residual, preactivation, gradient_at;
   float alpha;
   int activation, accumulate, reserved;
@@ -77,7 +86,7 @@ __kernel void gemm_tiles(
   __global const float *pb = AT(float, b) + (z * get_global_size(0) * NR + j) * g.k;
   const long first = (long)get_global_id(1) * g.tiles, last = min(first + g.tiles, strips);
   for (long strip = first; strip < last; strip++) {
-    __global const float *pa = AT(float, a) + (z * strips + strip) * g.k * MR, *q = pb;
+    __global const float *pa = AT(float, a) + ((z * strips + strip) * g.k + g.first_k) * MR, *q = pb + g.first_k * NR;
 #define ZERO(r) float8 c##r##0 = 0, c##r##1 = 0;
     ROWS(ZERO)
 #define STEP(r)                             \
@@ -90,14 +99,14 @@ __kernel void gemm_tiles(
     float8 x;                               \
     ROWS(STEP)                              \
   }
-    long k = 0;
-    for (; k + 4 <= g.k; k += 4, pa += 4 * MR, q += 4 * NR) {
+    long k = g.first_k;
+    for (; k + 4 <= g.last_k; k += 4, pa += 4 * MR, q += 4 * NR) {
       { enum { u = 0 }; STEPS }
       { enum { u = 1 }; STEPS }
       { enum { u = 2 }; STEPS }
       { enum { u = 3 }; STEPS }
     }
-    for (; k < g.k; k++, pa += MR, q += NR) { enum { u = 0 }; STEPS }
+    for (; k < g.last_k; k++, pa += MR, q += NR) { enum { u = 0 }; STEPS }
     const bool whole = j + NR <= g.n;
 #define FINISH_ROW(r)                                                                                              \
   if (strip * MR + r < g.m) {                                                                                      \

@@ -9,7 +9,7 @@ typedef struct {
   float grad_scale, l2, decay, lr;
   float keep[2], take[2];
   float mean_scale, root_scale, eps, weight_decay, blend, pull, l1, low, high;
-  int nesterov, first, states, keeps, writes;
+  int nesterov, first;
 } update;
 
 static inline float prox(const update *u, float p) {
@@ -81,40 +81,52 @@ static inline float apply(const int rule, const update *u, float p, float d, flo
   }
 }
 
-// An item has `stretch` elements; `sums` gets two numbers from each.
-#define RULE(NAME)                                                                                                  \
-  __kernel void update_##NAME(                                                                                      \
-      MEMORY(float, w), MEMORY(float, g), MEMORY(float, out), MEMORY(float, m), MEMORY(float, v),                   \
-      MEMORY(double2, sums), const long count, const long stretch, const update u) {                                \
-    const long begin = get_global_id(0) * stretch, end = min(begin + stretch, count);                               \
-    double2 squares = 0;                                                                                            \
-    for (long i = begin; i < end; i++) {                                                                            \
-      const float p = AT(float, w)[i];                                                                              \
-      const float d = g_memory ? u.grad_scale * AT(float, g)[i] + u.l2 * p : 0;                                     \
-      float s0 = u.states > 0 ? AT(float, m)[i] : 0, s1 = u.states > 1 ? AT(float, v)[i] : 0;                       \
-      const float result = apply(NAME, &u, p, d, &s0, &s1, &squares);                                               \
-      if (u.keeps && u.states > 0) AT(float, m)[i] = s0;                                                            \
-      if (u.keeps && u.states > 1) AT(float, v)[i] = s1;                                                            \
-      if (u.writes && out_memory) AT(float, out)[i] = result;                                                       \
-      else if (u.writes) AT(float, w)[i] = result;                                                                  \
-    }                                                                                                               \
-    if (sums_memory && begin < count) AT(double2, sums)[get_global_id(0)] = squares;                                \
+#define ARGUMENTS                                                                                                    \
+  MEMORY(float, w), MEMORY(float, g), MEMORY(float, out), MEMORY(float, m), MEMORY(float, v), MEMORY(double2, sums), \
+      const long count, const long stretch, const update u
+
+// Element i. STATES, WRITES and KEEPS are as in KILN_EACH_RULE.
+#define ELEMENT(NAME, STATES, WRITES, KEEPS)                                                           \
+  {                                                                                                    \
+    const float p = AT(float, w)[i], d = g_memory ? u.grad_scale * AT(float, g)[i] + u.l2 * p : 0;     \
+    float s0 = STATES > 0 ? AT(float, m)[i] : 0, s1 = STATES > 1 ? AT(float, v)[i] : 0;                \
+    const float result = apply(NAME, &u, p, d, &s0, &s1, &squares);                                    \
+    if (KEEPS && STATES > 0) AT(float, m)[i] = s0;                                                     \
+    if (KEEPS && STATES > 1) AT(float, v)[i] = s1;                                                     \
+    if (WRITES) (out_memory ? AT(float, out) : AT(float, w))[i] = result;                              \
   }
-RULE(DESCENT)
-RULE(MOMENTUM)
-RULE(HEAVY_BALL)
-RULE(LION)
-RULE(ADAM)
-RULE(SCHEDULE_FREE)
-RULE(AVERAGE)
-RULE(EXTRAPOLATE)
-RULE(NORMS)
-RULE(LAMB_MOMENTS)
-RULE(LAMB_APPLY)
-RULE(SECOND_MOMENT)
-RULE(NORMALIZED_SUMS)
-RULE(NORMALIZED_APPLY)
-RULE(MUON_DIRECTION)
+
+// An item has one element.
+#define RULE(NAME, STATES, WRITES, KEEPS)                     \
+  __kernel void update_##NAME(ARGUMENTS) {                    \
+    const long i = get_global_id(0);                          \
+    double2 squares = 0;                                      \
+    if (i < count) ELEMENT(NAME, STATES, WRITES, KEEPS)       \
+  }
+
+// An item has `stretch` elements, and two sums over them.
+#define RULE_WITH_SUMS(NAME, STATES, WRITES, KEEPS)                                                   \
+  __kernel void update_##NAME(ARGUMENTS) {                                                            \
+    const long begin = get_global_id(0) * stretch, end = min(begin + stretch, count);                 \
+    double2 squares = 0;                                                                              \
+    for (long i = begin; i < end; i++) ELEMENT(NAME, STATES, WRITES, KEEPS)                           \
+    if (begin < count) AT(double2, sums)[get_global_id(0)] = squares;                                 \
+  }
+RULE(DESCENT, 0, 1, 0)
+RULE(MOMENTUM, 1, 1, 1)
+RULE(HEAVY_BALL, 1, 1, 1)
+RULE(LION, 1, 1, 1)
+RULE(ADAM, 2, 1, 1)
+RULE(SCHEDULE_FREE, 2, 1, 1)
+RULE(AVERAGE, 1, 1, 0)
+RULE(EXTRAPOLATE, 1, 1, 1)
+RULE_WITH_SUMS(NORMS, 0, 0, 0)
+RULE_WITH_SUMS(LAMB_MOMENTS, 2, 0, 1)
+RULE(LAMB_APPLY, 2, 1, 0)
+RULE(SECOND_MOMENT, 1, 0, 1)
+RULE_WITH_SUMS(NORMALIZED_SUMS, 1, 0, 0)
+RULE(NORMALIZED_APPLY, 1, 1, 0)
+RULE(MUON_DIRECTION, 1, 1, 1)
 
 // States in 8 bits: codes of a map (quant/dynamic_map.h), times the largest magnitude of a block of 256. An item has a
 // block, so that its largest magnitude is known before a code is written.
@@ -149,7 +161,7 @@ static void encode(
   for (int i = 0; i < n; i++) codes[i] = inverse > 0 ? code_of(map, from[i] * inverse) : map->zero;
 }
 
-#define RULE_8BIT(NAME)                                                                                             \
+#define RULE_8BIT(NAME, STATES)                                                                                             \
   __kernel void update8_##NAME(                                                                                     \
       MEMORY(float, w), MEMORY(float, g), MEMORY(uchar, m), MEMORY(uchar, v), MEMORY(float, m_scales),              \
       MEMORY(float, v_scales), MEMORY(dynamic_map, m_map), MEMORY(dynamic_map, v_map), const long count,            \
@@ -160,15 +172,15 @@ static void encode(
     float s0[BLOCK], s1[BLOCK];                                                                                     \
     double2 squares = 0;                                                                                            \
     decode(s0, AT(uchar, m) + begin, AT(float, m_scales)[block], AT(dynamic_map, m_map), n);                        \
-    if (u.states > 1) decode(s1, AT(uchar, v) + begin, AT(float, v_scales)[block], AT(dynamic_map, v_map), n);      \
+    if (STATES > 1) decode(s1, AT(uchar, v) + begin, AT(float, v_scales)[block], AT(dynamic_map, v_map), n);      \
     for (int i = 0; i < n; i++) {                                                                                   \
       const float p = AT(float, w)[begin + i], d = u.grad_scale * AT(float, g)[begin + i] + u.l2 * p;               \
       AT(float, w)[begin + i] = apply(NAME, &u, p, d, &s0[i], &s1[i], &squares);                                    \
     }                                                                                                               \
     encode(AT(uchar, m) + begin, AT(float, m_scales) + block, s0, AT(dynamic_map, m_map), n);                       \
-    if (u.states > 1) encode(AT(uchar, v) + begin, AT(float, v_scales) + block, s1, AT(dynamic_map, v_map), n);     \
+    if (STATES > 1) encode(AT(uchar, v) + begin, AT(float, v_scales) + block, s1, AT(dynamic_map, v_map), n);     \
   }
-RULE_8BIT(MOMENTUM)
-RULE_8BIT(HEAVY_BALL)
-RULE_8BIT(LION)
-RULE_8BIT(ADAM)
+RULE_8BIT(MOMENTUM, 1)
+RULE_8BIT(HEAVY_BALL, 1)
+RULE_8BIT(LION, 1)
+RULE_8BIT(ADAM, 2)
