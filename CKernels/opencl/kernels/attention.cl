@@ -202,30 +202,45 @@ __kernel void attention_dkv(
   for (long e = 0; e < 2 * a.d; e++) vstore8((float8)(0), e, dkt);
   const int8 keys = (int)first + LANES;
   for (long head = key_head * group; head < (key_head + 1) * group; head++) {
-    for (long i = 0; i < a.tq; i += 2) {
-      const int2 see0 = seen(&a, AT(int, offsets), b, i);
-      const int2 see1 = i + 1 < a.tq ? seen(&a, AT(int, offsets), b, i + 1) : (int2)(0, 0);
-      if ((see0.y <= first || see0.x >= first + count) && (see1.y <= first || see1.x >= first + count)) continue;
-      const long i1 = min(i + 1, a.tq - 1), row = (b * a.heads + head) * a.tq;
-      __global const float *q0 = ROW(float, q, a.q, b, i, head), *q1 = ROW(float, q, a.q, b, i1, head);
-      __global const float *o0 = ROW(float, d_o, a.d_o, b, i, head), *o1 = ROW(float, d_o, a.d_o, b, i1, head);
-      float8 s0 = 0, s1 = 0, d0 = 0, d1 = 0;
+    for (long i = 0; i < a.tq; i += 4) {
+      const long row = (b * a.heads + head) * a.tq;
+#define SEEN(n) const int2 see##n = i + n < a.tq ? seen(&a, AT(int, offsets), b, i + n) : (int2)(0, 0);
+      SEEN(0) SEEN(1) SEEN(2) SEEN(3)
+#define MEETS(n) (see##n.y > first && see##n.x < first + count)
+      if (!(MEETS(0) || MEETS(1) || MEETS(2) || MEETS(3))) continue;
+#define QUERY(n)                                                                                     \
+  const long i##n = min(i + n, a.tq - 1);                                                            \
+  __global const float *q##n = ROW(float, q, a.q, b, i##n, head), *o##n = ROW(float, d_o, a.d_o, b, i##n, head); \
+  float8 s##n = 0, d##n = 0;
+      QUERY(0) QUERY(1) QUERY(2) QUERY(3)
       for (long e = 0; e < a.d; e++) {
         const float8 x = vload8(e, kt), y = vload8(e, vt);
         s0 = fma(x, q0[e], s0);
         s1 = fma(x, q1[e], s1);
+        s2 = fma(x, q2[e], s2);
+        s3 = fma(x, q3[e], s3);
         d0 = fma(y, o0[e], d0);
         d1 = fma(y, o1[e], d1);
+        d2 = fma(y, o2[e], d2);
+        d3 = fma(y, o3[e], d3);
       }
-#define PAIR(n, at)                                                                                            \
-  s##n = select(                                                                                               \
-      (float8)(0), exp(s##n * a.scale - *ROW(float, lse, a.lse, b, at, head)), keys >= see##n.x && keys < see##n.y); \
-  d##n = s##n * (d##n - AT(float, delta)[row + at]) * a.scale;                                                 \
-  d##n = select((float8)(0), d##n, keys >= see##n.x && keys < see##n.y);
-      PAIR(0, i) PAIR(1, i1)
+#define PAIR(n)                                                                                    \
+  const int8 meet##n = keys >= see##n.x && keys < see##n.y;                                        \
+  s##n = select((float8)(0), exp(s##n * a.scale - *ROW(float, lse, a.lse, b, i##n, head)), meet##n); \
+  d##n = select((float8)(0), s##n * (d##n - AT(float, delta)[row + i##n]) * a.scale, meet##n);
+      PAIR(0) PAIR(1) PAIR(2) PAIR(3)
       for (long e = 0; e < a.d; e++) {
-        vstore8(fma(d1, q1[e], fma(d0, q0[e], vload8(e, dkt))), e, dkt);
-        vstore8(fma(s1, o1[e], fma(s0, o0[e], vload8(e, dvt))), e, dvt);
+        float8 x = vload8(e, dkt), y = vload8(e, dvt);
+        x = fma(d0, q0[e], x);
+        x = fma(d1, q1[e], x);
+        x = fma(d2, q2[e], x);
+        x = fma(d3, q3[e], x);
+        y = fma(s0, o0[e], y);
+        y = fma(s1, o1[e], y);
+        y = fma(s2, o2[e], y);
+        y = fma(s3, o3[e], y);
+        vstore8(x, e, dkt);
+        vstore8(y, e, dvt);
       }
     }
   }
