@@ -23,10 +23,9 @@ enum SparseFamily: Family {
     _ setup: Setup, _ format: SparsePattern.Format, densities: [Double], m: Int, _ dtype: Job.DType
   ) -> Case {
     let weights = GemmFamily.weights.dropLast()
-    let flops = weights.reduce(0) { $0 + 6 * Double(m * $1.0 * $1.1) * densities[0] }
     func percent(_ share: Double) -> String { "\(Int((share * 100).rounded())) %" }
     var item = Case(
-      name, "\(label(format)), M=\(m) \(dtype.label)", Cost(flops: flops), unit: dtype.unit,
+      name, "\(label(format)), M=\(m) \(dtype.label)", Cost(), unit: dtype.unit,
       contenders: densities.map { density in
         KernelContender("\(percent(density)) kept") {
           let products = try weights.map { try SparseProducts(format, density: density, m: m, $0, dtype, setup) }
