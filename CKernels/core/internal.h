@@ -112,6 +112,14 @@ typedef struct kiln__rows {
 // Folds a checked view into rows, or fails with KILN_ERR_STRIDE. NULL gives data NULL.
 kiln_status kiln__fold(kiln_context *ctx, const char *name, const kiln_tensor *t, kiln__rows *out);
 
+// The run first ..< first + count of one dimension of a view.
+static inline kiln_tensor kiln__part(const kiln_tensor *t, int dimension, int64_t first, int64_t count) {
+  kiln_tensor part = *t;
+  part.offset += first * t->strides[dimension] * (int64_t)kiln_dtype_size(t->dtype);
+  part.shape[dimension] = count;
+  return part;
+}
+
 static inline void *kiln__data(const kiln_tensor *t) { return t && t->data ? (char *)t->data + t->offset : NULL; }
 
 // Scratch memory until the public call ends, 64-byte aligned; NULL and KILN_OK in query mode.

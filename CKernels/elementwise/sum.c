@@ -1,8 +1,6 @@
 // Sums over rows and of squares: how they are cut for threads.
 #include "opencl/launch.h"
 
-enum { SUM_GROUP = 64 };
-
 typedef struct rows_task {
   const kiln__elementwise_kernels *kernels;
   const kiln__rows *x;
@@ -27,9 +25,8 @@ void kiln__sum_rows(const kiln_context *ctx, kiln_dtype dtype, void *out, const 
 }
 
 kiln_status kiln__sum_rows_opencl(kiln_context *ctx, void *out, const kiln__rows *x, bool accumulate) {
-  kiln__cl_grid grid = {kiln__ceil_div(x->cols, SUM_GROUP), 1, 1, SUM_GROUP};
-  return KILN_CL_LAUNCH(ctx, KILN_CL_ELEMENTWISE, "sum_rows", grid, CL_AT(out), CL_AT(x->data), CL_LONG(x->rows),
-                        CL_LONG(x->cols), CL_LONG(x->stride), CL_INT(accumulate));
+  return KILN_CL_LAUNCH(ctx, KILN_CL_ELEMENTWISE, "sum_rows", kiln__cl_each(x->cols, 1, 1), CL_AT(out),
+                        CL_AT(x->data), CL_LONG(x->rows), CL_LONG(x->cols), CL_LONG(x->stride), CL_INT(accumulate));
 }
 
 enum { SQUARES_BLOCK = 4096, SQUARES_BLOCKS_PER_CHUNK = 16 };

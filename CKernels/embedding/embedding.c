@@ -1,8 +1,6 @@
 // Checks and threads of table look-up and its gradient.
 #include "opencl/launch.h"
 
-enum { GROUP = 64 };  // columns of a work group
-
 typedef struct embedding_task {
   const kiln__embedding_kernels *kernels;
   kiln__embedding_args args;
@@ -67,7 +65,7 @@ static void fwd_chunk(void *arg, int64_t chunk, int thread) {
 static kiln_status fwd_opencl(kiln_context *ctx, const embedding_task *t, kiln_dtype dtype) {
   KILN_TRY(kiln__cl_takes(ctx, dtype));
   const kiln__embedding_args *a = &t->args;
-  kiln__cl_grid grid = {kiln__ceil_div(t->y.cols, GROUP), t->y.rows, 1, GROUP};
+  kiln__cl_grid grid = kiln__cl_each(t->y.cols, t->y.rows, 1);
   return KILN_CL_LAUNCH(ctx, KILN_CL_EMBEDDING, "embedding_fwd", grid, CL_AT(t->y.data), CL_AT(t->table.data),
                         CL_AT(a->ids), CL_LONG(a->ids_count), CL_LONG(t->y.cols), CL_LONG(t->y.stride),
                         CL_LONG(t->table.stride), CL_LONG(t->table.rows), CL_INT(a->accumulate));
@@ -77,7 +75,7 @@ static kiln_status bwd_opencl(kiln_context *ctx, const embedding_task *t, const 
   KILN_TRY(kiln__cl_takes(ctx, dtable->dtype));
   const kiln__embedding_args *a = &t->args;
   if (!a->accumulate) KILN_TRY(kiln__cl_zero(ctx, dtable));
-  kiln__cl_grid grid = {kiln__ceil_div(t->y.cols, GROUP), 1, 1, GROUP};
+  kiln__cl_grid grid = kiln__cl_each(t->y.cols, 1, 1);
   return KILN_CL_LAUNCH(ctx, KILN_CL_EMBEDDING, "embedding_bwd", grid, CL_AT(t->table.data), CL_AT(t->y.data),
                         CL_AT(a->ids), CL_LONG(a->ids_count), CL_LONG(t->y.rows), CL_LONG(t->y.cols),
                         CL_LONG(t->y.stride), CL_LONG(t->table.stride), CL_LONG(t->table.rows));

@@ -245,7 +245,7 @@ kiln_status kiln__gemm(kiln_context *ctx, const kiln_tensor *c, const kiln_tenso
   }
   size_t mark = kiln__scratch_mark(ctx);
   kiln_status status = ctx->cl       ? kiln__gemm_opencl(ctx, &g)
-                       : by_lists      ? kiln__gemm_sparse(ctx, &g)
+                       : by_lists    ? kiln__gemm_sparse(ctx, &g)
                        : by_openblas ? kiln__gemm_openblas(ctx, &g)
                        : prefers_direct || !kernels->packed
                            ? kiln__gemm_direct(ctx, kernels, &g)

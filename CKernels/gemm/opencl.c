@@ -4,7 +4,7 @@
 #include "opencl/launch.h"
 
 enum {
-  MR = 6, NR = 16, STRIPS = 32, PACK_K = 64, SUM_GROUP = 64,
+  MR = 6, NR = 16, STRIPS = 32, PACK_K = 64,
   LONG_K = 4096, RUN_K = 2048,  // a longer k goes in runs, so that panels stay in the caches
 };
 
@@ -28,9 +28,9 @@ static kiln_status pack(kiln_context *ctx, float *out, const kiln__matrix *x, in
 
 static kiln_status bias_gradient(kiln_context *ctx, const kiln__gemm_args *g, const float *packed, int64_t extent,
                                  int32_t width) {
-  kiln__cl_grid grid = {kiln__ceil_div(extent, SUM_GROUP), 1, 1, SUM_GROUP};
-  return KILN_CL_LAUNCH(ctx, KILN_CL_GEMM, "gemm_sums", grid, CL_AT(g->bias_gradient), CL_AT(packed), CL_LONG(extent),
-                        CL_LONG(g->k), CL_INT(width), CL_FLOAT(g->finish.alpha), CL_INT(g->finish.accumulate));
+  return KILN_CL_LAUNCH(ctx, KILN_CL_GEMM, "gemm_sums", kiln__cl_each(extent, 1, 1), CL_AT(g->bias_gradient),
+                        CL_AT(packed), CL_LONG(extent), CL_LONG(g->k), CL_INT(width), CL_FLOAT(g->finish.alpha),
+                        CL_INT(g->finish.accumulate));
 }
 
 kiln_status kiln__gemm_opencl(kiln_context *ctx, const kiln__gemm_args *g) {

@@ -58,13 +58,6 @@ static kiln_status take_scratch(kiln_context *ctx, linear_task *t) {
   return KILN_OK;
 }
 
-static kiln_tensor part(const kiln_tensor *t, int dimension, int64_t first, int64_t count) {
-  kiln_tensor part = *t;
-  part.offset += first * t->strides[dimension] * (int64_t)kiln_dtype_size(t->dtype);
-  part.shape[dimension] = count;
-  return part;
-}
-
 static void chunk_of_rows(void *arg, int64_t chunk, int thread) {
   (void)thread;
   const linear_task *t = arg;
@@ -107,7 +100,7 @@ static kiln_status softmax(kiln_context *ctx, linear_task *t, int64_t first, con
   for (int64_t j = 0; j < call->v; j += t->panel.cols) {
     t->panel.first = j;
     t->panel.cols = kiln__min(PANEL_COLS, call->v - j);
-    kiln_tensor logits = part(&t->logits, 0, 0, t->rows), w = part(t->w, 0, j, t->panel.cols);
+    kiln_tensor logits = kiln__part(&t->logits, 0, 0, t->rows), w = kiln__part(t->w, 0, j, t->panel.cols);
     logits.shape[1] = t->panel.cols;
     KILN_TRY(kiln__gemm(ctx, &logits, x, &w, &o));
     for_rows(ctx, t, t->panel.cols, panel_rows);
@@ -126,19 +119,19 @@ static void scale(const kiln_context *ctx, linear_task *t, const kiln_tensor *y,
 
 // Rows first ..< first + t->rows. In query mode the products only note their scratch.
 static kiln_status block(kiln_context *ctx, linear_task *t, int64_t first) {
-  kiln_tensor x = part(t->x, 0, first, t->rows);
+  kiln_tensor x = kiln__part(t->x, 0, first, t->rows);
   KILN_TRY(softmax(ctx, t, first, &x));
   kiln_tensor exps = t->exps;
   exps.shape[0] = t->rows;
   kiln_gemm_options o = kiln_gemm_defaults();
   o.alpha = t->call.options.scale / KILN_LOSS_FACTOR;
   if (t->dx) {
-    kiln_tensor dx = part(t->dx, 0, first, t->rows), sums = part(&t->unscaled_dx, 0, 0, t->rows);
+    kiln_tensor dx = kiln__part(t->dx, 0, first, t->rows), sums = kiln__part(&t->unscaled_dx, 0, 0, t->rows);
     KILN_TRY(kiln__gemm(ctx, &sums, &exps, t->w, &o));
     scale(ctx, t, &dx, &sums);
   }
   if (t->dw) {
-    kiln_tensor scaled = part(&t->scaled_x, 0, 0, t->rows);
+    kiln_tensor scaled = kiln__part(&t->scaled_x, 0, 0, t->rows);
     o.transpose_a = 1;
     o.accumulate = first > 0 || t->call.options.accumulate_dw;
     scale(ctx, t, &scaled, &x);

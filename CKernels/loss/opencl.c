@@ -5,8 +5,8 @@
 
 enum { LOGITS_BYTES = 104 << 20, LEAST_ROWS = 16 };
 
-kiln_status kiln__loss_rows_opencl(kiln_context *ctx, const kiln__loss_call *call, int64_t first, const kiln__rows *dlogits,
-                                   const kiln__rows *logits) {
+kiln_status kiln__loss_rows_opencl(kiln_context *ctx, const kiln__loss_call *call, int64_t first,
+                                   const kiln__rows *dlogits, const kiln__rows *logits) {
   KILN_TRY(kiln__cl_takes(ctx, call->dtype));
   float *losses = kiln__data(call->options.losses);
   kiln__cl_grid grid = {logits->rows, 1, 1, ctx->cl->group};
@@ -21,13 +21,6 @@ kiln_status kiln__loss_end_opencl(kiln_context *ctx, const kiln__loss_call *call
                         CL_AT(call->terms), CL_LONG(call->n), CL_FLOAT(call->options.scale));
 }
 
-static kiln_tensor rows_of(const kiln_tensor *t, int64_t first, int64_t count) {
-  kiln_tensor part = *t;
-  part.offset += first * t->strides[0] * (int64_t)sizeof(float);
-  part.shape[0] = count;
-  return part;
-}
-
 kiln_status kiln__linear_cross_entropy_opencl(kiln_context *ctx, const kiln__loss_call *call, const kiln_tensor *dx,
                                               const kiln_tensor *dw, const kiln_tensor *x, const kiln_tensor *w) {
   int64_t most = kiln__max(LOGITS_BYTES / (kiln__max(call->v, 1) * (int64_t)sizeof(float)), LEAST_ROWS), first = 0;
@@ -38,7 +31,7 @@ kiln_status kiln__linear_cross_entropy_opencl(kiln_context *ctx, const kiln__los
   do {  // once for no rows at all: dw is still to be set to 0
     int64_t count = kiln__min(block, call->n - first);
     kiln_tensor logits = kiln_tensor_dense(data, KILN_F32, 2, (int64_t[]){count, call->v});
-    kiln_tensor xs = rows_of(x, first, count);
+    kiln_tensor xs = kiln__part(x, 0, first, count);
     kiln_gemm_options o = kiln_gemm_defaults();
     o.transpose_b = 1;
     KILN_TRY(kiln__gemm(ctx, &logits, &xs, w, &o));
@@ -46,7 +39,7 @@ kiln_status kiln__linear_cross_entropy_opencl(kiln_context *ctx, const kiln__los
     KILN_TRY(kiln__loss_rows_opencl(ctx, call, first, dx || dw ? &rows : &none, &rows));
     o.transpose_b = 0;
     if (dx) {
-      kiln_tensor dxs = rows_of(dx, first, count);
+      kiln_tensor dxs = kiln__part(dx, 0, first, count);
       KILN_TRY(kiln__gemm(ctx, &dxs, &logits, w, &o));
     }
     o.transpose_a = 1;

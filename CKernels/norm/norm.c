@@ -88,13 +88,12 @@ static kiln_status rows_opencl(kiln_context *ctx, const norm_task *t, void *dx, 
 
 // The sums for gain and bias over the rows of each chunk, and those of the chunks. Then dx, which may take dy's place.
 static kiln_status bwd_opencl(kiln_context *ctx, const norm_task *t, bool has_params) {
-  enum { COLUMNS = 64 };
   const kiln__norm_args *a = &t->args;
   if (has_params) {
     void *stats;
     KILN_TRY(kiln__scratch(ctx, (size_t)t->rows * 2 * sizeof(float), &stats));
     KILN_TRY(rows_opencl(ctx, t, NULL, stats));
-    kiln__cl_grid grid = {kiln__ceil_div(a->c, COLUMNS), t->chunks, 1, COLUMNS};
+    kiln__cl_grid grid = kiln__cl_each(a->c, t->chunks, 1);
     KILN_TRY(KILN_CL_LAUNCH(ctx, KILN_CL_NORM, "norm_params", grid, CL_AT(t->partial_gain), CL_AT(t->partial_bias),
                             CL_AT(stats), CL_AT(a->dy), CL_AT(a->x), CL_LONG(a->c), CL_LONG(a->lddy), CL_LONG(a->ldx),
                             CL_LONG(t->rows), CL_LONG(t->rows_per_chunk)));

@@ -30,22 +30,16 @@ enum {
   CL_OUT_OF_HOST_MEMORY = -6,
   CL_INVALID_BUFFER_SIZE = -61,
 
-  CL_PLATFORM_VERSION = 0x0901,
   CL_PLATFORM_NAME = 0x0902,
 
   CL_DEVICE_TYPE = 0x1000,
   CL_DEVICE_MAX_COMPUTE_UNITS = 0x1002,
-  CL_DEVICE_MAX_WORK_GROUP_SIZE = 0x1004,
   CL_DEVICE_MAX_MEM_ALLOC_SIZE = 0x1010,
   CL_DEVICE_GLOBAL_MEM_SIZE = 0x101F,
-  CL_DEVICE_LOCAL_MEM_SIZE = 0x1023,
-  CL_DEVICE_AVAILABLE = 0x1027,
   CL_DEVICE_COMPILER_AVAILABLE = 0x1028,
   CL_DEVICE_NAME = 0x102B,
-  CL_DEVICE_VENDOR = 0x102C,
   CL_DRIVER_VERSION = 0x102D,
   CL_DEVICE_VERSION = 0x102F,
-  CL_DEVICE_EXTENSIONS = 0x1030,
 
   CL_QUEUE_PROFILING_ENABLE = 1 << 1,
   CL_MEM_READ_WRITE = 1 << 0,
@@ -87,10 +81,6 @@ enum {
     (cl_command_queue, cl_mem, cl_bool, size_t, size_t, void *, cl_uint, const cl_event *, cl_event *))               \
   F(cl_int, clEnqueueWriteBuffer,                                                                                     \
     (cl_command_queue, cl_mem, cl_bool, size_t, size_t, const void *, cl_uint, const cl_event *, cl_event *))         \
-  F(cl_int, clEnqueueCopyBuffer,                                                                                      \
-    (cl_command_queue, cl_mem, cl_mem, size_t, size_t, size_t, cl_uint, const cl_event *, cl_event *))                \
-  F(cl_int, clEnqueueFillBuffer,                                                                                      \
-    (cl_command_queue, cl_mem, const void *, size_t, size_t, size_t, cl_uint, const cl_event *, cl_event *))          \
   F(cl_int, clFinish, (cl_command_queue))                                                                             \
   F(cl_int, clReleaseEvent, (cl_event))                                                                               \
   F(cl_int, clGetEventProfilingInfo, (cl_event, cl_uint, size_t, void *, size_t *))

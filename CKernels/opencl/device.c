@@ -185,15 +185,14 @@ kiln_status kiln__cl_release(kiln_context *ctx, void *address) {
   return KILN_OK;
 }
 
-// Every public function here: refuses contexts of the host.
-static kiln_status begin(kiln_context *ctx, const char *op) {
+kiln_status kiln__cl_begin(kiln_context *ctx, const char *op) {
   KILN_TRY(kiln__begin_device(ctx, op));
   if (ctx->cl) return KILN_OK;
-  return kiln__fail(ctx, KILN_ERR_DEVICE, "the context is one of the host, whose memory needs no call");
+  return kiln__fail(ctx, KILN_ERR_DEVICE, "the context is one of the host, not of a device");
 }
 
 kiln_status kiln_device_alloc(kiln_context *ctx, size_t bytes, void **out) {
-  KILN_TRY(begin(ctx, "device_alloc"));
+  KILN_TRY(kiln__cl_begin(ctx, "device_alloc"));
   if (!out) return kiln__fail(ctx, KILN_ERR_NULL, "out is NULL");
   *out = NULL;
   if (bytes > INT64_MAX / 2) return kiln__fail(ctx, KILN_ERR_OVERFLOW, "%zu bytes", bytes);
@@ -201,7 +200,7 @@ kiln_status kiln_device_alloc(kiln_context *ctx, size_t bytes, void **out) {
 }
 
 kiln_status kiln_device_free(kiln_context *ctx, void *address) {
-  KILN_TRY(begin(ctx, "device_free"));
+  KILN_TRY(kiln__cl_begin(ctx, "device_free"));
   return address ? kiln__cl_release(ctx, address) : KILN_OK;
 }
 
@@ -241,17 +240,17 @@ kiln_status kiln__cl_constant(kiln_context *ctx, void **place, const void *bytes
 }
 
 kiln_status kiln_device_write(kiln_context *ctx, void *device, const void *host, size_t bytes) {
-  KILN_TRY(begin(ctx, "device_write"));
+  KILN_TRY(kiln__cl_begin(ctx, "device_write"));
   return kiln__cl_upload(ctx, device, host, bytes);
 }
 
 kiln_status kiln_device_read(kiln_context *ctx, void *host, const void *device, size_t bytes) {
-  KILN_TRY(begin(ctx, "device_read"));
+  KILN_TRY(kiln__cl_begin(ctx, "device_read"));
   return kiln__cl_download(ctx, host, device, bytes);
 }
 
 kiln_status kiln_device_finish(kiln_context *ctx) {
-  KILN_TRY(begin(ctx, "device_finish"));
+  KILN_TRY(kiln__cl_begin(ctx, "device_finish"));
   cl_int code = ctx->cl->api->clFinish(ctx->cl->queue);
   return code == CL_SUCCESS ? KILN_OK : kiln__cl_fail(ctx, "clFinish", code);
 }

@@ -41,6 +41,9 @@ typedef struct kiln__cl {
   int32_t group;             // work items that share a row: 1 where an item has vectors of its own
 } kiln__cl;
 
+// Every public function of devices starts with it: refuses contexts of the host, too.
+kiln_status kiln__cl_begin(kiln_context *ctx, const char *op);
+
 // Opens a device by its index; `cache` may be NULL. On an error a line is in `error`.
 kiln_status kiln__cl_create(int32_t index, const char *cache, kiln__cl **out, char *error, size_t size);
 

@@ -1,6 +1,6 @@
 #include "opencl/launch.h"
 
-enum { MOST_ARGS = 32, MAP_GROUP = 64, MAP_VIEWS = 6 };
+enum { MOST_ARGS = 32, MAP_VIEWS = 6 };
 
 // As `layout` of common.cl has it.
 typedef struct layout {
@@ -62,8 +62,7 @@ kiln_status kiln__cl_map(kiln_context *ctx, kiln__cl_program program, const char
   for (int v = 0; v < spans->views; v++) all[n++] = CL_AT(spans->data[v]);
   all[n++] = CL_STRUCT(l);
   for (int i = 0; i < count; i++) all[n++] = args[i];
-  kiln__cl_grid grid = {kiln__ceil_div(l.count, MAP_GROUP * elements), 1, 1, MAP_GROUP};
-  return kiln__cl_launch(ctx, program, name, grid, all, n);
+  return kiln__cl_launch(ctx, program, name, kiln__cl_each(kiln__ceil_div(l.count, elements), 1, 1), all, n);
 }
 
 kiln_status kiln__cl_zero(kiln_context *ctx, const kiln_tensor *t) {

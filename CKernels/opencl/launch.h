@@ -27,6 +27,13 @@ typedef struct kiln__cl_grid {
   int32_t group;
 } kiln__cl_grid;
 
+enum { KILN_CL_ITEMS = 64 };
+
+// An item for each of x, in groups of KILN_CL_ITEMS: kernels pass over those beyond.
+static inline kiln__cl_grid kiln__cl_each(int64_t x, int64_t y, int64_t z) {
+  return (kiln__cl_grid){kiln__ceil_div(x, KILN_CL_ITEMS), y, z, KILN_CL_ITEMS};
+}
+
 // Asks for a kernel. In query mode it is only built, so that what cannot be is known before a run. Nothing is done for
 // an empty grid.
 kiln_status kiln__cl_launch(kiln_context *ctx, kiln__cl_program program, const char *name, kiln__cl_grid grid,

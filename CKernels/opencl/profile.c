@@ -46,14 +46,8 @@ kiln_status kiln__cl_note(kiln_context *ctx, cl_kernel kernel, cl_event event) {
   return cl->event_count < MOST_EVENTS ? KILN_OK : count(ctx);
 }
 
-static kiln_status begin(kiln_context *ctx, const char *op) {
-  KILN_TRY(kiln__begin_device(ctx, op));
-  if (ctx->cl) return KILN_OK;
-  return kiln__fail(ctx, KILN_ERR_DEVICE, "the context is one of the host, which has no such clock");
-}
-
 kiln_status kiln_device_profile(kiln_context *ctx, bool on) {
-  KILN_TRY(begin(ctx, "device_profile"));
+  KILN_TRY(kiln__cl_begin(ctx, "device_profile"));
   KILN_TRY(count(ctx));
   ctx->cl->is_profiled = on;
   for (int k = 0; on && k < ctx->cl->kernel_count; k++) {
@@ -69,7 +63,7 @@ static int by_time(const void *a, const void *b) {
 }
 
 kiln_status kiln_device_times(kiln_context *ctx, kiln_kernel_time *times, int32_t capacity, int32_t *found) {
-  KILN_TRY(begin(ctx, "device_times"));
+  KILN_TRY(kiln__cl_begin(ctx, "device_times"));
   if (!found || (!times && capacity > 0)) return kiln__fail(ctx, KILN_ERR_NULL, "times or count is NULL");
   KILN_TRY(count(ctx));
   kiln_kernel_time all[KILN_CL_KERNELS] = {0};

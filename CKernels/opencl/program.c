@@ -1,7 +1,6 @@
 // Programs: built from their sources when they are first asked for, and kept on disk as binaries.
 #include "opencl/sources.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>

@@ -101,13 +101,18 @@ static kiln_status codec_of(kiln_context *ctx, const kiln__job *job, const char 
                     kiln_dtype_name(job->dtype), narrow ? others[codecs] : "");
 }
 
-// The unsigned, the signed or the linear map in the device's memory.
-static kiln_status opencl_map(kiln_context *ctx, kiln__state *state, int which) {
+// Signed, unsigned, or, in its place, of equal steps.
+typedef enum map_kind { UNSIGNED, SIGNED, LINEAR } map_kind;
+
+static void make_map(kiln__dynamic_map *map, map_kind kind) {
+  if (kind == LINEAR) kiln__linear_map_make(map);
+  else kiln__dynamic_map_make(map, kind == SIGNED);
+}
+
+// A map in the device's memory, made once.
+static kiln_status opencl_map(kiln_context *ctx, kiln__state *state, map_kind which) {
   kiln__dynamic_map map;
-  if (!ctx->cl->maps[which]) {
-    if (which == 2) kiln__linear_map_make(&map);
-    else kiln__dynamic_map_make(&map, which == 1);
-  }
+  if (!ctx->cl->maps[which]) make_map(&map, which);
   KILN_TRY(kiln__cl_constant(ctx, &ctx->cl->maps[which], &map, sizeof map));
   state->map = ctx->cl->maps[which];
   return KILN_OK;
@@ -130,13 +135,12 @@ kiln_status kiln__job_state(kiln_context *ctx, kiln__job *job, int k, const char
   if (!o->scales[k]) return kiln__fail(ctx, KILN_ERR_NULL, "%s is u8, but the scales of its blocks are NULL", name);
   KILN_TRY(kiln__check_vector(ctx, "scales", o->scales[k], KILN_F32, kiln__ceil_div(job->count, KILN_QUANT_BLOCK)));
   state->scales = kiln__data(o->scales[k]);
-  bool is_linear = o->linear && !is_signed;
-  if (ctx->cl) return opencl_map(ctx, state, is_linear ? 2 : is_signed);
+  map_kind kind = is_signed ? SIGNED : o->linear ? LINEAR : UNSIGNED;
+  if (ctx->cl) return opencl_map(ctx, state, kind);
   kiln__dynamic_map *map;
   KILN_TRY(kiln__scratch(ctx, sizeof *map, (void **)&map));
   if (ctx->query) return KILN_OK;
-  if (is_linear) kiln__linear_map_make(map);
-  else kiln__dynamic_map_make(map, is_signed);
+  make_map(map, kind);
   state->map = map;
   return KILN_OK;
 }
@@ -202,27 +206,32 @@ static kiln_status run_opencl_8bit(kiln_context *ctx, const kiln__job *job, kiln
                         CL_AT(v->scales), CL_AT(m->map), CL_AT(v->map), CL_LONG(job->count), CL_STRUCT(*u));
 }
 
-// On an OpenCL device. The sums come back to the host.
+// Adds pairs to two sums, in their order.
+static void add_up(double sums[2], const double *pairs, int64_t count) {
+  for (int64_t i = 0; i < count; i++) sums[i % 2] += pairs[i];
+}
+
+// On an OpenCL device. The sums come back to the host, a run of them at a time.
 static kiln_status run_opencl(kiln_context *ctx, const kiln__job *job, kiln__rule rule, double sums[2]) {
 #define NAME(NAME, ...) [KILN_RULE_##NAME] = "update_" #NAME,
   static const char *const names[KILN_RULES] = {KILN_EACH_RULE(NAME)};
 #undef NAME
-  enum { GROUP = 64 };
+  enum { RUN = 512 };
   kiln__rule_traits traits = kiln__traits(rule);
   int64_t stretch = traits.sums ? KILN_SPAN_ELEMENTS : 1, items = kiln__ceil_div(job->count, stretch);
   cl_update u = rounded(&job->u);
   if (job->u.state[0].codec == KILN_CODEC_8BIT) return run_opencl_8bit(ctx, job, rule, &u);
-  KILN_TRY(KILN_CL_LAUNCH(ctx, KILN_CL_OPTIM, names[rule], ((kiln__cl_grid){kiln__ceil_div(items, GROUP), 1, 1, GROUP}),
+  KILN_TRY(KILN_CL_LAUNCH(ctx, KILN_CL_OPTIM, names[rule], kiln__cl_each(items, 1, 1),
                           CL_AT(job->u.w.values), CL_AT(job->u.g), CL_AT(job->u.out), CL_AT(job->u.state[0].values),
                           CL_AT(job->u.state[1].values), CL_AT(traits.sums ? job->partial : NULL), CL_LONG(job->count),
                           CL_LONG(stretch), CL_STRUCT(u)));
   if (!sums) return KILN_OK;
   sums[0] = sums[1] = 0;
-  for (int64_t i = 0; i < items; i++) {
-    double parts[2];
-    KILN_TRY(kiln__cl_download(ctx, parts, job->partial + 2 * i, sizeof parts));
-    sums[0] += parts[0];
-    sums[1] += parts[1];
+  for (int64_t begin = 0; begin < 2 * items; begin += RUN) {
+    double parts[RUN];
+    int64_t count = kiln__min(RUN, 2 * items - begin);
+    KILN_TRY(kiln__cl_download(ctx, parts, job->partial + begin, (size_t)count * sizeof *parts));
+    add_up(sums, parts, count);
   }
   return KILN_OK;
 }
@@ -233,6 +242,6 @@ kiln_status kiln__job_run(kiln_context *ctx, const kiln__job *job, kiln__rule ru
   kiln__parallel_for(ctx, spans, job_span, &(job_task){job, rule});
   if (!sums) return KILN_OK;
   sums[0] = sums[1] = 0;
-  for (int64_t i = 0; i < 2 * spans; i++) sums[i % 2] += job->partial[i];
+  add_up(sums, job->partial, 2 * spans);
   return KILN_OK;
 }

@@ -107,19 +107,17 @@ static kiln_status take_scratch(kiln_context *ctx, rope_task *t) {
 
 // The frequencies come from the host.
 static kiln_status rope_opencl(kiln_context *ctx, const rope_task *t, const kiln_rope_options *o, kiln_dtype dtype) {
-  enum { GROUP = 32, MOST = 1024 };
+  enum { MOST = 1024 };
   KILN_TRY(kiln__cl_takes(ctx, dtype));
   const kiln__rope_args *a = &t->args;
   if (a->half > MOST) return kiln__fail(ctx, KILN_ERR_SHAPE, "OpenCL takes heads of %d elements at most", 2 * MOST);
   double frequencies[MOST];
   for (int64_t i = 0; i < a->half; i++) frequencies[i] = frequency(o, i, a->half);
   KILN_TRY(kiln__cl_upload(ctx, t->frequencies, frequencies, (size_t)a->half * sizeof *frequencies));
-  kiln__cl_grid grid = {kiln__ceil_div(a->half, GROUP), a->t, 1, GROUP};
-  KILN_TRY(KILN_CL_LAUNCH(ctx, KILN_CL_ROPE, "rope_table", grid, CL_AT(t->cos), CL_AT(t->sin), CL_AT(t->positions),
+  KILN_TRY(KILN_CL_LAUNCH(ctx, KILN_CL_ROPE, "rope_table", kiln__cl_each(a->half, a->t, 1), CL_AT(t->cos), CL_AT(t->sin), CL_AT(t->positions),
                           CL_AT(t->frequencies), CL_LONG(a->half), CL_DOUBLE(t->direction)));
   int64_t heads[] = {a->t, a->h, a->half, a->y_b, a->y_t, a->y_h, a->x_b, a->x_t, a->x_h};
-  grid = (kiln__cl_grid){kiln__ceil_div(a->half, GROUP), t->rows, a->h, GROUP};
-  return KILN_CL_LAUNCH(ctx, KILN_CL_ROPE, "rope_rotate", grid, CL_AT(a->y), CL_AT(a->x), CL_AT(t->cos), CL_AT(t->sin),
+  return KILN_CL_LAUNCH(ctx, KILN_CL_ROPE, "rope_rotate", kiln__cl_each(a->half, t->rows, a->h), CL_AT(a->y), CL_AT(a->x), CL_AT(t->cos), CL_AT(t->sin),
                         CL_STRUCT(heads));
 }
 

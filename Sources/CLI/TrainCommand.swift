@@ -62,10 +62,7 @@ struct TrainCommand: ParsableCommand {
       if stage.isFinished { continue }
       try search.prepare(stage)
       if !request.isQuiet { Terminal.print("\n\(stage.name), stage \(index + 1) of \(count)") }
-      let isBegun = FileManager.default.fileExists(atPath: stage.out.path)
-      let stageRequest = TrainRequest(
-        stage.configuration, out: stage.out, point: isBegun ? try TrainingConfiguration.resume(stage.out) : nil,
-        request)
+      let stageRequest = TrainRequest(stage.configuration, out: stage.out, point: try stage.point(), request)
       try train(stageRequest, interruption) { (trainer, done) throws(KilnError) in
         try search.isOver(stage, trainer, done: done)
       }

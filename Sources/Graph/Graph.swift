@@ -73,11 +73,9 @@ public final class Graph {
   public func weight(_ parameter: Parameter) throws(KilnError) -> Value {
     if let known = converted[parameter] { return known }
     var value = try stored(parameter)
-    if let projection = parameter.projection, let mask = projection.mask, case .parameter = sources[value.id] {
-      value = try record(MaskGroups(mask, splitsColumns: projection.splitsColumns), [value])[0]
-    }
-    if let projection = parameter.projection, let slimming = projection.slimming, let factors = parameter.factors {
-      value = try record(Slim(slimming, splitsColumns: projection.splitsColumns), [value, stored(factors)])[0]
+    if let form = parameter.form, case .parameter = sources[value.id] {
+      let others = try form.with.map { (parameter) throws(KilnError) in try stored(parameter) }
+      value = try record(erased: form.operation, [value] + others)[0]
     }
     if value.type != precision.operand(parameter).type {
       value = try record(Convert(to: precision.dtype), [value])[0]

@@ -22,9 +22,7 @@ public final class ParameterStore {
         .memory, "'\(parameter.name)' does not fit the device: \(limit) bytes are left for what stays there",
         hint: "give it more --device-memory")
     }
-    let (shape, dtype) = (parameter.shape, parameter.type.dtype)
-    let tensor =
-      if let context { try Tensor(zeros: shape, dtype, on: context) } else { try Tensor(zeros: shape, dtype) }
+    let tensor = try Tensor(zeros: parameter.shape, parameter.type.dtype, on: context)
     tensors[parameter] = tensor
     return tensor
   }

@@ -106,6 +106,16 @@ public struct Parameter: Sendable, Hashable {
     Parameter(name, type.of(dtype), role: role, projection: projection, start: start)
   }
 
+  /// What products, evaluations and files take in its place: what an operation makes of it and of other parameters; nil
+  /// for itself.
+  public var form: (operation: any Operation, with: [Parameter])? {
+    guard let projection else { return nil }
+    if let slimming = projection.slimming, let factors {
+      return (Slim(slimming, splitsColumns: projection.splitsColumns), [factors])
+    }
+    return projection.mask.map { (MaskGroups($0, splitsColumns: projection.splitsColumns), []) }
+  }
+
   /// Which random numbers it takes, others for each name: FNV-1a.
   public var randomSite: UInt32 { name.utf8.reduce(2_166_136_261) { ($0 ^ UInt32($1)) &* 16_777_619 } }
 

@@ -17,8 +17,19 @@ public final class Storage: @unchecked Sendable {
   /// The context of the device that has it; nil for the host's memory.
   let device: Context?
 
-  /// Pages of zeros, which take memory only when they are first touched. Large ones ask for huge pages.
-  public init(byteCount: Int) throws(KilnError) {
+  /// Memory where the kernels of a context work. The host's are pages of zeros, which take memory only when they are
+  /// first touched, and ask for huge pages where they are many; on a device the content is anything.
+  /// - Parameter context: nil for the host's memory.
+  public init(byteCount: Int, on context: Context? = nil) throws(KilnError) {
+    self.byteCount = byteCount
+    owner = nil
+    if let context, context.hasOwnMemory {
+      var address: UnsafeMutableRawPointer?
+      try context.check(kiln_device_alloc(context.handle, max(byteCount, 1), &address))
+      guard let address else { throw KilnError(.memory, "the device gave no memory") }
+      (base, device) = (address, context)
+      return
+    }
     let length = max(byteCount, 1)
     guard let base = mmap(nil, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), base != MAP_FAILED
     else {
@@ -29,22 +40,7 @@ public final class Storage: @unchecked Sendable {
       if length >= 2 << 20 { madvise(base, length, MADV_HUGEPAGE) }
     #endif
     self.base = base
-    self.byteCount = byteCount
-    owner = nil
     device = nil
-  }
-
-  /// Memory where the kernels of a context work; on a device its content is anything.
-  public init(byteCount: Int, on context: Context) throws(KilnError) {
-    guard context.hasOwnMemory else {
-      let host = try Storage(byteCount: byteCount)
-      (base, self.byteCount, owner, device) = (host.base, byteCount, host, nil)
-      return
-    }
-    var address: UnsafeMutableRawPointer?
-    try context.check(kiln_device_alloc(context.handle, max(byteCount, 1), &address))
-    guard let address else { throw KilnError(.memory, "the device gave no memory") }
-    (base, self.byteCount, owner, device) = (address, byteCount, nil, context)
   }
 
   /// Bytes that `owner` keeps alive, such as a mapped file; only to be read.

@@ -16,15 +16,11 @@ public struct Tensor: Sendable {
     self.init(storage: storage, byteOffset: byteOffset, dtype: dtype, shape: shape, strides: shape.strides)
   }
 
-  /// New memory, all zeros.
-  public init(zeros shape: Shape, _ dtype: DType = .float32) throws(KilnError) {
-    self.init(shape, dtype, in: try Storage(byteCount: shape.count * dtype.size))
-  }
-
   /// New memory where the kernels of a context work, all zeros.
-  public init(zeros shape: Shape, _ dtype: DType = .float32, on context: Context) throws(KilnError) {
+  /// - Parameter context: nil for the host's memory.
+  public init(zeros shape: Shape, _ dtype: DType = .float32, on context: Context? = nil) throws(KilnError) {
     self.init(shape, dtype, in: try Storage(byteCount: shape.count * dtype.size, on: context))
-    if storage?.device != nil { try context.fill(self, 0) }
+    try storage?.device?.fill(self, 0)
   }
 
   public init(_ values: [Float], _ shape: Shape) throws(KilnError) {
@@ -137,18 +133,31 @@ public struct Tensor: Sendable {
   public var scalar: Double {
     get {
       switch dtype {
-      case .float32: Double((read() as [Float])[0])
-      case .float64: (read() as [Double])[0]
-      default: Double((read() as [Int32])[0])
+      case .float32: Double(first(Float.self))
+      case .float64: first(Double.self)
+      default: Double(first(Int32.self))
       }
     }
     nonmutating set {
       switch dtype {
-      case .float32: write([Float(newValue)])
-      case .float64: write([newValue])
-      default: write([Int32(newValue)])
+      case .float32: set(Float(newValue))
+      case .float64: set(newValue)
+      default: set(Int32(newValue))
       }
     }
+  }
+
+  /// A scalar that something is multiplied by; 1 in a query, where nothing has data.
+  public var factor: Double { storage == nil ? 1 : scalar }
+
+  // The host's are read where they are, at every step of a plan.
+
+  private func first<T: BitwiseCopyable>(_ type: T.Type) -> T {
+    storage?.device == nil ? elements(type)[0] : read()[0]
+  }
+
+  private func set<T: BitwiseCopyable>(_ value: T) {
+    if storage?.device == nil { elements(T.self)[0] = value } else { write([value]) }
   }
 
   /// The bytes of a dense tensor, for writing it to a file.

@@ -35,7 +35,8 @@ public enum ModelFiles {
   public enum Access {
     /// Copied into memory of its own, for training.
     case copied
-    /// Used where the file is mapped if it has the parameter's type, for inference.
+    /// Used where the file is mapped if it has the parameter's type, for inference; copied to a device with a memory of
+    /// its own.
     case mapped
   }
 
@@ -76,7 +77,7 @@ public enum ModelFiles {
         continue
       }
       let tensor = try mappedTensor(stored).reshaped(parameter.shape)
-      if access == .mapped, tensor.dtype == kept.type.dtype {
+      if access == .mapped, tensor.dtype == kept.type.dtype, !context.hasOwnMemory {
         store.bind(kept, to: tensor)
       } else {
         try context.copy(try store.tensor(kept), tensor)

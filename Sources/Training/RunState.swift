@@ -71,14 +71,7 @@ struct RunState {
   /// What stands for a weight where the model is evaluated and saved; nil for itself.
   private func evaluated(_ weight: Parameter) -> EvaluatedWeight? {
     if let evaluated = optimizer.evaluated(weight) { return evaluated }
-    guard let projection = weight.projection else { return nil }
-    if let slimming = projection.slimming, let factors = weight.factors {
-      return EvaluatedWeight(
-        inputs: [weight, factors], operation: Slim(slimming, splitsColumns: projection.splitsColumns))
-    }
-    guard let mask = projection.mask else { return nil }
-    return EvaluatedWeight(
-      inputs: [weight], operation: MaskGroups(mask, splitsColumns: projection.splitsColumns))
+    return weight.form.map { EvaluatedWeight(inputs: [weight] + $0.with, operation: $0.operation) }
   }
 
   /// Where a tensor of a checkpoint stands.

@@ -156,9 +156,7 @@ struct EarlyTicketsTests: TinyRuns {
         for stop in stops + [.max] {
           let stage = search.stages[0]
           #expect(!stage.isFinished)
-          let isBegun = FileManager.default.fileExists(atPath: stage.out.path)
-          let trainer = try Trainer(
-            stage.configuration, out: stage.out, resuming: isBegun ? TrainingConfiguration.resume(stage.out) : nil)
+          let trainer = try Trainer(stage.configuration, out: stage.out, resuming: stage.point())
           try trainer.run(isOver: { (done) throws(KilnError) in
             try search.isOver(stage, trainer, done: done) || done == stop
           })

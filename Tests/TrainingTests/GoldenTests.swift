@@ -66,8 +66,7 @@ struct GoldenTests {
     let (model, files) = try ModelFiles.open(Golden.folder(name).path)
     let context = try Context(device: device, threads: 2)
     let store = ParameterStore(on: context)
-    try ModelFiles.load(
-      model, from: files, into: store, access: context.hasOwnMemory ? .copied : .mapped, context: context)
+    try ModelFiles.load(model, from: files, into: store, access: .mapped, context: context)
     let generator = Generator(model, context: context, store: store)
     for example in golden.generation {
       let tokens = try generator.generate(after: example.prompt, count: example.tokens.count, sampling: Sampling())

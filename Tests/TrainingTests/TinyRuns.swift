@@ -55,9 +55,7 @@ extension TinyRuns {
       let stage = search.stages[index]
       #expect(!stage.isFinished)
       try search.prepare(stage)
-      let point =
-        FileManager.default.fileExists(atPath: stage.out.path) ? try TrainingConfiguration.resume(stage.out) : nil
-      let trainer = try Trainer(stage.configuration, out: stage.out, resuming: point)
+      let trainer = try Trainer(stage.configuration, out: stage.out, resuming: stage.point())
       var steps: [StepMetrics] = []
       try trainer.run(
         isOver: { (done) throws(KilnError) in try search.isOver(stage, trainer, done: done) },

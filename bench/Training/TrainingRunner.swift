@@ -60,10 +60,8 @@ struct TrainingRunner {
   ) throws -> (Trainer, Steps) {
     let stage = search.stages[index]
     try search.prepare(stage)
-    let point =
-      FileManager.default.fileExists(atPath: stage.out.path) ? try TrainingConfiguration.resume(stage.out) : nil
     let trainer = try Trainer(
-      stage.configuration, out: stage.out, resuming: point, options: Trainer.Options(threads: threads))
+      stage.configuration, out: stage.out, resuming: stage.point(), options: Trainer.Options(threads: threads))
     let steps = try train(
       trainer, isOver: { (done) throws(KilnError) in try search.isOver(stage, trainer, done: done) }, onStep: onStep)
     return (trainer, steps)

@@ -37,6 +37,26 @@ static int2 seen(const attention *a, __global const int *offsets, const long b, 
   return (int2)(low, max(low, high));
 }
 
+// The same of 8 queries, of which `count` are there, and the stretch that has all of their keys.
+static void seen_by_8(
+    const attention *a, __global const int *offsets, const long b, const long first, const int count, int8 *lows,
+    int8 *highs, int *from, int *to) {
+  int low[8], high[8];
+  *from = INT_MAX;
+  *to = 0;
+  for (int r = 0; r < 8; r++) {
+    const int2 s = r < count ? seen(a, offsets, b, first + r) : (int2)(0, 0);
+    low[r] = s.x;
+    high[r] = s.y;
+    if (s.x < s.y) {
+      *from = min(*from, s.x);
+      *to = max(*to, s.y);
+    }
+  }
+  *lows = vload8(0, low);
+  *highs = vload8(0, high);
+}
+
 // Vector e of the transposed rows is element e of 8 of them, those beyond `count` being 0.
 static void transpose(
     __global float *to, __global const float *rows, const long stride, const int count, const long d) {
@@ -64,17 +84,9 @@ __kernel void attention_fwd(
   __global float *ot = qt + 8 * a.d;
   transpose(qt, ROW(float, q, a.q, b, first, head), a.q.t, count, a.d);
   for (long e = 0; e < a.d; e++) vstore8((float8)(0), e, ot);
-  int low[8], high[8], from = INT_MAX, to = 0;
-  for (int r = 0; r < 8; r++) {
-    const int2 s = r < count ? seen(&a, AT(int, offsets), b, first + r) : (int2)(0, 0);
-    low[r] = s.x;
-    high[r] = s.y;
-    if (s.x < s.y) {
-      from = min(from, s.x);
-      to = max(to, s.y);
-    }
-  }
-  const int8 lows = vload8(0, low), highs = vload8(0, high);
+  int from, to;
+  int8 lows, highs;
+  seen_by_8(&a, AT(int, offsets), b, first, count, &lows, &highs, &from, &to);
   float8 top = -INFINITY, sum = 0;
   for (int j = from; j < to; j += 4) {
 #define KEY(n) ROW(float, k, a.k, b, min(j + n, to - 1), key_head)
@@ -116,8 +128,8 @@ __kernel void attention_fwd(
   untranspose(ROW(float, o, a.o, b, first, head), ot, a.o.t, count, a.d);
   if (!lse_memory) return;
   float logs[8];
-  vstore8(top + log(sum), 0, logs);
-  for (int r = 0; r < count; r++) *ROW(float, lse, a.lse, b, first + r, head) = low[r] < high[r] ? logs[r] : -INFINITY;
+  vstore8(select((float8)(-INFINITY), top + log(sum), lows < highs), 0, logs);
+  for (int r = 0; r < count; r++) *ROW(float, lse, a.lse, b, first + r, head) = logs[r];
 }
 
 // delta [b, heads, tq] = the sums of d_o * o over a row.
@@ -141,20 +153,14 @@ __kernel void attention_dq(
   transpose(qt, ROW(float, q, a.q, b, first, head), a.q.t, count, a.d);
   transpose(dot, ROW(float, d_o, a.d_o, b, first, head), a.d_o.t, count, a.d);
   for (long e = 0; e < a.d; e++) vstore8((float8)(0), e, dqt);
-  int low[8], high[8], from = INT_MAX, to = 0;
+  int from, to;
+  int8 lows, highs;
+  seen_by_8(&a, AT(int, offsets), b, first, count, &lows, &highs, &from, &to);
   float logs[8], deltas[8];
   for (int r = 0; r < 8; r++) {
-    const int2 s = r < count ? seen(&a, AT(int, offsets), b, first + r) : (int2)(0, 0);
-    low[r] = s.x;
-    high[r] = s.y;
     logs[r] = r < count ? *ROW(float, lse, a.lse, b, first + r, head) : 0;
     deltas[r] = r < count ? AT(float, delta)[(b * a.heads + head) * a.tq + first + r] : 0;
-    if (s.x < s.y) {
-      from = min(from, s.x);
-      to = max(to, s.y);
-    }
   }
-  const int8 lows = vload8(0, low), highs = vload8(0, high);
   const float8 shift = vload8(0, logs), less = vload8(0, deltas);
   for (int j = from; j < to; j += 4) {
     __global const float *k0 = KEY(0), *k1 = KEY(1), *k2 = KEY(2), *k3 = KEY(3);

@@ -25,22 +25,27 @@ static inline long place(const layout *l, int view, long i) {
   return at + i * l->strides[view][0];
 }
 
-// The sum over a work group, for each of its items.
-static inline float group_sum(float x, __local float *shared) {
+// group_sum and group_max: over a work group, for each of its items.
+#define SUM(a, b) ((a) + (b))
 #if GROUP > 1
-  const int item = get_local_id(0);
-  barrier(CLK_LOCAL_MEM_FENCE);
-  shared[item] = x;
-  for (int half_of = GROUP / 2; half_of > 0; half_of /= 2) {
-    barrier(CLK_LOCAL_MEM_FENCE);
-    if (item < half_of) shared[item] += shared[item + half_of];
+#define REDUCTION(name, PAIR)                                                                              \
+  static inline float name(float x, __local float *shared) {                                               \
+    const int item = get_local_id(0);                                                                      \
+    barrier(CLK_LOCAL_MEM_FENCE);                                                                          \
+    shared[item] = x;                                                                                      \
+    for (int half_of = GROUP / 2; half_of > 0; half_of /= 2) {                                             \
+      barrier(CLK_LOCAL_MEM_FENCE);                                                                        \
+      if (item < half_of) shared[item] = PAIR(shared[item], shared[item + half_of]);                       \
+    }                                                                                                      \
+    barrier(CLK_LOCAL_MEM_FENCE);                                                                          \
+    return shared[0];                                                                                      \
   }
-  barrier(CLK_LOCAL_MEM_FENCE);
-  return shared[0];
 #else
-  return x;
+#define REDUCTION(name, PAIR) \
+  static inline float name(float x, __local float *shared) { return x; }
 #endif
-}
+REDUCTION(group_sum, SUM)
+REDUCTION(group_max, max)
 
 static inline float sum_of(float8 v) {
   const float4 a = v.lo + v.hi;

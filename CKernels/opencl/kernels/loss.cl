@@ -14,22 +14,6 @@ static inline float largest(float8 v) {
   return max(max(a.x, a.y), max(a.z, a.w));
 }
 
-static inline float group_max(float x, __local float *shared) {
-#if GROUP > 1
-  const int item = get_local_id(0);
-  barrier(CLK_LOCAL_MEM_FENCE);
-  shared[item] = x;
-  for (int half_of = GROUP / 2; half_of > 0; half_of /= 2) {
-    barrier(CLK_LOCAL_MEM_FENCE);
-    if (item < half_of) shared[item] = max(shared[item], shared[item + half_of]);
-  }
-  barrier(CLK_LOCAL_MEM_FENCE);
-  return shared[0];
-#else
-  return x;
-#endif
-}
-
 // dlogits may be the logits, or NULL.
 __kernel void loss_rows(
     MEMORY(float, dlogits), MEMORY(float, logits), MEMORY(int, targets), MEMORY(float, losses), MEMORY(double, terms),

@@ -24,8 +24,7 @@ struct ModelSource: ParsableArguments {
     let opened = try ModelFiles.open(model)
     let store = ParameterStore(on: context)
     try ModelFiles.load(
-      opened.model, from: opened.files, into: store, access: context.hasOwnMemory ? .copied : .mapped,
-      precision: arithmetic, context: context)
+      opened.model, from: opened.files, into: store, access: .mapped, precision: arithmetic, context: context)
     return LoadedModel(
       model: opened.model, tokenizer: try ModelFiles.tokenizer(named: tokenizer, of: model), store: store)
   }

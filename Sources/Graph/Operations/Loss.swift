@@ -42,7 +42,7 @@ public struct LinearCrossEntropy: Operation {
   }
 
   public func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
-    let scale = inputs[3].storage == nil ? 1 : Float(inputs[3].scalar)
+    let scale = Float(inputs[3].factor)
     try step.context.linearCrossEntropy(
       outputs[0], dx: trainsInput ? outputs[1].matrix : nil, dw: trainsWeight ? outputs[trainsInput ? 2 : 1] : nil,
       inputs[0].matrix, inputs[1], targets: inputs[2].reshaped([inputs[2].shape.count]), scale: scale)
@@ -75,7 +75,7 @@ public struct CrossEntropy: Operation {
   }
 
   public func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
-    let scale = inputs[2].storage == nil ? 1 : Float(inputs[2].scalar)
+    let scale = Float(inputs[2].factor)
     try step.context.crossEntropy(
       outputs[0], dlogits: trains ? outputs[1].matrix : nil, inputs[0].matrix,
       targets: inputs[1].reshaped([inputs[1].shape.count]), scale: scale)

@@ -57,8 +57,7 @@ struct MaskGroupsBackward: Operation {
 
   func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
     let tensors = [outputs[0], inputs[0], inputs[1]].map { splitsColumns ? $0.transposed : $0 }
-    let scale = inputs[2].storage == nil ? 1 : inputs[2].scalar
     try step.context.maskGroupsBackward(
-      tensors[0], tensors[1], tensors[2], kept: mask.kept, of: mask.group, decay: mask.decay * scale)
+      tensors[0], tensors[1], tensors[2], kept: mask.kept, of: mask.group, decay: mask.decay * inputs[2].factor)
   }
 }

@@ -68,9 +68,8 @@ struct SlimBackward: Operation {
   var sharing: [Sharing] { [.allowed(0, 0)] }
 
   func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
-    let scale = inputs[3].storage == nil ? 1 : inputs[3].scalar
     try step.context.slimBackward(
       forward.byRows(outputs[0]), dFactors: outputs[1], forward.byRows(inputs[0]), forward.byRows(inputs[1]),
-      factors: inputs[2], penalty: forward.penalty * scale)
+      factors: inputs[2], penalty: forward.penalty * inputs[3].factor)
   }
 }

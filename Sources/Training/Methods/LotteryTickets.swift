@@ -60,8 +60,6 @@ public struct LotteryTickets: TicketSearch {
     stage.name == "start" && done >= rewind
   }
 
-  private func folder(_ name: String) -> URL { out.appendingPathComponent(name) }
-
   /// The checkpoint that weights are put back to.
   private var start: URL? {
     Self.checkpoint(of: folder("start")).flatMap { $0.state.step >= rewind ? $0.folder : nil }

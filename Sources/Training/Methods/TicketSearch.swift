@@ -9,7 +9,7 @@ import KilnKernels
 /// for index in search.stages.indices {
 ///   let stage = search.stages[index]
 ///   try search.prepare(stage)
-///   … a Trainer of stage.configuration, in stage.out, until stage.isOver …
+///   … a Trainer of stage.configuration, in stage.out, resuming stage.point(), until search.isOver …
 /// }
 /// try search.finish()
 /// ```
@@ -42,6 +42,11 @@ public struct TicketStage: Sendable {
     self.out = out.appendingPathComponent(name.replacingOccurrences(of: " ", with: "-"))
     self.isFinished =
       isFinished || FileManager.default.fileExists(atPath: self.out.appendingPathComponent("config.json").path)
+  }
+
+  /// Where it goes on; nil for one that is not begun.
+  public func point() throws(KilnError) -> ResumePoint? {
+    FileManager.default.fileExists(atPath: out.path) ? try TrainingConfiguration.resume(out) : nil
   }
 }
 
@@ -97,6 +102,8 @@ extension TicketSearch {
       }
     }
   }
+
+  func folder(_ name: String) -> URL { out.appendingPathComponent(name) }
 
   /// The newest checkpoint of a run; nil where there is none.
   static func checkpoint(of run: URL) -> ResumePoint? {
