@@ -33,9 +33,9 @@ test: openblas opencl
 demo: build
 	@KILN=$(KILN) scripts/demo.sh
 
-# make bench [ONLY=gemm,step] [ARGS=--quick]; bench/README.md tells how it measures.
+# make bench [ONLY=gemm,step] [DEVICE=opencl:0] [ARGS=--quick]; bench/README.md tells how it measures.
 bench: setup
-	$(BENCH) run $(if $(ONLY),--only $(ONLY)) $(ARGS)
+	$(BENCH) run $(if $(ONLY),--only $(ONLY)) $(if $(DEVICE),--device $(DEVICE)) $(ARGS)
 
 bench-peers: openblas
 	bench/Peers/setup.sh

@@ -54,7 +54,8 @@ let package = Package(
     .testTarget(name: "CheckpointsTests", dependencies: ["KilnTestSupport", "KilnCheckpoints"]),
     .testTarget(name: "TrainingTests", dependencies: ["KilnTestSupport", "KilnTraining"]),
     .testTarget(name: "CLITests", dependencies: ["KilnTestSupport", "KilnCLI"]),
-    .testTarget(name: "ABITests", dependencies: ["CKernels"], path: "Tests/ABI", exclude: ["exported.txt"]),
+    .testTarget(
+      name: "ABITests", dependencies: ["KilnTestSupport", "CKernels"], path: "Tests/ABI", exclude: ["exported.txt"]),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .gnu2x

@@ -101,7 +101,8 @@ kiln_status kiln_context_create(kiln_context **out, const kiln_context_options *
   ctx->op = "context";
   if (o.device == KILN_DEVICE_OPENCL) {
     ctx->isa = "opencl";
-    kiln_status status = kiln__cl_create(o.device_index, o.cache, &ctx->cl, creation_error, sizeof creation_error);
+    kiln_status status = 
+        kiln__cl_create(o.device_index, o.cache, o.tile, &ctx->cl, creation_error, sizeof creation_error);
     if (status != KILN_OK) {
       free(ctx);
       return status;

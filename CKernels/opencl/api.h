@@ -25,6 +25,7 @@ typedef struct cl__event *cl_event;
 enum {
   CL_SUCCESS = 0,
   CL_DEVICE_NOT_FOUND = -1,
+  CL_DEVICE_NOT_AVAILABLE = -2,
   CL_MEM_OBJECT_ALLOCATION_FAILURE = -4,
   CL_OUT_OF_RESOURCES = -5,
   CL_OUT_OF_HOST_MEMORY = -6,
@@ -34,12 +35,14 @@ enum {
 
   CL_DEVICE_TYPE = 0x1000,
   CL_DEVICE_MAX_COMPUTE_UNITS = 0x1002,
+  CL_DEVICE_MAX_WORK_GROUP_SIZE = 0x1004,
   CL_DEVICE_MAX_MEM_ALLOC_SIZE = 0x1010,
   CL_DEVICE_GLOBAL_MEM_SIZE = 0x101F,
   CL_DEVICE_COMPILER_AVAILABLE = 0x1028,
   CL_DEVICE_NAME = 0x102B,
   CL_DRIVER_VERSION = 0x102D,
   CL_DEVICE_VERSION = 0x102F,
+  CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT = 0x103A,
 
   CL_QUEUE_PROFILING_ENABLE = 1 << 1,
   CL_MEM_READ_WRITE = 1 << 0,
@@ -81,6 +84,8 @@ enum {
     (cl_command_queue, cl_mem, cl_bool, size_t, size_t, void *, cl_uint, const cl_event *, cl_event *))               \
   F(cl_int, clEnqueueWriteBuffer,                                                                                     \
     (cl_command_queue, cl_mem, cl_bool, size_t, size_t, const void *, cl_uint, const cl_event *, cl_event *))         \
+  F(cl_int, clEnqueueMarkerWithWaitList, (cl_command_queue, cl_uint, const cl_event *, cl_event *))                   \
+  F(cl_int, clFlush, (cl_command_queue))                                                                              \
   F(cl_int, clFinish, (cl_command_queue))                                                                             \
   F(cl_int, clReleaseEvent, (cl_event))                                                                               \
   F(cl_int, clGetEventProfilingInfo, (cl_event, cl_uint, size_t, void *, size_t *))

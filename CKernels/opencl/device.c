@@ -81,7 +81,25 @@ kiln_status kiln_opencl_describe(int32_t index, kiln_opencl_info *info) {
   return KILN_OK;
 }
 
-kiln_status kiln__cl_create(int32_t index, const char *cache, kiln__cl **out, char *error, size_t size) {
+// As asked for, or as it was tuned, or as its class has it.
+static kiln_status choose_tile(kiln__cl *cl, const char *name, char *error, size_t size) {
+  if (name) {
+    cl->tile = kiln__cl_tile_named(name);
+    if (cl->tile) return KILN_OK;
+    snprintf(error, size, "there is no tile '%s'; the first of them is '%s'", name, kiln__cl_tile_at(0)->name);
+    return KILN_ERR_OPTION;
+  }
+  cl_uint width = 0;
+  size_t largest = 0;
+  cl->api->clGetDeviceInfo(cl->device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof width, &width, NULL);
+  cl->api->clGetDeviceInfo(cl->device, CL_DEVICE_MAX_WORK_GROUP_SIZE, sizeof largest, &largest, NULL);
+  cl->tile = kiln__cl_kept_tile(cl);
+  if (!cl->tile) cl->tile = kiln__cl_tile_of_class(cl->info.is_cpu, width, largest);
+  return KILN_OK;
+}
+
+kiln_status kiln__cl_create(int32_t index, const char *cache, const char *tile, kiln__cl **out, char *error,
+                            size_t size) {
   const kiln__cl_api *api;
   found f;
   KILN_TRY(choose(index, &api, &f, error, size));
@@ -92,6 +110,11 @@ kiln_status kiln__cl_create(int32_t index, const char *cache, kiln__cl **out, ch
   describe(api, &f, &cl->info);
   kiln__cl_choose_cache(cl->cache, cache);
   cl->group = cl->info.is_cpu ? 1 : 64;
+  kiln_status status = choose_tile(cl, tile, error, size);
+  if (status != KILN_OK) {
+    kiln__cl_end(cl);
+    return status;
+  }
   cl_int code;
   cl->context = api->clCreateContext(NULL, 1, &cl->device, NULL, NULL, &code);
   if (code == CL_SUCCESS) cl->queue = api->clCreateCommandQueue(cl->context, cl->device, CL_QUEUE_PROFILING_ENABLE, &code);
@@ -120,14 +143,18 @@ void kiln__cl_end(kiln__cl *cl) {
   }
   for (int i = 0; i < cl->buffer_count; i++) drop(cl, &cl->buffers[i]);
   free(cl->buffers);
+  if (cl->transfers) cl->api->clReleaseCommandQueue(cl->transfers);
   if (cl->queue) cl->api->clReleaseCommandQueue(cl->queue);
   if (cl->context) cl->api->clReleaseContext(cl->context);
   free(cl);
 }
 
+bool kiln__cl_is_memory(cl_int code) {
+  return code == CL_MEM_OBJECT_ALLOCATION_FAILURE || code == CL_OUT_OF_HOST_MEMORY || code == CL_OUT_OF_RESOURCES;
+}
+
 kiln_status kiln__cl_fail(kiln_context *ctx, const char *call, cl_int code) {
-  bool memory = code == CL_MEM_OBJECT_ALLOCATION_FAILURE || code == CL_OUT_OF_HOST_MEMORY || code == CL_OUT_OF_RESOURCES;
-  return kiln__fail(ctx, memory ? KILN_ERR_MEMORY : KILN_ERR_DEVICE, "%s on %s: %s", call, ctx->cl->info.name,
+  return kiln__fail(ctx, kiln__cl_is_memory(code) ? KILN_ERR_MEMORY : KILN_ERR_DEVICE, "%s on %s: %s", call, ctx->cl->info.name,
                     kiln__cl_error(code));
 }
 
@@ -204,8 +231,7 @@ kiln_status kiln_device_free(kiln_context *ctx, void *address) {
   return address ? kiln__cl_release(ctx, address) : KILN_OK;
 }
 
-// The place of bytes on the device, all of which must be there.
-static kiln_status locate(kiln_context *ctx, const void *device, size_t bytes, cl_mem *memory, size_t *offset) {
+kiln_status kiln__cl_locate(kiln_context *ctx, const void *device, size_t bytes, cl_mem *memory, size_t *offset) {
   const kiln__cl_buffer *b = kiln__cl_find(ctx->cl, device);
   if (!b || bytes > b->size - (size_t)((const char *)device - b->base)) {
     return kiln__fail(ctx, KILN_ERR_OPTION, "these %zu bytes are not memory of the device", bytes);
@@ -219,7 +245,7 @@ kiln_status kiln__cl_upload(kiln_context *ctx, void *device, const void *host, s
   if (bytes == 0 || ctx->query) return KILN_OK;
   cl_mem memory;
   size_t offset;
-  KILN_TRY(locate(ctx, device, bytes, &memory, &offset));
+  KILN_TRY(kiln__cl_locate(ctx, device, bytes, &memory, &offset));
   cl_int code = ctx->cl->api->clEnqueueWriteBuffer(ctx->cl->queue, memory, 1, offset, bytes, host, 0, NULL, NULL);
   return code == CL_SUCCESS ? KILN_OK : kiln__cl_fail(ctx, "clEnqueueWriteBuffer", code);
 }
@@ -228,7 +254,7 @@ kiln_status kiln__cl_download(kiln_context *ctx, void *host, const void *device,
   if (bytes == 0 || ctx->query) return KILN_OK;
   cl_mem memory;
   size_t offset;
-  KILN_TRY(locate(ctx, device, bytes, &memory, &offset));
+  KILN_TRY(kiln__cl_locate(ctx, device, bytes, &memory, &offset));
   cl_int code = ctx->cl->api->clEnqueueReadBuffer(ctx->cl->queue, memory, 1, offset, bytes, host, 0, NULL, NULL);
   return code == CL_SUCCESS ? KILN_OK : kiln__cl_fail(ctx, "clEnqueueReadBuffer", code);
 }

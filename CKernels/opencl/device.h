@@ -4,6 +4,7 @@
 
 #include "core/internal.h"
 #include "opencl/api.h"
+#include "opencl/tile.h"
 
 #pragma GCC visibility push(hidden)
 
@@ -26,7 +27,7 @@ typedef struct kiln__cl {
   const kiln__cl_api *api;
   cl_device_id device;
   cl_context context;
-  cl_command_queue queue;
+  cl_command_queue queue, transfers;  // the second one once it is wanted
   kiln__cl_buffer *buffers;  // by address
   int buffer_count, buffer_capacity;
   cl_program programs[KILN_CL_PROGRAMS];
@@ -37,6 +38,7 @@ typedef struct kiln__cl {
   int event_count, event_capacity;
   void *maps[3];             // of 8-bit states, once they are wanted
   kiln_opencl_info info;
+  const kiln__cl_tile *tile;
   char cache[KILN_CL_PATH];  // folder of compiled programs; "" for none
   int32_t group;             // work items that share a row: 1 where an item has vectors of its own
 } kiln__cl;
@@ -44,12 +46,16 @@ typedef struct kiln__cl {
 // Every public function of devices starts with it: refuses contexts of the host, too.
 kiln_status kiln__cl_begin(kiln_context *ctx, const char *op);
 
-// Opens a device by its index; `cache` may be NULL. On an error a line is in `error`.
-kiln_status kiln__cl_create(int32_t index, const char *cache, kiln__cl **out, char *error, size_t size);
+// Opens a device by its index; `cache` and the name of a tile may be NULL. On an error a line is in `error`.
+kiln_status kiln__cl_create(int32_t index, const char *cache, const char *tile, kiln__cl **out, char *error,
+                            size_t size);
 
 // Where compiled programs are kept: the given folder, or else that of the environment.
 void kiln__cl_choose_cache(char folder[KILN_CL_PATH], const char *given);
 void kiln__cl_end(kiln__cl *cl);
+
+// The tile that was kept for a device; NULL for none.
+const kiln__cl_tile *kiln__cl_kept_tile(const kiln__cl *cl);
 
 // The buffer of an address; NULL for one of the host.
 const kiln__cl_buffer *kiln__cl_find(const kiln__cl *cl, const void *address);
@@ -59,6 +65,9 @@ kiln_status kiln__cl_release(kiln_context *ctx, void *address);
 
 // Memory that lasts as long as the context, with some bytes of the host in it; `*place` is NULL until then.
 kiln_status kiln__cl_constant(kiln_context *ctx, void **place, const void *bytes, size_t size);
+
+// The place of bytes on the device, all of which must be there.
+kiln_status kiln__cl_locate(kiln_context *ctx, const void *device, size_t bytes, cl_mem *memory, size_t *offset);
 
 // Bytes of the host to the device, after all that was asked for before. Nothing in query mode.
 kiln_status kiln__cl_upload(kiln_context *ctx, void *device, const void *host, size_t bytes);
@@ -71,6 +80,9 @@ kiln_status kiln__cl_kernel(kiln_context *ctx, kiln__cl_program program, const c
 // Notes a launch of a kernel whose event has been asked for, and gives up the event when it is counted.
 kiln_status kiln__cl_note(kiln_context *ctx, cl_kernel kernel, cl_event event);
 void kiln__cl_forget(kiln__cl *cl);
+
+// Whether a failed call wanted more memory than there is.
+bool kiln__cl_is_memory(cl_int code);
 
 // Turns the code of a failed call into a failure of the context.
 kiln_status kiln__cl_fail(kiln_context *ctx, const char *call, cl_int code);

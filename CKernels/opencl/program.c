@@ -33,16 +33,20 @@ static void make_folder(char *path) {
   }
 }
 
-// The file, without its suffix, that keeps a program: its name says all that the binary depends on. False where no folder
-// is known.
-static bool file_of(const kiln__cl *cl, const kiln__cl_source *source, const char *options, char path[PATH]) {
-  uint64_t hash = mix(basis, kiln__cl_common.text, kiln__cl_common.length);
-  hash = mix(hash, source->text, source->length);
-  hash = mix(hash, options, strlen(options) + 1);
+// A file of the cache, without its suffix: what it is for, and a number of all that its content depends on, the device
+// included. False where no folder is known.
+static bool file_for(const kiln__cl *cl, const char *what, uint64_t hash, char path[PATH]) {
   const char *texts[] = {cl->info.name, cl->info.platform, cl->info.version, cl->info.driver};
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) hash = mix(hash, texts[i], strlen(texts[i]) + 1);
   if (!cl->cache[0]) return false;
-  return snprintf(path, PATH, "%s/%s-%016llx", cl->cache, source->name, (unsigned long long)hash) < PATH - 32;
+  return snprintf(path, PATH, "%s/%s-%016llx", cl->cache, what, (unsigned long long)hash) < PATH - 32;
+}
+
+// That of a program.
+static bool file_of(const kiln__cl *cl, const kiln__cl_source *source, const char *options, char path[PATH]) {
+  uint64_t hash = mix(basis, kiln__cl_common.text, kiln__cl_common.length);
+  hash = mix(hash, source->text, source->length);
+  return file_for(cl, source->name, mix(hash, options, strlen(options) + 1), path);
 }
 
 void kiln__cl_choose_cache(char folder[KILN_CL_PATH], const char *given) {
@@ -57,17 +61,19 @@ void kiln__cl_choose_cache(char folder[KILN_CL_PATH], const char *given) {
   if (!parent || snprintf(folder, KILN_CL_PATH, "%s%s", parent, rest) >= KILN_CL_PATH) folder[0] = 0;
 }
 
-// Writes a file whole or not at all; failures are no matter.
-static void keep(const char *base, const char *suffix, const header *h, const void *bytes, size_t size) {
+// Writes a file whole or not at all; whether it could.
+static bool keep(const char *base, const char *suffix, const header *h, const void *bytes, size_t size) {
   char path[PATH], partial[PATH];
   snprintf(path, PATH, "%s%s", base, suffix);
   snprintf(partial, PATH, "%s.%ld", path, (long)getpid());
   make_folder(partial);
   FILE *file = fopen(partial, "wb");
-  if (!file) return;
+  if (!file) return false;
   bool good = (!h || fwrite(h, sizeof *h, 1, file) == 1) && fwrite(bytes, 1, size, file) == size;
   good = fclose(file) == 0 && good;
-  if (!good || rename(partial, path) != 0) remove(partial);
+  good = good && rename(partial, path) == 0;
+  if (!good) remove(partial);
+  return good;
 }
 
 // The binary of a file; NULL where there is none, or not an intact one.
@@ -141,7 +147,8 @@ static kiln_status build(kiln_context *ctx, kiln__cl_program id, cl_program *out
   const kiln__cl *cl = ctx->cl;
   const kiln__cl_source *source = &kiln__cl_sources[id];
   char options[OPTIONS], path[PATH];
-  snprintf(options, OPTIONS, "-cl-std=CL1.2 -DGROUP=%d", cl->group);
+  int length = snprintf(options, OPTIONS, "-cl-std=CL1.2 -DGROUP=%d", cl->group);
+  if (id == KILN_CL_GEMM) kiln__cl_tile_options(cl->tile, options + length, OPTIONS - (size_t)length);
   const char *base = file_of(cl, source, options, path) ? path : NULL;
   cl_program program = base ? from_binary(cl, base, options) : NULL;
   if (!program) {
@@ -176,4 +183,34 @@ kiln_status kiln__cl_kernel(kiln_context *ctx, kiln__cl_program program, const c
   cl->kernels[cl->kernel_count].name = name;
   cl->kernels[cl->kernel_count++].kernel = *out;
   return KILN_OK;
+}
+
+static const char tile_suffix[] = ".txt";
+
+const kiln__cl_tile *kiln__cl_kept_tile(const kiln__cl *cl) {
+  char path[PATH], name[32] = "";
+  if (!file_for(cl, "tile", basis, path)) return NULL;
+  strcat(path, tile_suffix);
+  FILE *file = fopen(path, "rb");
+  if (!file) return NULL;
+  size_t length = fread(name, 1, sizeof name - 1, file);
+  fclose(file);
+  name[length] = 0;
+  return kiln__cl_tile_named(name);
+}
+
+kiln_status kiln_device_keep_tile(kiln_context *ctx) {
+  KILN_TRY(kiln__cl_begin(ctx, "device_keep_tile"));
+  const char *name = ctx->cl->tile->name;
+  char path[PATH];
+  if (file_for(ctx->cl, "tile", basis, path) && keep(path, tile_suffix, NULL, name, strlen(name))) return KILN_OK;
+  return kiln__fail(ctx, KILN_ERR_DEVICE, "nothing can be kept in '%s': set KILN_CACHE to a folder that can be written",
+                    ctx->cl->cache);
+}
+
+const char *kiln_context_tile(const kiln_context *ctx) { return ctx && ctx->cl ? ctx->cl->tile->name : ""; }
+
+const char *kiln_opencl_tile(int32_t index) {
+  const kiln__cl_tile *tile = kiln__cl_tile_at(index);
+  return tile ? tile->name : NULL;
 }

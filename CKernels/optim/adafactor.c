@@ -44,10 +44,43 @@ static double average(const adafactor *a, void *factor, int64_t n, const void *s
   return total;
 }
 
-static void update_factors(const kiln_context *ctx, adafactor *a) {
+// On an OpenCL device. The row factors come back to the host for their mean.
+static kiln_status update_factors_opencl(kiln_context *ctx, adafactor *a) {
+  enum { RUN = 1024 };
+  kiln__cl_update u = kiln__update_rounded(&a->job.u);
+#define FACTOR(name, factor, n)                                                                               \
+  KILN_CL_LAUNCH(ctx, KILN_CL_OPTIM, name, kiln__cl_each(n, 1, 1), CL_AT(factor), CL_AT(a->job.u.g),           \
+                 CL_LONG(a->rows), CL_LONG(a->cols), CL_FLOAT(u.grad_scale), CL_FLOAT((float)a->options->eps1), \
+                 CL_STRUCT(u))
+  KILN_TRY(FACTOR("average_rows", a->row, a->rows));
+  KILN_TRY(FACTOR("average_columns", a->column, a->cols));
+#undef FACTOR
+  double sum = 0;
+  for (int64_t begin = 0; begin < a->rows; begin += RUN) {
+    float part[RUN];
+    int64_t count = kiln__min(RUN, a->rows - begin);
+    KILN_TRY(kiln__cl_download(ctx, part, at(a, a->row, begin), (size_t)count * sizeof *part));
+    for (int64_t i = 0; i < count; i++) sum += part[i];
+  }
+  a->row_mean = sum / (double)a->rows;
+  return KILN_OK;
+}
+
+static kiln_status run_opencl(kiln_context *ctx, const adafactor *a, double sums[2]) {
+  kiln__cl_update u = kiln__update_rounded(&a->job.u);
+  const char *name = sums ? "factored_NORMALIZED_SUMS" : "factored_NORMALIZED_APPLY";
+  KILN_TRY(KILN_CL_LAUNCH(ctx, KILN_CL_OPTIM, name, kiln__cl_each(a->rows, 1, 1), CL_AT(a->job.u.w.values),
+                          CL_AT(a->job.u.g), CL_AT(a->row), CL_AT(a->column), CL_AT(a->partial), CL_LONG(a->rows),
+                          CL_LONG(a->cols), CL_DOUBLE(a->row_mean), CL_STRUCT(u)));
+  return sums ? kiln__update_read_sums(ctx, sums, a->partial, a->rows) : KILN_OK;
+}
+
+static kiln_status update_factors(kiln_context *ctx, adafactor *a) {
+  if (ctx->cl) return update_factors_opencl(ctx, a);
   kiln__parallel_for(ctx, STRIPS, squares_strip, a);
   a->row_mean = average(a, a->row, a->rows, a->row_sums, 1, (double)a->cols) / (double)a->rows;
   average(a, a->column, a->cols, a->column_sums, STRIPS, (double)a->rows);
+  return KILN_OK;
 }
 
 static void rows_chunk(void *arg, int64_t chunk, int thread) {
@@ -68,6 +101,7 @@ static void rows_chunk(void *arg, int64_t chunk, int thread) {
 // Runs a rule over all elements.
 static kiln_status run(kiln_context *ctx, adafactor *a, kiln__rule rule, double sums[2]) {
   if (!a->row) return kiln__job_run(ctx, &a->job, rule, sums);
+  if (ctx->cl) return run_opencl(ctx, a, sums);
   a->rule = rule;
   int64_t chunks = kiln__ceil_div(a->rows, kiln__rows_per_chunk(a->cols));
   kiln__parallel_for(ctx, chunks, rows_chunk, a);
@@ -102,8 +136,8 @@ static kiln_status check_factors(kiln_context *ctx, adafactor *a, const kiln_ten
   size_t item = kiln_dtype_size(a->job.dtype);
   KILN_TRY(kiln__scratch(ctx, (size_t)a->rows * item, &a->row_sums));
   KILN_TRY(kiln__scratch(ctx, (size_t)a->cols * STRIPS * item, &a->column_sums));
-  int64_t chunks = kiln__ceil_div(a->rows, kiln__rows_per_chunk(a->cols));
-  return kiln__scratch(ctx, (size_t)chunks * 2 * sizeof *a->partial, (void **)&a->partial);
+  int64_t parts = ctx->cl ? a->rows : kiln__ceil_div(a->rows, kiln__rows_per_chunk(a->cols));
+  return kiln__scratch(ctx, (size_t)parts * 2 * sizeof *a->partial, (void **)&a->partial);
 }
 
 static kiln_status update(kiln_context *ctx, adafactor *a) {
@@ -111,7 +145,7 @@ static kiln_status update(kiln_context *ctx, adafactor *a) {
   if (ctx->query || a->job.count == 0) return KILN_OK;
   kiln__job_average(&a->job, 1, 1 - pow((double)o->step, -o->decay_rate));
   a->job.u.eps = o->eps1;
-  if (a->row) update_factors(ctx, a);
+  if (a->row) KILN_TRY(update_factors(ctx, a));
   else KILN_TRY(run(ctx, a, KILN_RULE_SECOND_MOMENT, NULL));
   double sums[2];
   KILN_TRY(run(ctx, a, KILN_RULE_NORMALIZED_SUMS, sums));
@@ -125,7 +159,7 @@ static kiln_status update(kiln_context *ctx, adafactor *a) {
 
 kiln_status kiln_adafactor(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor *v, const kiln_tensor *row,
                            const kiln_tensor *column, const kiln_tensor *g, const kiln_adafactor_options *options) {
-  KILN_TRY(kiln__begin(ctx, "adafactor"));
+  KILN_TRY(kiln__begin_device(ctx, "adafactor"));
   kiln_adafactor_options o = kiln_adafactor_defaults();
   KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
   KILN_TRY(check_options(ctx, &o));

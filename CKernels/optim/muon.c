@@ -8,6 +8,7 @@ typedef struct orthogonal {
   kiln_dtype dtype;
   int64_t rows, cols;
   kiln_tensor x[2], gram, polynomial;
+  double *trace;  // of the Gram matrix, in the device's memory
 } orthogonal;
 
 static kiln_status scratch_matrix(kiln_context *ctx, kiln_tensor *t, kiln_dtype dtype, int64_t rows, int64_t cols) {
@@ -21,6 +22,7 @@ static kiln_status orthogonal_begin(kiln_context *ctx, orthogonal *o) {
   int64_t side = kiln__min(o->rows, o->cols);
   for (int i = 0; i < 2; i++) KILN_TRY(scratch_matrix(ctx, &o->x[i], o->dtype, o->rows, o->cols));
   KILN_TRY(scratch_matrix(ctx, &o->gram, o->dtype, side, side));
+  if (ctx->cl) KILN_TRY(kiln__scratch(ctx, sizeof *o->trace, (void **)&o->trace));
   return scratch_matrix(ctx, &o->polynomial, o->dtype, side, side);
 }
 
@@ -32,20 +34,33 @@ static kiln_status scale_gram(kiln_context *ctx, const orthogonal *o, double fac
 }
 
 // 1 / (||X|| + 1e-7), from the trace of X X^T.
-static double inverse_norm(const orthogonal *o) {
+static kiln_status inverse_norm(kiln_context *ctx, const orthogonal *o, double *out) {
   int64_t side = o->gram.shape[0];
+  const void *p = kiln__data(&o->gram);
   double trace = 0;
-  for (int64_t i = 0; i < side; i++) trace += kiln__real(kiln__data(&o->gram), o->dtype, i * (side + 1));
-  return 1 / (sqrt(trace) + 1e-7);
+  if (ctx->cl) {
+    KILN_TRY(KILN_CL_LAUNCH(ctx, KILN_CL_OPTIM, "diagonal_sum", ((kiln__cl_grid){1, 1, 1, 1}), CL_AT(o->trace),
+                            CL_AT(p), CL_LONG(side)));
+    KILN_TRY(kiln__cl_download(ctx, &trace, o->trace, sizeof trace));
+  } else {
+    for (int64_t i = 0; i < side; i++) trace += kiln__real(p, o->dtype, i * (side + 1));
+  }
+  *out = 1 / (sqrt(trace) + 1e-7);
+  return KILN_OK;
 }
 
-static void add_to_diagonal(const orthogonal *o, double x) {
+static kiln_status add_to_diagonal(kiln_context *ctx, const orthogonal *o, double x) {
   int64_t side = o->polynomial.shape[0];
   void *p = kiln__data(&o->polynomial);
+  if (ctx->cl) {
+    return KILN_CL_LAUNCH(ctx, KILN_CL_OPTIM, "diagonal_add", kiln__cl_each(side, 1, 1), CL_AT(p), CL_LONG(side),
+                          CL_FLOAT((float)x));
+  }
   for (int64_t i = 0; i < side; i++) {
     int64_t at = i * (side + 1);
     kiln__set_real(p, o->dtype, at, kiln__real(p, o->dtype, at) + x);
   }
+  return KILN_OK;
 }
 
 // One step from x to y, from the side on which the Gram matrix is smaller; the first also divides by the norm.
@@ -57,14 +72,14 @@ static kiln_status step(kiln_context *ctx, const orthogonal *o, const kiln_tenso
   KILN_TRY(kiln__gemm(ctx, &o->gram, x, x, &product));
   double inverse = 1;
   if (!ctx->query) {
-    if (first) inverse = inverse_norm(o);
+    if (first) KILN_TRY(inverse_norm(ctx, o, &inverse));
     KILN_TRY(scale_gram(ctx, o, QUINTIC_B * inverse * inverse));
   }
   product = kiln_gemm_defaults();
   product.alpha = (float)(QUINTIC_C / (QUINTIC_B * QUINTIC_B));
   product.residual = &o->gram;
   KILN_TRY(kiln__gemm(ctx, &o->polynomial, &o->gram, &o->gram, &product));
-  if (!ctx->query) add_to_diagonal(o, QUINTIC_A);
+  if (!ctx->query) KILN_TRY(add_to_diagonal(ctx, o, QUINTIC_A));
   product = kiln_gemm_defaults();
   product.alpha = (float)inverse;
   return wide ? kiln__gemm(ctx, y, &o->polynomial, x, &product) : kiln__gemm(ctx, y, x, &o->polynomial, &product);
@@ -95,7 +110,7 @@ static kiln_status check_options(kiln_context *ctx, const kiln_muon_options *o, 
 
 kiln_status kiln_muon(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor *m, const kiln_tensor *g,
                       const kiln_muon_options *options) {
-  KILN_TRY(kiln__begin(ctx, "muon"));
+  KILN_TRY(kiln__begin_device(ctx, "muon"));
   kiln_muon_options o = kiln_muon_defaults();
   KILN_TRY(kiln__options(ctx, &o, sizeof o, options));
   KILN_TRY(check_options(ctx, &o, w));

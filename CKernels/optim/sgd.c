@@ -43,7 +43,6 @@ kiln_status kiln_sgd(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor 
   if (o.group != 0 && job.u.w.codec != KILN_CODEC_PLAIN) {
     return kiln__fail(ctx, KILN_ERR_DTYPE, "group needs w in f32, and it is %s", kiln_dtype_name(w->dtype));
   }
-  if (o.group != 0 && ctx->cl) return kiln__fail(ctx, KILN_ERR_DEVICE, "OpenCL has no kernel for group yet");
   if (ctx->query) return KILN_OK;
   job.u.lr = o.lr;
   job.u.l2 = o.weight_decay;
@@ -59,6 +58,10 @@ kiln_status kiln_sgd(kiln_context *ctx, const kiln_tensor *w, const kiln_tensor 
   if (o.group == 0 || job.count == 0) return KILN_OK;
   int64_t cols = w->shape[w->rank - 1];
   shrink_task t = {&job, job.count / cols, cols, o.lr * o.group};
+  if (ctx->cl) {
+    return KILN_CL_LAUNCH(ctx, KILN_CL_OPTIM, "shrink_rows", ((kiln__cl_grid){t.rows, 1, 1, 1}),
+                          CL_AT(job.u.w.values), CL_LONG(cols), CL_DOUBLE(t.threshold));
+  }
   kiln__parallel_for(ctx, kiln__ceil_div(t.rows, kiln__rows_per_chunk(cols)), shrink_chunk, &t);
   return KILN_OK;
 }

@@ -174,15 +174,8 @@ static void job_span(void *arg, int64_t chunk, int thread) {
   if (kiln__traits(t->rule).sums) memcpy(job->partial + 2 * chunk, sums, sizeof sums);
 }
 
-// As `update` of optim.cl has it.
-typedef struct cl_update {
-  float grad_scale, l2, decay, lr, keep[2], take[2];
-  float mean_scale, root_scale, eps, weight_decay, blend, pull, l1, low, high;
-  int32_t nesterov, first;
-} cl_update;
-
-static cl_update rounded(const kiln__update *u) {
-  return (cl_update){
+kiln__cl_update kiln__update_rounded(const kiln__update *u) {
+  return (kiln__cl_update){
       .grad_scale = (float)u->grad_scale, .l2 = (float)u->l2, .decay = (float)u->decay, .lr = (float)u->lr,
       .keep = {(float)u->keep[0], (float)u->keep[1]}, .take = {(float)u->take[0], (float)u->take[1]},
       .mean_scale = (float)u->mean_scale, .root_scale = (float)u->root_scale, .eps = (float)u->eps,
@@ -191,10 +184,11 @@ static cl_update rounded(const kiln__update *u) {
 }
 
 // Rules whose states may be kept in 8 bits.
-static kiln_status run_opencl_8bit(kiln_context *ctx, const kiln__job *job, kiln__rule rule, const cl_update *u) {
+static kiln_status run_opencl_8bit(kiln_context *ctx, const kiln__job *job, kiln__rule rule, const kiln__cl_update *u) {
   static const char *const names[KILN_RULES] = {
       [KILN_RULE_MOMENTUM] = "update8_MOMENTUM", [KILN_RULE_HEAVY_BALL] = "update8_HEAVY_BALL",
-      [KILN_RULE_LION] = "update8_LION", [KILN_RULE_ADAM] = "update8_ADAM"};
+      [KILN_RULE_LION] = "update8_LION", [KILN_RULE_ADAM] = "update8_ADAM",
+      [KILN_RULE_MUON_DIRECTION] = "update8_MUON_DIRECTION"};
   enum { GROUP = 4 };
   const kiln__state *m = &job->u.state[0], *v = &job->u.state[1];
   if (kiln__traits(rule).states > 1 && v->codec != KILN_CODEC_8BIT) {
@@ -202,8 +196,9 @@ static kiln_status run_opencl_8bit(kiln_context *ctx, const kiln__job *job, kiln
   }
   int64_t blocks = kiln__ceil_div(job->count, KILN_QUANT_BLOCK);
   return KILN_CL_LAUNCH(ctx, KILN_CL_OPTIM, names[rule], ((kiln__cl_grid){kiln__ceil_div(blocks, GROUP), 1, 1, GROUP}),
-                        CL_AT(job->u.w.values), CL_AT(job->u.g), CL_AT(m->values), CL_AT(v->values), CL_AT(m->scales),
-                        CL_AT(v->scales), CL_AT(m->map), CL_AT(v->map), CL_LONG(job->count), CL_STRUCT(*u));
+                        CL_AT(job->u.w.values), CL_AT(job->u.g), CL_AT(job->u.out), CL_AT(m->values), CL_AT(v->values),
+                        CL_AT(m->scales), CL_AT(v->scales), CL_AT(m->map), CL_AT(v->map), CL_LONG(job->count),
+                        CL_STRUCT(*u));
 }
 
 // Adds pairs to two sums, in their order.
@@ -211,29 +206,31 @@ static void add_up(double sums[2], const double *pairs, int64_t count) {
   for (int64_t i = 0; i < count; i++) sums[i % 2] += pairs[i];
 }
 
-// On an OpenCL device. The sums come back to the host, a run of them at a time.
+kiln_status kiln__update_read_sums(kiln_context *ctx, double sums[2], const double *pairs, int64_t count) {
+  enum { RUN = 512 };
+  sums[0] = sums[1] = 0;
+  for (int64_t begin = 0; begin < 2 * count; begin += RUN) {
+    double parts[RUN];
+    int64_t some = kiln__min(RUN, 2 * count - begin);
+    KILN_TRY(kiln__cl_download(ctx, parts, pairs + begin, (size_t)some * sizeof *parts));
+    add_up(sums, parts, some);
+  }
+  return KILN_OK;
+}
+
 static kiln_status run_opencl(kiln_context *ctx, const kiln__job *job, kiln__rule rule, double sums[2]) {
 #define NAME(NAME, ...) [KILN_RULE_##NAME] = "update_" #NAME,
   static const char *const names[KILN_RULES] = {KILN_EACH_RULE(NAME)};
 #undef NAME
-  enum { RUN = 512 };
   kiln__rule_traits traits = kiln__traits(rule);
   int64_t stretch = traits.sums ? KILN_SPAN_ELEMENTS : 1, items = kiln__ceil_div(job->count, stretch);
-  cl_update u = rounded(&job->u);
+  kiln__cl_update u = kiln__update_rounded(&job->u);
   if (job->u.state[0].codec == KILN_CODEC_8BIT) return run_opencl_8bit(ctx, job, rule, &u);
   KILN_TRY(KILN_CL_LAUNCH(ctx, KILN_CL_OPTIM, names[rule], kiln__cl_each(items, 1, 1),
                           CL_AT(job->u.w.values), CL_AT(job->u.g), CL_AT(job->u.out), CL_AT(job->u.state[0].values),
                           CL_AT(job->u.state[1].values), CL_AT(traits.sums ? job->partial : NULL), CL_LONG(job->count),
                           CL_LONG(stretch), CL_STRUCT(u)));
-  if (!sums) return KILN_OK;
-  sums[0] = sums[1] = 0;
-  for (int64_t begin = 0; begin < 2 * items; begin += RUN) {
-    double parts[RUN];
-    int64_t count = kiln__min(RUN, 2 * items - begin);
-    KILN_TRY(kiln__cl_download(ctx, parts, job->partial + begin, (size_t)count * sizeof *parts));
-    add_up(sums, parts, count);
-  }
-  return KILN_OK;
+  return sums ? kiln__update_read_sums(ctx, sums, job->partial, items) : KILN_OK;
 }
 
 kiln_status kiln__job_run(kiln_context *ctx, const kiln__job *job, kiln__rule rule, double sums[2]) {

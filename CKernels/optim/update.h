@@ -2,7 +2,7 @@
 #ifndef KILN_UPDATE_H
 #define KILN_UPDATE_H
 
-#include "elementwise/spans.h"
+#include "opencl/launch.h"
 
 #pragma GCC visibility push(hidden)
 
@@ -36,6 +36,17 @@ kiln_status kiln__job_plain_state(kiln_context *ctx, kiln__job *job, int k, cons
 
 // Takes scratch for sums; before kiln__job_run of a rule that has them.
 kiln_status kiln__job_sums(kiln_context *ctx, kiln__job *job);
+
+// As `update` of optim.cl has it.
+typedef struct kiln__cl_update {
+  float grad_scale, l2, decay, lr, keep[2], take[2];
+  float mean_scale, root_scale, eps, weight_decay, blend, pull, l1, low, high;
+  int32_t nesterov, first;
+} kiln__cl_update;
+kiln__cl_update kiln__update_rounded(const kiln__update *u);
+
+// The sums of pairs in a device's memory, which come to the host a run at a time.
+kiln_status kiln__update_read_sums(kiln_context *ctx, double sums[2], const double *pairs, int64_t count);
 
 // Runs a rule over all elements. `sums` (may be NULL) gets its two sums, added up in the order of the elements.
 kiln_status kiln__job_run(kiln_context *ctx, const kiln__job *job, kiln__rule rule, double sums[2]);

@@ -11,7 +11,7 @@ struct KilnCommand: ParsableCommand {
     version: kilnVersion,
     subcommands: [
       TrainCommand.self, PlanCommand.self, EvalCommand.self, GenerateCommand.self, TokenizerCommand.self,
-      InfoCommand.self, DoctorCommand.self,
+      InfoCommand.self, DoctorCommand.self, TuneCommand.self,
     ])
 
   static func main() {

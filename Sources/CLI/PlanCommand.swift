@@ -46,7 +46,9 @@ enum PlanDescription {
     let categories = MemoryForecast.Category.allCases.map { ("  \($0.rawValue)", formatBytes(memory[$0])) }
     let fill = Double(plan.gradient.arenaBytes) / Double(max(plan.gradient.lowerBound, 1))
     let rates = plan.isMeasured ? "" : ", at nominal rates: 'kiln doctor --measure' measures this machine's"
-    return [("peak memory", "\(formatBytes(memory.total)) (\(memory.total) bytes) of the whole process")] + categories
+    let device = memory.isApart ? ", and \(formatBytes(memory.device)) on the device" : ""
+    return [("peak memory", "\(formatBytes(memory.total)) (\(memory.total) bytes) of the whole process\(device)")]
+      + categories
       + [
         ("arena", String(format: "%.3f of the least that is alive at once", fill)),
         ("update", plan.updateMode),
@@ -69,6 +71,7 @@ private struct JSONForm: Encodable {
   private enum Key: String, CodingKey {
     case categories, choices, largest, update, rates
     case peakBytes = "peak_bytes"
+    case deviceBytes = "device_bytes"
     case secondsPerStep = "seconds_per_step"
     case tokensPerSecond = "tokens_per_second"
     case microBatch = "micro_batch"
@@ -85,6 +88,7 @@ private struct JSONForm: Encodable {
   func encode(to encoder: any Encoder) throws {
     var values = encoder.container(keyedBy: Key.self)
     try values.encode(plan.memory.total, forKey: .peakBytes)
+    try values.encode(plan.memory.device, forKey: .deviceBytes)
     try values.encode(plan.seconds, forKey: .secondsPerStep)
     try values.encode(plan.tokensPerSecond, forKey: .tokensPerSecond)
     try values.encode(plan.isMeasured ? "measured" : "nominal", forKey: .rates)

@@ -85,7 +85,10 @@ enum RunDescription {
   }
 
   static func device(_ context: Context) -> String {
-    "\(context.device), \(context.isa) kernels, \(context.threads) thread\(context.threads == 1 ? "" : "s")"
+    if let device = context.openCLDevice, let tile = context.tile {
+      return "\(context.device), \(device.name), products in tiles of \(tile)"
+    }
+    return "\(context.device), \(context.isa) kernels, \(context.threads) thread\(context.threads == 1 ? "" : "s")"
       + (context.gemmNotice.map { "; products \($0)" } ?? "")
   }
 
@@ -94,6 +97,7 @@ enum RunDescription {
     let list = MemoryForecast.Category.allCases.filter { memory[$0] > 0 }
       .map { "\($0.rawValue) \(formatBytes(memory[$0]))" }
     let techniques = plan.techniques.isEmpty ? "" : "; by " + plan.techniques.joined(separator: ", ")
-    return "\(formatBytes(memory.total)) at its peak: " + list.joined(separator: ", ") + techniques
+    let device = memory.isApart ? " and \(formatBytes(memory.device)) on the device" : ""
+    return "\(formatBytes(memory.total))\(device) at its peak: " + list.joined(separator: ", ") + techniques
   }
 }

@@ -12,6 +12,8 @@ public final class BackingStore: @unchecked Sendable {
   /// Of both ends of a transfer, in the store and in memory.
   public static let alignment = 4096
 
+  private static let bufferSize = 1 << 20
+
   /// Bytes as a transfer takes them.
   public static func aligned(_ bytes: Int) -> Int { (bytes + alignment - 1) / alignment * alignment }
 
@@ -22,6 +24,8 @@ public final class BackingStore: @unchecked Sendable {
   private let backing: Backing
   private let reads = DispatchQueue(label: "kiln.store.read")
   private let writes = DispatchQueue(label: "kiln.store.write")
+  /// What a device's bytes pass through, each for one queue.
+  private let readBuffer, writeBuffer: Storage
 
   private enum Backing {
     case file(Int32)
@@ -32,6 +36,8 @@ public final class BackingStore: @unchecked Sendable {
   public init(in place: Place, byteCount: Int) throws(KilnError) {
     self.place = place
     self.byteCount = byteCount
+    readBuffer = try Storage(byteCount: Self.bufferSize)
+    writeBuffer = try Storage(byteCount: Self.bufferSize)
     switch place {
     case .host:
       backing = .memory(try Storage(byteCount: byteCount))
@@ -85,10 +91,13 @@ public final class BackingStore: @unchecked Sendable {
   ///   - storage: at least as long; nobody else uses it until the transfer is over.
   public func read(_ range: Range<Int>, into storage: Storage) -> Background {
     check(range, storage)
-    return Background(on: reads) { () throws(KilnError) in
-      switch self.backing {
-      case .memory(let memory): storage.base.copyMemory(from: memory.base + range.lowerBound, byteCount: range.count)
-      case .file(let file): try self.all(of: range, "read") { pread(file, storage.base + $0, $1, $2) }
+    return begin(on: reads, storage) { (end) throws(KilnError) in
+      try end.receive(range.count, through: self.readBuffer) { (bytes, part) throws(KilnError) in
+        let start = range.lowerBound + part.lowerBound
+        switch self.backing {
+        case .memory(let memory): bytes.copyMemory(from: memory.base + start, byteCount: part.count)
+        case .file(let file): try self.all(part.count, at: start, "read") { pread(file, bytes + $0, $1, $2) }
+        }
       }
     }
   }
@@ -96,12 +105,25 @@ public final class BackingStore: @unchecked Sendable {
   /// Begins to write; writes go on one after another.
   public func write(_ range: Range<Int>, from storage: Storage) -> Background {
     check(range, storage)
-    return Background(on: writes) { () throws(KilnError) in
-      switch self.backing {
-      case .memory(let memory):
-        (memory.base + range.lowerBound).copyMemory(from: storage.base, byteCount: range.count)
-      case .file(let file): try self.all(of: range, "write") { pwrite(file, storage.base + $0, $1, $2) }
+    return begin(on: writes, storage) { (end) throws(KilnError) in
+      try end.send(range.count, through: self.writeBuffer) { (bytes, part) throws(KilnError) in
+        let start = range.lowerBound + part.lowerBound
+        switch self.backing {
+        case .memory(let memory): (memory.base + start).copyMemory(from: bytes, byteCount: part.count)
+        case .file(let file): try self.all(part.count, at: start, "write") { pwrite(file, bytes + $0, $1, $2) }
+        }
       }
+    }
+  }
+
+  private func begin(
+    on queue: DispatchQueue, _ storage: Storage, _ body: @escaping @Sendable (TransferEnd) throws(KilnError) -> Void
+  ) -> Background {
+    do throws(KilnError) {
+      let end = try TransferEnd(storage)
+      return Background(on: queue) { () throws(KilnError) in try body(end) }
+    } catch {
+      return Background(on: queue) { () throws(KilnError) in throw error }
     }
   }
 
@@ -112,12 +134,12 @@ public final class BackingStore: @unchecked Sendable {
 
   /// Repeats a call, which takes bytes done, bytes to do and a place in the file, until everything is done.
   private func all(
-    of range: Range<Int>, _ action: String, _ call: (Int, Int, off_t) -> Int
+    _ byteCount: Int, at start: Int, _ action: String, _ call: (Int, Int, off_t) -> Int
   ) throws(KilnError) {
     guard case .disk(let folder) = place else { return }
     var done = 0
-    while done < range.count {
-      let count = call(done, range.count - done, off_t(range.lowerBound + done))
+    while done < byteCount {
+      let count = call(done, byteCount - done, off_t(start + done))
       if count < 0, errno == EINTR { continue }
       guard count > 0 else {
         throw Self.failure("\(action) what is offloaded to", folder, count == 0 ? EIO : errno)

@@ -12,13 +12,18 @@ public final class Context {
   }
 
   public let device: Device
+  /// What an OpenCL device says of itself; nil for others.
+  public let openCLDevice: OpenCLDevice?
   let handle: OpaquePointer
   private var workspace: Storage?
   /// Of a transfer in a call that cannot throw; thrown by the next one that can.
   private var failure: KilnError?
 
-  /// - Parameter threads: nil takes `KILN_THREADS`, else every CPU this process may run on.
-  public init(device: Device = .cpu, threads: Int? = nil) throws(KilnError) {
+  /// - Parameters:
+  ///   - threads: nil takes `KILN_THREADS`, else every CPU this process may run on.
+  ///   - tile: of products on an OpenCL device, one of `openCLTiles`; nil takes what `kiln tune` has kept for it, else what
+  ///     its class has.
+  public init(device: Device = .cpu, threads: Int? = nil, tile: String? = nil) throws(KilnError) {
     var options = kiln_context_defaults()
     switch device {
     case .cpu: options.device = KILN_DEVICE_CPU
@@ -32,17 +37,22 @@ public final class Context {
       options.threads = Int32(threads)
     }
     var created: OpaquePointer?
-    guard kiln_context_create(&created, &options) == KILN_OK, let created else {
+    let status = (tile ?? "").withCString { name in
+      if tile != nil { options.tile = name }
+      return kiln_context_create(&created, &options)
+    }
+    guard status == KILN_OK, let created else {
       throw KilnError(.argument, String(cString: kiln_last_error(nil)))
     }
     self.device = device
+    openCLDevice = if case .opencl(let index) = device { Self.openCLDevice(Int32(clamping: index)) } else { nil }
     handle = created
   }
 
   deinit { kiln_context_free(handle) }
 
   /// Whether tensors must lie in the memory of a device.
-  public var hasOwnMemory: Bool { if case .opencl = device { true } else { false } }
+  public var hasOwnMemory: Bool { openCLDevice != nil }
 
   public var threads: Int { Int(kiln_context_threads(handle)) }
 
@@ -51,6 +61,12 @@ public final class Context {
 
   /// Who multiplies matrices: "kiln" or, by `KILN_GEMM`, "openblas".
   public var gemm: String { String(cString: kiln_context_gemm(handle)) }
+
+  /// The tile in which an OpenCL device multiplies matrices; nil for other devices.
+  public var tile: String? {
+    let name = String(cString: kiln_context_tile(handle))
+    return name.isEmpty ? nil : name
+  }
 
   /// What the provider of products costs, to be said when a run starts; nil for Kiln's own.
   public var gemmNotice: String? {
@@ -96,7 +112,17 @@ public final class Context {
       case KILN_ERR_MEMORY, KILN_ERR_WORKSPACE: .memory
       default: .argument
       }
-    throw KilnError(kind, String(cString: kiln_last_error(handle)))
+    throw KilnError(kind, String(cString: kiln_last_error(handle)), hint: hint(after: status))
+  }
+
+  /// What helps where a device is too small, or is gone.
+  private func hint(after status: kiln_status) -> String? {
+    guard hasOwnMemory else { return nil }
+    return switch status {
+    case KILN_ERR_MEMORY: "use a smaller batch, or --device-memory SIZE, by which what does not fit goes to the host"
+    case KILN_ERR_DEVICE: "a run can go on from its last checkpoint with --resume, on --device cpu too"
+    default: nil
+    }
   }
 
   /// Throws what went wrong in a transfer since the last call.
@@ -127,6 +153,9 @@ public final class Context {
 
   /// Calls a kernel with views of the tensors, in their order; a missing tensor is NULL.
   func call(_ tensors: Tensor?..., kernel: ([UnsafePointer<kiln_tensor>?]) -> kiln_status) throws(KilnError) {
+    if !hasOwnMemory, let device = tensors.lazy.compactMap({ $0?.storage?.device }).first {
+      throw KilnError(.argument, "a tensor in the memory of \(device.device) was given to \(self.device)")
+    }
     let views = tensors.map { $0?.view ?? kiln_tensor() }
     let status = views.withUnsafeBufferPointer { buffer in
       kernel(tensors.indices.map { tensors[$0] == nil ? nil : buffer.baseAddress! + $0 })

@@ -32,6 +32,8 @@ public struct OpenCLDevice: Sendable, Hashable {
   public let version: String
   public let driver: String
   public let computeUnits: Int
+  /// Whether it is the host's processor, whose memory is the process's.
+  public let isCPU: Bool
   public let memory: Int
   public let largestAllocation: Int
 }
@@ -50,16 +52,28 @@ extension Context {
     guard kiln_opencl_count(&count) == KILN_OK else {
       throw KilnError(.unsupported, String(cString: kiln_last_error(nil)))
     }
-    return (0..<count).compactMap { index in
-      var info = kiln_opencl_info()
-      info.size = UInt32(MemoryLayout<kiln_opencl_info>.size)
-      guard kiln_opencl_describe(index, &info) == KILN_OK else { return nil }
-      return OpenCLDevice(
-        name: text(info.name), platform: text(info.platform), version: text(info.version), driver: text(info.driver),
-        computeUnits: Int(info.compute_units), memory: Int(clamping: info.memory),
-        largestAllocation: Int(clamping: info.largest_allocation))
-    }
+    return (0..<count).compactMap(openCLDevice)
   }
+
+  static func openCLDevice(_ index: Int32) -> OpenCLDevice? {
+    var info = kiln_opencl_info()
+    info.size = UInt32(MemoryLayout<kiln_opencl_info>.size)
+    guard kiln_opencl_describe(index, &info) == KILN_OK else { return nil }
+    return OpenCLDevice(
+      name: text(info.name), platform: text(info.platform), version: text(info.version), driver: text(info.driver),
+      computeUnits: Int(info.compute_units), isCPU: info.is_cpu != 0, memory: Int(clamping: info.memory),
+      largestAllocation: Int(clamping: info.largest_allocation))
+  }
+
+  /// The tiles that OpenCL devices can multiply matrices in.
+  public static var openCLTiles: [String] {
+    var names: [String] = []
+    while let name = kiln_opencl_tile(Int32(names.count)) { names.append(String(cString: name)) }
+    return names
+  }
+
+  /// Makes the tile of this context that of all that are made for its device from now on.
+  public func keepTile() throws(KilnError) { try check(kiln_device_keep_tile(handle)) }
 
   /// What kernels of a device take, by its own clock: the one that takes the most first.
   public func profiling(_ body: () throws(KilnError) -> Void) throws(KilnError) -> [KernelTime] {

@@ -11,28 +11,31 @@ extension Context {
     try call(y) { kiln_fill(handle, $0[0], value) }
   }
 
-  /// y = x, converted between floating-point types; see `kiln_copy`. One may be in the host's memory, the other in the
-  /// device's.
+  /// y = x, converted between floating-point types; see `kiln_copy`. Each may be in the host's memory or in a device's.
   public func copy(_ y: Tensor, _ x: Tensor) throws(KilnError) {
-    guard let from = x.storage, let to = y.storage, (from.device == nil) != (to.device == nil) else {
+    guard let from = x.storage, let to = y.storage, from.device == nil || to.device == nil else {
       return try call(y, x) { kiln_copy(handle, $0[0], $0[1]) }
     }
-    let host = try Context()
-    if to.device != nil {
+    guard let device = from.device ?? to.device else {
+      return hasOwnMemory ? try Context().copy(y, x) : try call(y, x) { kiln_copy(handle, $0[0], $0[1]) }
+    }
+    if x.isDense, y.isDense, x.shape == y.shape, x.dtype == y.dtype {
+      y.fill(from: x)
+    } else if to.device != nil {
       // As it will be, on the host, then in one piece to the device, then to its places.
       let values = try Tensor(zeros: y.shape, y.dtype)
-      try host.copy(values, x)
-      let whole = y.isDense ? y : try Tensor(zeros: y.shape, y.dtype, on: self)
+      try Context().copy(values, x)
+      let whole = y.isDense ? y : try Tensor(zeros: y.shape, y.dtype, on: device)
       whole.fill(from: values)
-      if !y.isDense { try copy(y, whole) }
+      if !y.isDense { try device.copy(y, whole) }
     } else {
-      let whole = x.isDense ? x : try Tensor(zeros: x.shape, x.dtype, on: self)
-      if !x.isDense { try copy(whole, x) }
+      let whole = x.isDense ? x : try Tensor(zeros: x.shape, x.dtype, on: device)
+      if !x.isDense { try device.copy(whole, x) }
       let values = try Tensor(zeros: x.shape, x.dtype)
       values.fill(from: whole)
-      try host.copy(y, values)
+      try Context().copy(y, values)
     }
-    try checkTransfers()
+    try device.checkTransfers()
   }
 
   /// out (float64 scalar) = or += sum of x^2; see `kiln_sum_squares`.

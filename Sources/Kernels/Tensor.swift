@@ -101,6 +101,9 @@ public struct Tensor: Sendable {
   /// Takes the bytes of a dense tensor of the same type and count.
   public func fill(from other: Tensor) {
     precondition(other.dtype == dtype && other.shape.count == shape.count)
+    if let device = other.storage?.device, storage?.device == nil {
+      return device.read(other, into: elements(bytes: ()))
+    }
     other.withBytes { bytes in
       if let device = storage?.device {
         device.write(bytes, to: self)

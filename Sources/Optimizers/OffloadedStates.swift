@@ -21,7 +21,8 @@ public struct OffloadedStates: Optimizer {
   }
 
   /// Reserves the place, with states of zeros; to be called before the first update.
-  public func open() throws(KilnError) { try tiles.open() }
+  /// - Parameter context: where updates run; nil for the host.
+  public func open(on context: Context? = nil) throws(KilnError) { try tiles.open(on: context) }
 
   public func states(of weight: Parameter) -> [Parameter] { [] }
 
@@ -125,10 +126,10 @@ private final class StateTiles: @unchecked Sendable {
     byteCount = offset
   }
 
-  func open() throws(KilnError) {
+  func open(on context: Context?) throws(KilnError) {
     guard opened == nil else { return }
     opened = try BackingStore(in: place, byteCount: byteCount)
-    for _ in 0..<Self.slotCount { slots.append(Slot(storage: try Storage(byteCount: largest))) }
+    for _ in 0..<Self.slotCount { slots.append(Slot(storage: try Storage(byteCount: largest, on: context))) }
   }
 
   var isDirect: Bool { opened?.isDirect ?? false }

@@ -1,7 +1,8 @@
 import Foundation
 import KilnGraph
 
-/// What a run will take of memory, known before its first step: the process's largest resident set, by category.
+/// What a run will take of memory, known before its first step, by category: the process's largest resident set, and what
+/// lies on a device that is apart from the host. What a device's driver takes for itself is not in it.
 public struct MemoryForecast: Sendable, Hashable {
   public enum Category: String, Sendable, Hashable, CaseIterable {
     case weights, gradients
@@ -13,11 +14,16 @@ public struct MemoryForecast: Sendable, Hashable {
 
   public private(set) var bytes: [Category: Int]
   private let growth: Int
+  /// Whether the device's memory is none of the process's.
+  public let isApart: Bool
 
-  public var total: Int { bytes.values.reduce(0, +) }
+  /// Of the process.
+  public var total: Int { bytes.values.reduce(0, +) - (isApart ? device : 0) }
   public subscript(category: Category) -> Int { bytes[category, default: 0] }
-  /// What tensors on the device take of it.
-  public var device: Int { total - self[.host] - self[.data] - self[.runtime] }
+  /// What tensors on the device take.
+  public var device: Int {
+    ([.weights, .gradients, .states, .activations, .workspace] as [Category]).reduce(0) { $0 + self[$1] }
+  }
 
   /// - Parameters:
   ///   - plans: everything that runs; they share one arena.
@@ -25,7 +31,8 @@ public struct MemoryForecast: Sendable, Hashable {
   ///   - resident: what the process takes before any tensor, `data` included.
   ///   - staging: memory of the device through which tensors come from behind it.
   ///   - host: what lies in the host's memory behind the device.
-  init(_ plans: [Plan], data: Int, resident: Int, staging: Int, host: Int) {
+  init(_ plans: [Plan], data: Int, resident: Int, staging: Int, host: Int, isApart: Bool = false) {
+    self.isApart = isApart
     let parameters = Set(plans.flatMap(\.parameters))
     func total(_ role: Parameter.Role) -> Int {
       parameters.filter { $0.role == role }.reduce(0) { $0 + ProcessMemory.inPages($1.type.byteCount) }

@@ -110,13 +110,15 @@ public final class Trainer {
     let arena = try Storage(byteCount: plan.arenaBytes, on: context)
     let device = ParameterStore(on: context, limit: configuration.deviceMemory.map { $0 - arena.byteCount })
     let store = host?.store ?? device
-    try inputs.fill(store, seed: configuration.seed, precision: kept, context: context)
+    let home = host != nil && context.hasOwnMemory ? try Context(threads: options.threads) : context
+    try inputs.fill(store, seed: configuration.seed, precision: kept, context: home)
     scaler = configuration.precision.scalesLoss ? try RunState.lossScaler(resuming: point) : nil
     noise = plan.microBatch < configuration.batch ? try RunState.noiseScale(resuming: point) : nil
     numericPlan = NumericPlan(
-      device: "\(context.device)", isa: context.isa, gemm: context.gemm, microBatch: plan.microBatch,
+      device: "\(context.device)", isa: context.isa, gemm: context.tile.map { "tiles of \($0)" } ?? context.gemm,
+      microBatch: plan.microBatch,
       activationBits: plan.activationBits)
-    try (optimizer as? OffloadedStates)?.open()
+    try (optimizer as? OffloadedStates)?.open(on: context)
     try plan.activations?.open()
     runState = RunState(
       out: out, model: inputs.model, precision: kept, narrow: configuration.precision, optimizer: optimizer,

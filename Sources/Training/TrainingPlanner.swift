@@ -49,7 +49,10 @@ public struct TrainingPlanner {
     // searched again.
     recorder.resident = resident ?? ProcessMemory.resident
     let limits = Limits(process: budget, device: configuration.deviceMemory)
-    guard limits.areSet else { return plain.onTop(of: recorder.resident) }
+    guard limits.areSet else {
+      try check(plain, fits: context)
+      return plain.onTop(of: recorder.resident)
+    }
     while true {
       let (found, least) = try search(configuration, recorder, rates, within: limits, isFixed: point != nil)
       let now = resident ?? ProcessMemory.resident
@@ -58,6 +61,15 @@ public struct TrainingPlanner {
       if limits.admit(plan) { return plan.compared(with: plain.onTop(of: now)) }
       recorder.resident = max(now, recorder.resident + 1 << 20)
     }
+  }
+
+  /// Without limits, what a device has is one.
+  private func check(_ plan: TrainingPlan, fits context: Context) throws(KilnError) {
+    guard let memory = context.openCLDevice?.memory, plan.memory.device > memory else { return }
+    throw KilnError(
+      .memory,
+      "\(context.device) has \(formatBytes(memory)) of memory, and the run takes \(formatBytes(plan.memory.device)) there",
+      hint: "use --device-memory \(memory >> 20)MiB, by which what does not fit goes to the host's memory")
   }
 
   /// What each activation is kept in, where that differs: as the run began with, or as is measured now.
@@ -251,7 +263,8 @@ struct RecordedStep {
     let behind = (states?.offloadedBytes ?? 0) + (store?.byteCount ?? 0)
     let forecast = MemoryForecast(
       step.plans + [evaluation?.plan].compactMap { $0 }, data: data, resident: resident,
-      staging: states?.stagingBytes ?? 0, host: hostBytes + (place == .host ? ProcessMemory.inPages(behind) : 0))
+      staging: states?.stagingBytes ?? 0, host: hostBytes + (place == .host ? ProcessMemory.inPages(behind) : 0),
+      isApart: planner.context.openCLDevice.map { !$0.isCPU } ?? false)
     return TrainingPlan(
       configuration: configuration, step: step, evaluation: evaluation, optimizer: optimizer, activations: store,
       activationBits: activationBits, memory: forecast, recomputes: recompute != nil, hostSeconds: hostSeconds,

@@ -16,8 +16,11 @@ struct LayoutTests {
         (\.data, 0), (\.offset, 8), (\.dtype, 16), (\.rank, 20), (\.shape, 24), (\.strides, 72),
       ])
     pin(
-      kiln_context_options.self, size: 32,
-      [(\.size, 0), (\.device, 4), (\.isa, 8), (\.threads, 12), (\.gemm, 16), (\.device_index, 20), (\.cache, 24)])
+      kiln_context_options.self, size: 40,
+      [
+        (\.size, 0), (\.device, 4), (\.isa, 8), (\.threads, 12), (\.gemm, 16), (\.device_index, 20), (\.cache, 24),
+        (\.tile, 32),
+      ])
     pin(
       kiln_opencl_info.self, size: 416,
       [
@@ -167,7 +170,7 @@ struct LayoutTests {
 
   /// The first field of every default is the size of its struct, which is how the library knows the caller's version.
   @Test func defaultsCarryTheirSize() {
-    #expect(kiln_context_defaults().size == 32)
+    #expect(kiln_context_defaults().size == 40)
     #expect(kiln_activation_defaults().size == 8)
     #expect(kiln_dropout_defaults().size == 32)
     #expect(kiln_attention_defaults().size == 32)

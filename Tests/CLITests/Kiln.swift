@@ -22,8 +22,8 @@ final class Kiln: Sendable {
 
   func callAsFunction(_ arguments: String...) throws -> Result { try run(arguments) }
 
-  func run(_ arguments: [String]) throws -> Result {
-    let process = try start(arguments)
+  func run(_ arguments: [String], environment: [String: String] = [:]) throws -> Result {
+    let process = try start(arguments, environment: environment)
     let output = try #require(process.standardOutput as? Pipe).fileHandleForReading.readDataToEndOfFile()
     let errors = try #require(process.standardError as? Pipe).fileHandleForReading.readDataToEndOfFile()
     process.waitUntilExit()
@@ -33,13 +33,14 @@ final class Kiln: Sendable {
   }
 
   /// Starts the command; its output and errors are pipes.
-  func start(_ arguments: [String]) throws -> Process {
+  func start(_ arguments: [String], environment: [String: String] = [:]) throws -> Process {
     let process = Process()
     process.executableURL = Self.executable
     process.arguments = arguments
     process.currentDirectoryURL = folder
     process.environment = ProcessInfo.processInfo.environment.merging(
-      ["KILN_CACHE": folder.appendingPathComponent("cache").path, "KILN_THREADS": "1"], uniquingKeysWith: { $1 })
+      ["KILN_CACHE": folder.appendingPathComponent("cache").path, "KILN_THREADS": "1"].merging(environment) { $1 },
+      uniquingKeysWith: { $1 })
     process.standardOutput = Pipe()
     process.standardError = Pipe()
     try process.run()

@@ -84,6 +84,67 @@ import Testing
     #expect(wide.floats().reduce(0) { $0 + ($1 == 0 ? 1 : 0) } == 100)
   }
 
+  /// Bytes on their way beside the kernels: they are those of before, and kernels go on.
+  @Test func transfersGoBesideKernels() throws {
+    let device = try Context(device: .opencl(0))
+    let count = 3 << 18  // more than passes through at once
+    let storage = try Storage(byteCount: 4 * count, on: device)
+    let x = Tensor([count], .float32, in: storage)
+    for place in [BackingStore.Place.host, .disk(FileManager.default.temporaryDirectory)] {
+      let store = try BackingStore(in: place, byteCount: storage.byteCount)
+      try device.fill(x, 3)
+      let away = store.write(0..<storage.byteCount, from: storage)
+      let y = try Tensor(zeros: [count], .float32, on: device)
+      try device.add(y, x, x)
+      try away.wait()
+      try device.fill(x, 5)
+      try store.read(0..<storage.byteCount, into: storage).wait()
+      #expect(x.floats().allSatisfy { $0 == 3 } && y.floats().allSatisfy { $0 == 6 })
+    }
+    var transfer: OpaquePointer?
+    #expect(kiln_transfer_begin(device.handle, storage.base, storage.byteCount + 1, &transfer) == KILN_ERR_OPTION)
+    #expect(transfer == nil)
+    #expect(kiln_transfer_begin(device.handle, storage.base + 8, 16, &transfer) == KILN_OK)
+    var values: [Float] = [0, 0]
+    #expect(kiln_transfer_read(transfer, 8, &values, 8) == KILN_OK && values == [3, 3])
+    #expect(kiln_transfer_read(transfer, 9, &values, 8) == KILN_ERR_OPTION)
+    #expect(kiln_transfer_write(transfer, 17, values, 0) == KILN_ERR_OPTION)
+    #expect(kiln_transfer_read(nil, 0, &values, 8) == KILN_ERR_NULL)
+    kiln_transfer_end(transfer)
+    kiln_transfer_end(nil)
+  }
+
+  /// Every tile gives the product, whatever the device is; one is kept for what comes.
+  @Test func tilesAreChosenAndKept() throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("kiln-opencl-\(UUID())")
+    defer { try? FileManager.default.removeItem(at: folder) }
+    func context(_ tile: String? = nil) -> TestContext {
+      TestContext(device: KILN_DEVICE_OPENCL, cache: folder.path, tile: tile)
+    }
+    func name(_ context: TestContext) -> String { String(cString: kiln_context_tile(context.handle)) }
+    let (a, b) = (pseudoRandom(70 * 37, seed: 1), pseudoRandom(37 * 131, seed: 2))
+    var results: [[Double]] = []
+    for tile in Context.openCLTiles {
+      let context = context(tile)
+      let c = TestTensor([70, 131])
+      let status = context.call([c, TestTensor([70, 37], values: a), TestTensor([37, 131], values: b)]) { views in
+        withPointers(views) { kiln_gemm(context.handle, $0[0], $0[1], $0[2], nil) }
+      }
+      #expect(status == KILN_OK && name(context) == tile, "\(tile): \(context.lastError)")
+      results.append(c.values)
+    }
+    for other in results { #expect(zip(other, results[0]).allSatisfy { abs($0 - $1) < 1e-4 }) }
+    let usual = name(context())
+    let other = try #require(Context.openCLTiles.first { $0 != usual })
+    #expect(kiln_device_keep_tile(context(other).handle) == KILN_OK && name(context()) == other)
+    #expect(name(TestContext(device: KILN_DEVICE_OPENCL, cache: "/proc/nothing")) == usual)
+    let nowhere = TestContext(device: KILN_DEVICE_OPENCL, cache: "/proc/nothing")
+    #expect(kiln_device_keep_tile(nowhere.handle) == KILN_ERR_DEVICE)
+    #expect(nowhere.lastError.contains("nothing can be kept in '/proc/nothing'"))
+    let error = #expect(throws: KilnError.self) { try Context(device: .opencl(0), tile: "7x7") }
+    #expect(error?.message == "there is no tile '7x7'; the first of them is '\(Context.openCLTiles[0])'")
+  }
+
   @Test func kernelsAreTimed() throws {
     let device = try Context(device: .opencl(0))
     let x = try Tensor(zeros: [1000], .float32, on: device)

@@ -7,7 +7,7 @@ public final class TestContext {
 
   public init(
     device: kiln_device = KILN_DEVICE_CPU, isa: kiln_isa = KILN_ISA_BEST, threads: Int = 1,
-    gemm: kiln_gemm_provider = KILN_GEMM_DEFAULT, cache: String? = nil
+    gemm: kiln_gemm_provider = KILN_GEMM_DEFAULT, cache: String? = nil, tile: String? = nil
   ) {
     var options = kiln_context_defaults()
     options.device = device
@@ -17,7 +17,10 @@ public final class TestContext {
     var handle: OpaquePointer?
     let status = (cache ?? "").withCString { folder in
       if cache != nil { options.cache = folder }
-      return kiln_context_create(&handle, &options)
+      return (tile ?? "").withCString { name in
+        if tile != nil { options.tile = name }
+        return kiln_context_create(&handle, &options)
+      }
     }
     guard status == KILN_OK, let handle else { fatalError(String(cString: kiln_last_error(nil))) }
     self.handle = handle
@@ -123,7 +126,8 @@ public struct KernelCase {
     "add", "sum_squares", "bias_bwd", "layer_norm_fwd", "layer_norm_bwd", "rms_norm_fwd", "rms_norm_bwd",
     "activation_fwd", "activation_bwd", "swiglu_fwd", "swiglu_bwd", "dropout", "gemm", "embedding_fwd",
     "embedding_bwd", "rope_fwd", "rope_bwd", "cross_entropy", "linear_cross_entropy", "attention_fwd", "attention_bwd",
-    "adam", "lion", "sgd", "lamb", "lars", "schedule_free", "schedule_free_average", "extrapolate",
+    "adam", "lion", "sgd", "lamb", "lars", "adafactor", "muon", "schedule_free", "schedule_free_average",
+    "extrapolate",
   ]
 
   public init(_ name: String, inputs: [Operand], outputs: [Output], call: @escaping Call) {

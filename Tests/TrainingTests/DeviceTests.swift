@@ -47,10 +47,60 @@ struct DeviceTests: TinyRuns {
     }
   }
 
+  /// What lies behind the device changes no bit of the run.
+  @Test(arguments: GoldenTests.openCL) func whatLiesBehindItMakesNoDifference(_ device: Context.Device) throws {
+    try withTemporaryFolder { folder in
+      var configuration = try configuration(in: folder, steps: 3)
+      (configuration.layers, configuration.width, configuration.heads) = (6, 128, 2)
+      (configuration.batch, configuration.microBatch, configuration.gradClip) = (8, 8, 0)
+      let kept = folder.appendingPathComponent("kept")
+      let expected = bits(try train(configuration, out: kept, device: device))
+      let ways: [([TrainingConfiguration.Offload], isOnDisk: Bool)] = [
+        ([.states], false), ([.states, .activations], false), ([.states, .activations], true), ([.optimizer], false),
+      ]
+      for (index, way) in ways.enumerated() {
+        configuration.offload = way.0
+        configuration.disk = way.isOnDisk ? folder.path : nil
+        configuration.deviceMemory = way.isOnDisk ? nil : 1 << 30
+        let out = folder.appendingPathComponent("\(index)")
+        let metrics = try train(configuration, out: out, device: device)
+        if way.0 == [.optimizer] {
+          // The host's updates have the host's roundings.
+          let losses = zip(metrics, expected).map { abs($0.loss / Double(bitPattern: $1[1]) - 1) }
+          #expect(losses.allSatisfy { $0 < 1e-4 }, "\(losses)")
+        } else {
+          #expect(bits(metrics) == expected, "\(way)")
+          #expect(try weights(out) == weights(kept), "\(way)")
+        }
+      }
+    }
+  }
+
+  /// A device that is smaller than the run works through what lies behind it, without a word of how.
+  @Test(arguments: GoldenTests.openCL) func aSmallDeviceIsEnough(_ device: Context.Device) throws {
+    try withTemporaryFolder { folder in
+      var configuration = try configuration(in: folder, steps: 2)
+      (configuration.layers, configuration.width, configuration.heads) = (6, 128, 2)
+      (configuration.batch, configuration.microBatch, configuration.gradClip) = (8, 8, 0)
+      let options = Trainer.Options(device: device)
+      let free = try TrainingPlanner().plan(configuration, options: options)
+      let expected = bits(try train(configuration, out: folder.appendingPathComponent("large"), device: device))
+      configuration.deviceMemory = free.memory.device * 6 / 10
+      let plan = try TrainingPlanner().plan(configuration, options: options)
+      #expect(plan.memory.device <= configuration.deviceMemory ?? 0 && !plan.configuration.offload.isEmpty)
+      #expect(bits(try train(configuration, out: folder.appendingPathComponent("small"), device: device)) == expected)
+      // What no device has is refused before anything is taken.
+      (configuration.layers, configuration.width, configuration.heads) = (2, 1 << 17, 2)
+      configuration.deviceMemory = nil
+      let error = #expect(throws: KilnError.self) { try TrainingPlanner().plan(configuration, options: options) }
+      #expect(error?.message.contains("\(device) has ") == true && error?.hint?.contains("--device-memory") == true)
+    }
+  }
+
   /// What has no kernels there is an error before the first step.
   @Test(arguments: GoldenTests.openCL) func gapsAreToldAtOnce(_ device: Context.Device) throws {
     let changes: [(String, (inout TrainingConfiguration) -> Void)] = [
-      ("bf16", { $0.precision = .bf16 }), ("muon", { $0.optimizer = .muon }),
+      ("bf16", { $0.precision = .bf16 }),
       ("mask_groups", { $0.sparsity = .srSTE }), ("slim", { $0.slimming = 1 }),
     ]
     try withTemporaryFolder { folder in

@@ -40,9 +40,7 @@ struct GoldenTests {
     let golden = try Golden.load(name)
     for run in try (Golden.decode("optimizers.json", of: name) as Runs).runs {
       try check(run, of: golden, name, device: .cpu)
-      // Others have no kernels there yet.
-      let hasKernels = !["adafactor", "muon"].contains(run.optimizer)
-      for device in hasKernels ? Self.openCL : [] { try check(run, of: golden, name, device: device) }
+      for device in Self.openCL { try check(run, of: golden, name, device: device) }
     }
   }
 

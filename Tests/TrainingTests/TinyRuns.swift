@@ -23,9 +23,10 @@ extension TinyRuns {
 
   func train(
     _ configuration: TrainingConfiguration, out: URL, resuming point: ResumePoint? = nil, threads: Int = 2,
-    stopAfter: Int = .max
+    device: Context.Device = .cpu, stopAfter: Int = .max
   ) throws -> [StepMetrics] {
-    let trainer = try Trainer(configuration, out: out, resuming: point, options: Trainer.Options(threads: threads))
+    let trainer = try Trainer(
+      configuration, out: out, resuming: point, options: Trainer.Options(threads: threads, device: device))
     var metrics: [StepMetrics] = []
     try trainer.run(
       shouldStop: { metrics.count >= stopAfter },

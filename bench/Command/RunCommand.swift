@@ -13,6 +13,8 @@ struct RunCommand: ParsableCommand {
   @Option(help: "Families to run, separated by commas (default: all).") var only: String?
   @Option(help: "Only cases whose name contains this.") var match: String?
   @Option(help: "Threads (default: every CPU).") var threads: Int?
+  @Option(help: "An OpenCL device, such as opencl:0, against ceilings of its own (default: cpu).")
+  var device: Context.Device = .cpu
   @Option(help: "Where the result is written (default: Results; nowhere with --quick).") var out: String?
   @Flag(help: "One round each: shows that everything works; the figures mean nothing.") var quick = false
   @Flag(help: "Interleave the peers that Peers/setup.sh installed.") var peers = false
@@ -22,17 +24,23 @@ struct RunCommand: ParsableCommand {
     let families = try Catalog.select(only)
     // Threads of a pool wait in a busy loop after their work, by default for longer than the pause between contenders.
     setenv("KMP_BLOCKTIME", "20", 0)
-    let context = try Context(threads: threads)
-    let machine = Machine(threads: context.threads, isa: context.isa)
+    let context = try Context(device: device, threads: threads)
+    let machine = Machine(
+      threads: context.openCLDevice?.computeUnits ?? context.threads, isa: context.isa,
+      device: context.openCLDevice.map { "\($0.name), \($0.version), driver \($0.driver)" })
     let setup = Setup(
       context: context, reference: try Context(device: .ref), coldBytes: 4 * machine.lastLevelCacheBytes)
-    let ceilings = try measureCeilings(
-      threads: machine.threads, memoryBytes: machine.streamBytes, rounds: quick ? 1 : 7)
+    let rounds = quick ? 1 : 7
+    let own = try deviceCeiling(machine)
+    let ceilings =
+      try own.map { measureCeilings(of: $0, units: machine.threads, rounds: rounds) }
+      ?? measureCeilings(threads: machine.threads, memoryBytes: machine.streamBytes, rounds: rounds)
     var results = Results(machine: machine, commit: .current(), ceilings: ceilings)
     Output.line(Report.heading(results) + "\n\n" + Report.ceilings(ceilings).aligned)
 
     let runner = Runner(
-      try CeilingMeter(threads: machine.threads, memoryBytes: machine.streamBytes), effort: quick ? .quick : Effort())
+      try CeilingMeter(threads: machine.threads, memoryBytes: machine.streamBytes, device: own),
+      effort: quick ? .quick : Effort())
     let peers = try PeerPool(enabled: self.peers, names: peer, threads: machine.threads)
     for family in families {
       var cases = family.cases(setup)
@@ -48,6 +56,12 @@ struct RunCommand: ParsableCommand {
       Output.line("\n" + URL(fileURLWithPath: try results.write(to: folder)).path)
     }
     try report(runner.failures)
+  }
+
+  /// Nil for the CPU.
+  private func deviceCeiling(_ machine: Machine) throws -> DeviceCeiling? {
+    guard case .opencl(let index) = device else { return nil }
+    return try DeviceCeiling(index: index, bytes: machine.streamBytes)
   }
 
   private func run(_ cases: [Case], of family: String, _ runner: Runner, _ peers: PeerPool, _ results: inout Results) {
@@ -74,6 +88,8 @@ struct RunCommand: ParsableCommand {
     throw ExitCode.failure
   }
 }
+
+extension Context.Device: @retroactive ExpressibleByArgument {}
 
 /// Lines that appear at once, and one on a terminal that says what is being measured.
 enum Output {

@@ -17,7 +17,7 @@ enum GenerationFamily: Family {
       let bytes = Double((shape.blocks + shape.embedding) * dtype.size * tokens)
       var item = Case(
         name, "GPT-2 124M, \(tokens) tokens, \(dtype.label)", Cost(bytes: bytes), work: work,
-        contenders: [ownContender(work, threads: setup.context.threads)])
+        contenders: [ownContender(work, on: setup.context)])
       item.figures = { result in
         result.contenders.compactMap { entry in
           entry.seconds.map { Figure(entry.name, Double(tokens) / $0.median, "tokens/s") }

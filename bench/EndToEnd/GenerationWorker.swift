@@ -9,12 +9,12 @@ struct GenerationWorker {
   private let tokens: Int
   private let parameters: Int
 
-  init(_ work: Job, threads: Int?) throws {
+  init(_ work: Job, _ options: Trainer.Options) throws {
     let shape = try ModelShape(work)
     guard let tokens = work.tokens else { throw BenchFailure("generation needs tokens") }
     let configuration = try GPT2Configuration(
       vocabularySize: shape.vocabulary, width: shape.width, layers: shape.layers, heads: shape.heads)
-    let context = try Context(threads: threads)
+    let context = try Context(device: options.device, threads: options.threads)
     let model = ModelConfiguration.gpt2(configuration).makeModel()
     let store = try Self.weights(of: model, in: work.precision, context)
     generator = Generator(model, precision: work.precision, context: context, store: store)
@@ -26,7 +26,7 @@ struct GenerationWorker {
   private static func weights(
     of model: any LanguageModel, in precision: Precision, _ context: Context
   ) throws -> ParameterStore {
-    let store = ParameterStore()
+    let store = ParameterStore(on: context)
     try model.initialize(store, seed: 1, precision: precision, context: context)
     return store
   }

@@ -37,7 +37,7 @@ enum GrowthFamily: Family {
     var item = Case(
       name, "planning, \(layers) layers", Cost(),
       contenders: [
-        KernelContender {
+        KernelContender(on: setup.context) {
           let model = ModelConfiguration.gpt2(try GPT2Configuration(layers: layers)).makeModel()
           var plan: Plan?
           return Kernel(

@@ -5,12 +5,13 @@ import Harness
 import Kiln
 
 /// Kiln in a process of its own.
-func ownContender(_ work: Job, threads: Int) -> ProcessContender {
+func ownContender(_ work: Job, on context: Context) -> ProcessContender {
   ProcessContender("kiln", work, isOwn: true) {
     guard let executable = Bundle.main.executablePath else {
       throw BenchFailure("the bench cannot find its own program")
     }
-    return try LineProcess("kiln", [executable, "worker", "--threads", String(threads)])
+    return try LineProcess(
+      "kiln", [executable, "worker", "--threads", String(context.threads), "--device", "\(context.device)"])
   }
 }
 

@@ -9,7 +9,7 @@ struct StepWorker {
   private let folder: URL
   private let vocabulary: Int
 
-  init(_ work: Job, threads: Int?) throws {
+  init(_ work: Job, _ options: Trainer.Options) throws {
     let shape = try ModelShape(work)
     guard let batch = work.batch, let time = work.time else { throw BenchFailure("a step needs batch and time") }
     folder = FileManager.default.temporaryDirectory.appendingPathComponent("kiln-bench-\(getpid())")
@@ -22,7 +22,7 @@ struct StepWorker {
     (configuration.context, configuration.batch, configuration.vocabSize) = (time, batch, vocabulary)
     (configuration.steps, configuration.gradClip) = (1 << 20, 0)
     trainer = try Trainer(
-      configuration, out: folder.appendingPathComponent("out"), options: Trainer.Options(threads: threads))
+      configuration, out: folder.appendingPathComponent("out"), options: options)
   }
 
   /// Trains step after step as the bench asks for them, and ends the process when it has had enough.

@@ -28,7 +28,7 @@ enum StepFamily: Family {
     var item = Case(
       name, "\(model), \(batch) x \(time) tokens, \(dtype.label)",
       Cost(flops: tokens * shape.flopsOfToken(time: time)), unit: dtype.unit, work: work,
-      contenders: [ownContender(work, threads: setup.context.threads)])
+      contenders: [ownContender(work, on: setup.context)])
     item.figures = { result in
       result.contenders.flatMap { entry in
         var figures = entry.seconds.map { [Figure("\(entry.name)", tokens / $0.median, "tokens/s")] } ?? []

@@ -10,17 +10,22 @@ struct WorkerCommand: ParsableCommand {
     commandName: "worker", abstract: "Run whole models for the bench, over stdin and stdout.", shouldDisplay: false)
 
   @Option(help: "Threads.") var threads: Int?
+  @Option(help: "The device.") var device: Context.Device = .cpu
+
+  private var options: Trainer.Options { Trainer.Options(threads: threads, device: device) }
 
   func run() throws {
     while let request = Request.next() {
       do {
         switch request {
-        case .prepare(let work) where work.kind == .step: try StepWorker(work, threads: threads).serve()
-        case .prepare(let work) where work.kind == .generation: try GenerationWorker(work, threads: threads).serve()
+        case .prepare(let work) where work.kind == .step: try StepWorker(work, options).serve()
+        case .prepare(let work) where work.kind == .generation: try GenerationWorker(work, options).serve()
         case .prepare(let work): Answer(unsupported: "kiln does \(work.kind) in the bench itself").send()
         case .run: Answer(error: "nothing is prepared; send prepare first").send()
         case .release: Answer(ok: true).send()
         }
+      } catch let error as KilnError where error.isGapOfOpenCL {
+        Answer(unsupported: error.message).send()
       } catch let missing as Unavailable {
         Answer(unsupported: missing.description).send()
       } catch {

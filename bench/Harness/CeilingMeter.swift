@@ -49,18 +49,42 @@ public final class MemoryCeiling {
   public func measure() -> Double { measureAll().map(\.rate).max() ?? 0 }
 }
 
+/// The most that an OpenCL device gives, by kernels of its own.
+public final class DeviceCeiling {
+  private let handle: OpaquePointer
+
+  /// - Parameter bytes: far beyond its caches.
+  public init(index: Int, bytes: Int) throws {
+    guard let handle = ceiling_device_open(Int32(index), bytes) else {
+      throw BenchFailure(
+        "the ceilings of OpenCL device \(index) cannot be measured with \(bytes >> 20) MiB of its memory")
+    }
+    self.handle = handle
+  }
+
+  deinit { ceiling_device_close(handle) }
+
+  /// Operations per second.
+  public func compute(seconds: Double) -> Double { ceiling_device_compute(handle, seconds) }
+  /// Bytes per second.
+  public func bandwidth() -> Double { ceiling_device_bandwidth(handle) }
+}
+
 /// Measures the ceilings that a case is held against, as often as it is asked to.
 public final class CeilingMeter {
   public let threads: Int
+  /// What is measured in place of the CPU.
+  private let device: DeviceCeiling?
   /// Seconds that one measurement of a unit takes.
   public var seconds = 0.06
   private let units: Set<ComputeUnit>
-  private let memory: MemoryCeiling
+  private let memory: MemoryCeiling?
 
-  public init(threads: Int, memoryBytes: Int) throws {
+  public init(threads: Int, memoryBytes: Int, device: DeviceCeiling? = nil) throws {
     self.threads = threads
-    units = Set(ComputeUnit.allCases.filter { $0.measure(threads: 1, seconds: 0.001) > 0 })
-    memory = try MemoryCeiling(bytes: memoryBytes, threads: threads)
+    self.device = device
+    units = device == nil ? Set(ComputeUnit.allCases.filter { $0.measure(threads: 1, seconds: 0.001) > 0 }) : [.fma]
+    memory = device == nil ? try MemoryCeiling(bytes: memoryBytes, threads: threads) : nil
   }
 
   /// The unit itself, or the next best where this CPU lacks it.
@@ -72,8 +96,9 @@ public final class CeilingMeter {
   /// The rates that bound a cost; 0 for one that does not matter to it, or that cannot be measured.
   func measure(for cost: Cost, _ unit: ComputeUnit) -> Ceiling {
     Ceiling(
-      flops: cost.flops > 0 ? resolve(unit).measure(threads: threads, seconds: seconds) : 0,
-      bytes: cost.bytes > 0 ? memory.measure() : 0)
+      flops: cost.flops > 0
+        ? device?.compute(seconds: seconds) ?? resolve(unit).measure(threads: threads, seconds: seconds) : 0,
+      bytes: cost.bytes > 0 ? device?.bandwidth() ?? memory?.measure() ?? 0 : 0)
   }
 }
 

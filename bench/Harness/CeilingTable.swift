@@ -10,6 +10,16 @@ public struct CeilingResult: Codable, Hashable, Sendable {
   public var note: String?
 }
 
+/// Measures the ceilings of an OpenCL device.
+public func measureCeilings(of device: DeviceCeiling, units: Int, rounds: Int) -> [CeilingResult] {
+  let rates = (0..<rounds).map { _ in (device.compute(seconds: 0.1), device.bandwidth()) }
+  return [
+    CeilingResult(name: ComputeUnit.fma.rawValue, threads: units, unit: "GFLOP/s", rate: Spread(rates.map(\.0))),
+    CeilingResult(
+      name: "bandwidth", threads: units, unit: "GB/s", rate: Spread(rates.map(\.1)), note: "in-place update"),
+  ]
+}
+
 /// Measures every ceiling on 1 and on all threads.
 public func measureCeilings(threads: Int, memoryBytes: Int, rounds: Int) throws -> [CeilingResult] {
   var results: [CeilingResult] = []

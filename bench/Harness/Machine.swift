@@ -13,8 +13,11 @@ public struct Machine: Codable, Hashable, Sendable {
   public var lastLevelCacheBytes: Int
   public var memoryBytes: Int
   public var system: String
+  /// The OpenCL device that was measured in place of the CPU.
+  public var device: String?
 
-  public init(threads: Int, isa: String) {
+  public init(threads: Int, isa: String, device: String? = nil) {
+    self.device = device
     let info = Self.read("/proc/cpuinfo")?.split(separator: "\n") ?? []
     func field(_ name: String) -> String? {
       info.first { $0.hasPrefix(name) }?.split(separator: ":").dropFirst().first
@@ -40,7 +43,7 @@ public struct Machine: Codable, Hashable, Sendable {
 
   /// A name for files: "amd-epyc-family-23-model-1-stepping-2-avx2-2t".
   public var slug: String {
-    let text = "\(cpu) \(isa) \(threads)t".lowercased().replacingOccurrences(of: "cpu ", with: "")
+    let text = "\(device ?? cpu) \(isa) \(threads)t".lowercased().replacingOccurrences(of: "cpu ", with: "")
     return text.split { !($0.isASCII && ($0.isLetter || $0.isNumber)) }.joined(separator: "-")
   }
 

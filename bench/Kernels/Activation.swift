@@ -24,7 +24,7 @@ enum ActivationFamily: Family {
     let sets = try (0..<copies).map { _ in
       (
         x: try setup.normal(shape, dtype, site: 1), dy: try setup.normal(shape, dtype, site: 2),
-        y: try Tensor(zeros: shape, dtype.storage), dx: try Tensor(zeros: shape, dtype.storage)
+        y: try setup.zeros(shape, dtype.storage), dx: try setup.zeros(shape, dtype.storage)
       )
     }
     return Kernel(

@@ -26,7 +26,7 @@ enum AttentionFamily: Family {
         ($0.batch, $0.heads, $0.time, $0.width) = (batch, heads, time, width)
       },
       contenders: [
-        KernelContender {
+        KernelContender(on: setup.context) {
           let operands = try Operands(setup, batch: batch, time: time, dtype)
           let run = { (context: Context) throws(KilnError) in
             try operands.forward(context)
@@ -48,8 +48,8 @@ enum AttentionFamily: Family {
       self.init(
         qkv: try setup.normal([batch, time, 3 * channels], dtype, site: 1),
         dOut: try setup.normal([batch, time, channels], dtype, site: 2),
-        dqkv: try Tensor(zeros: [batch, time, 3 * channels], dtype.storage),
-        o: try Tensor(zeros: [batch, time, channels], dtype.storage), lse: try Tensor(zeros: [batch, heads, time]))
+        dqkv: try setup.zeros([batch, time, 3 * channels], dtype.storage),
+        o: try setup.zeros([batch, time, channels], dtype.storage), lse: try setup.zeros([batch, heads, time]))
     }
 
     init(qkv: Tensor, dOut: Tensor, dqkv: Tensor, o: Tensor, lse: Tensor) {

@@ -11,6 +11,9 @@ extension Setup {
     return copy
   }
 
+  /// Integers for the reference.
+  func onHost(_ x: Tensor) throws -> Tensor { try Tensor(x.integers(), x.shape) }
+
   /// Refuses a result that is further from the expected one than `tolerance` of the largest value, and one of zeros.
   func expect(_ result: Tensor, _ expected: Tensor, _ what: String, within tolerance: Double) throws {
     let (found, wanted) = (try exact(result).floats(), try exact(expected).floats())

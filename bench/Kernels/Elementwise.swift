@@ -33,7 +33,7 @@ enum ElementwiseFamily: Family {
     Case(
       name, "\(what) \(rows)x\(channels) \(dtype.label)", Cost(bytes: Double(bytes)),
       contenders: [
-        KernelContender {
+        KernelContender(on: setup.context) {
           let copies = setup.copies(of: bytes, .cold)
           let sets = try (0..<copies).map { _ in try make() }
           return Kernel(copies: copies, run: { for set in sets { try set.run() } }, check: sets[0].check)
@@ -45,7 +45,7 @@ enum ElementwiseFamily: Family {
     let (a, b) = (
       try setup.normal([rows, channels], dtype, site: 1), try setup.normal([rows, channels], dtype, site: 2)
     )
-    let y = try Tensor(zeros: a.shape, dtype.storage)
+    let y = try setup.zeros(a.shape, dtype.storage)
     return (
       { try setup.context.add(y, a, b) },
       {
@@ -59,13 +59,13 @@ enum ElementwiseFamily: Family {
   private static func rope(_ setup: Setup, _ dtype: Job.DType) throws -> Step {
     let shape: Shape = [4, rows / 4, heads, channels / heads]
     let x = try setup.normal(shape, dtype, site: 1)
-    let y = try Tensor(zeros: shape, dtype.storage)
-    let positions = try Tensor((0..<Int32(rows / 4)).map { $0 }, [rows / 4])
+    let y = try setup.zeros(shape, dtype.storage)
+    let positions = try setup.integers((0..<Int32(rows / 4)).map { $0 }, [rows / 4])
     return (
       { try setup.context.rope(y, x, positions: positions, RotaryFrequencies()) },
       {
         let exact = try Tensor(zeros: shape)
-        try setup.reference.rope(exact, try setup.exact(x), positions: positions, RotaryFrequencies())
+        try setup.reference.rope(exact, try setup.exact(x), positions: try setup.onHost(positions), RotaryFrequencies())
         try setup.expect(y, exact, "y", within: dtype.tolerance)
       }
     )
@@ -73,27 +73,27 @@ enum ElementwiseFamily: Family {
 
   private static func embedding(_ setup: Setup, _ dtype: Job.DType) throws -> Step {
     let table = try setup.normal([vocabulary, channels], dtype, site: 1)
-    let y = try Tensor(zeros: [rows, channels], dtype.storage)
+    let y = try setup.zeros([rows, channels], dtype.storage)
     let ids = try setup.tokens([rows], below: vocabulary)
     return (
       { try setup.context.embedding(y, table: table, ids: ids) },
       {
         let exact = try Tensor(zeros: y.shape)
-        try setup.reference.embedding(exact, table: try setup.exact(table), ids: ids)
+        try setup.reference.embedding(exact, table: try setup.exact(table), ids: try setup.onHost(ids))
         try setup.expect(y, exact, "y", within: 0)
       }
     )
   }
 
   private static func embeddingGradient(_ setup: Setup, _ dtype: Job.DType) throws -> Step {
-    let dtable = try Tensor(zeros: [vocabulary, channels])
+    let dtable = try setup.zeros([vocabulary, channels])
     let dy = try setup.normal([rows, channels], dtype, site: 2)
     let ids = try setup.tokens([rows], below: vocabulary)
     return (
       { try setup.context.embeddingBackward(dtable, dy, ids: ids) },
       {
         let exact = try Tensor(zeros: dtable.shape)
-        try setup.reference.embeddingBackward(exact, try setup.exact(dy), ids: ids)
+        try setup.reference.embeddingBackward(exact, try setup.exact(dy), ids: try setup.onHost(ids))
         try setup.expect(dtable, exact, "dtable", within: dtype.tolerance)
       }
     )
@@ -101,18 +101,18 @@ enum ElementwiseFamily: Family {
 
   private static func copy(_ setup: Setup) throws -> Step {
     let x = try setup.normal([rows, channels], site: 1)
-    let y = try Tensor(zeros: x.shape, .bfloat16)
+    let y = try setup.zeros(x.shape, .bfloat16)
     return ({ try setup.context.copy(y, x) }, { try setup.expect(y, x, "y", within: 0x1p-8) })
   }
 
   private static func sumSquares(_ setup: Setup) throws -> Step {
     let x = try setup.normal([rows, channels], site: 1)
-    let sum = try Tensor(zeros: [], .float64)
+    let sum = try setup.zeros([], .float64)
     return (
       { try setup.context.sumSquares(sum, x) },
       {
         let exact = try Tensor(zeros: [], .float64)
-        try setup.reference.sumSquares(exact, x)
+        try setup.reference.sumSquares(exact, try setup.exact(x))
         try setup.expect(sum, exact, "the sum", within: 1e-6)
       }
     )

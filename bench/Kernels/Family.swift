@@ -21,7 +21,7 @@ extension Family {
     var item = Case(
       name, "\(op) \(rows)x\(channels) \(dtype.label) \(caches)", Cost(bytes: Double(5 * bytes)),
       contenders: [
-        KernelContender { try make([rows, channels], setup.copies(of: 2 * bytes, caches)) }
+        KernelContender(on: setup.context) { try make([rows, channels], setup.copies(of: 2 * bytes, caches)) }
       ])
     item.isBounded = caches == .cold
     if caches == .warm { item.work = Job(kind, op: op, dtype: dtype) { ($0.rows, $0.channels) = (rows, channels) } }
@@ -40,20 +40,31 @@ struct Setup {
 
   /// Fresh normal numbers, the same in every run.
   func normal(_ shape: Shape, _ dtype: Job.DType = .float32, std: Double = 1, site: UInt32) throws -> Tensor {
-    let values = try Tensor(zeros: shape)
+    let values = try zeros(shape)
     try context.randomNormal(values, std: std, key: RandomKey(seed: 1, site: site))
     return dtype == .float32 ? values : try converted(values, to: dtype)
   }
 
+  /// Where the context works.
+  func zeros(_ shape: Shape, _ dtype: DType = .float32) throws -> Tensor {
+    try Tensor(zeros: shape, dtype, on: context)
+  }
+
+  func integers(_ values: [Int32], _ shape: Shape) throws -> Tensor {
+    let tensor = try zeros(shape, .int32)
+    tensor.fill(from: try Tensor(values, shape))
+    return tensor
+  }
+
   func converted(_ x: Tensor, to dtype: Job.DType) throws -> Tensor {
-    let y = try Tensor(zeros: x.shape, dtype.storage)
+    let y = try zeros(x.shape, dtype.storage)
     try context.copy(y, x)
     return y
   }
 
   func tokens(_ shape: Shape, below vocabulary: Int) throws -> Tensor {
     let count = shape.count
-    return try Tensor((0..<count).map { Int32($0 &* 7919 % vocabulary) }, shape)
+    return try integers((0..<count).map { Int32($0 &* 7919 % vocabulary) }, shape)
   }
 
   /// How many copies of `bytes` a case must go through before it comes back to the first, so that caches are cold.
@@ -82,22 +93,33 @@ struct Kernel {
   var check: () throws -> Void
 }
 
+extension KilnError {
+  /// Whether there is no kernel for that on OpenCL devices, which is no fault of the bench.
+  var isGapOfOpenCL: Bool { message.contains("OpenCL") }
+}
+
 /// Kiln in a case of kernels.
 final class KernelContender: Contender {
   let name: String
+  private let context: Context
   private let make: () throws -> Kernel
   private var kernel: Kernel?
 
-  init(_ name: String = "kiln", make: @escaping () throws -> Kernel) {
+  init(_ name: String = "kiln", on context: Context, make: @escaping () throws -> Kernel) {
     self.name = name
+    self.context = context
     self.make = make
   }
 
   func prepare() throws -> String? {
-    let kernel = try make()
-    try kernel.run()
-    try kernel.check()
-    self.kernel = kernel
+    do {
+      let kernel = try make()
+      try kernel.run()
+      try kernel.check()
+      self.kernel = kernel
+    } catch let error as KilnError where error.isGapOfOpenCL {
+      throw Unavailable(error.message)
+    }
     return nil
   }
 
@@ -105,6 +127,7 @@ final class KernelContender: Contender {
     guard let kernel else { throw BenchFailure("\(name) was run before it was prepared") }
     let start = ContinuousClock.now
     for _ in 0..<times { try kernel.run() }
+    try context.finish()
     let seconds = (ContinuousClock.now - start) / .seconds(1)
     return Timing(seconds: seconds / Double(kernel.copies), extraBytes: kernel.extraBytes)
   }

@@ -24,7 +24,8 @@ enum GemmFamily: Family {
     var item = Case(
       name, "\(op) \(n)x\(k) M=\(m) \(dtype.label)", Cost(flops: 2 * Double(m * n * k)), unit: dtype.unit,
       work: Job(.gemm, op: op.rawValue, dtype: dtype) { ($0.m, $0.n, $0.k) = (m, n, k) },
-      contenders: [KernelContender { try Product(op, m: m, n: n, k: k, dtype, setup).kernel(setup) }])
+      contenders: [KernelContender(on: setup.context) { try Product(op, m: m, n: n, k: k, dtype, setup).kernel(setup) }]
+    )
     item.total = "gemm \(dtype.label) M=\(m)"
     return item
   }
@@ -39,7 +40,7 @@ enum GemmFamily: Family {
           name, "M=\(m) weights \(layout) \(n)x\(k) \(dtype.label) cold",
           Cost(flops: 2 * Double(m * n * k), bytes: Double(bytes + (n + k) * m * dtype.size)), unit: dtype.unit,
           contenders: [
-            KernelContender {
+            KernelContender(on: setup.context) {
               let products = try (0..<copies).map { _ in
                 try Product(.fwd, m: m, n: n, k: k, dtype, setup, weightIsKN: layout == "kn")
               }
@@ -90,7 +91,7 @@ struct Product {
       result = [n, k]
     }
     self.options = options
-    c = try Tensor(zeros: result, op == .dw ? .float32 : dtype.storage)
+    c = try setup.zeros(result, op == .dw ? .float32 : dtype.storage)
   }
 
   func run(_ setup: Setup) throws { try setup.context.gemm(c, a, b, options) }

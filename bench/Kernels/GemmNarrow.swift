@@ -19,7 +19,9 @@ enum GemmNarrowFamily: Family {
   ) -> Case {
     var item = Case(
       name, "\(op) \(n)x\(k) M=\(m) \(numbers.name)", Cost(flops: 2 * Double(m * n * k)), unit: numbers.unit,
-      contenders: [KernelContender { try NarrowProduct(numbers, op, m: m, n: n, k: k, setup).kernel(setup) }])
+      contenders: [
+        KernelContender(on: setup.context) { try NarrowProduct(numbers, op, m: m, n: n, k: k, setup).kernel(setup) }
+      ])
     if numbers.name == "int8" {
       item.work = Job(.gemm, op: op.rawValue, dtype: .int8) { ($0.m, $0.n, $0.k) = (m, n, k) }
     }

@@ -16,8 +16,8 @@ enum LossFamily: Family {
           ($0.rows, $0.channels, $0.vocabulary) = (rows, channels, vocabulary)
         },
         contenders: [
-          KernelContender { try Operands(setup, dtype).kernel(setup, dtype.tolerance) },
-          KernelContender("its products") { try products(setup, dtype) },
+          KernelContender(on: setup.context) { try Operands(setup, dtype).kernel(setup, dtype.tolerance) },
+          KernelContender("its products", on: setup.context) { try products(setup, dtype) },
         ])
       item.figures = { result in
         guard let all = result["kiln"], let products = result["its products"]?.seconds, let seconds = all.seconds else {
@@ -48,10 +48,10 @@ enum LossFamily: Family {
     init(_ setup: Setup, _ dtype: Job.DType) throws {
       x = try setup.normal([rows, channels], dtype, site: 1)
       w = try setup.normal([vocabulary, channels], dtype, std: 0.02, site: 2)
-      dx = try Tensor(zeros: x.shape, dtype.storage)
-      dw = try Tensor(zeros: w.shape)
+      dx = try setup.zeros(x.shape, dtype.storage)
+      dw = try setup.zeros(w.shape)
       targets = try setup.tokens([rows], below: vocabulary)
-      loss = try Tensor(zeros: [])
+      loss = try setup.zeros([])
     }
 
     func run(on context: Context) throws(KilnError) {

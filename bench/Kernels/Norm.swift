@@ -21,18 +21,16 @@ enum NormFamily: Family {
   private static func kernel(_ setup: Setup, _ op: String, _ shape: Shape, _ dtype: Job.DType, copies: Int) throws
     -> Kernel
   {
-    let gain = try setup.normal([shape.last], site: 1)
-    let bias = try setup.normal([shape.last], site: 2)
     let sets = try (0..<copies).map { _ in try Operands(setup, shape, dtype) }
     func forward(_ context: Context, _ o: Operands) throws {
       op == "layer_norm"
-        ? try context.layerNorm(o.y, o.x, gain: gain, bias: bias, eps: 1e-5)
-        : try context.rmsNorm(o.y, o.x, gain: gain, eps: 1e-5)
+        ? try context.layerNorm(o.y, o.x, gain: o.gain, bias: o.bias, eps: 1e-5)
+        : try context.rmsNorm(o.y, o.x, gain: o.gain, eps: 1e-5)
     }
     func backward(_ context: Context, _ o: Operands) throws {
       op == "layer_norm"
-        ? try context.layerNormBackward(dx: o.dx, dgain: o.dgain, dbias: o.dbias, o.dy, o.x, gain: gain, eps: 1e-5)
-        : try context.rmsNormBackward(dx: o.dx, dgain: o.dgain, o.dy, o.x, gain: gain, eps: 1e-5)
+        ? try context.layerNormBackward(dx: o.dx, dgain: o.dgain, dbias: o.dbias, o.dy, o.x, gain: o.gain, eps: 1e-5)
+        : try context.rmsNormBackward(dx: o.dx, dgain: o.dgain, o.dy, o.x, gain: o.gain, eps: 1e-5)
     }
     return Kernel(
       copies: copies,
@@ -51,18 +49,20 @@ enum NormFamily: Family {
   }
 
   private struct Operands {
-    let x, y, dx, dy, dgain, dbias: Tensor
+    let x, y, dx, dy, gain, bias, dgain, dbias: Tensor
 
     init(_ setup: Setup, _ shape: Shape, _ dtype: Job.DType) throws {
       x = try setup.normal(shape, dtype, site: 3)
       dy = try setup.normal(shape, dtype, site: 4)
-      (y, dx) = (try Tensor(zeros: shape, dtype.storage), try Tensor(zeros: shape, dtype.storage))
-      (dgain, dbias) = (try Tensor(zeros: [shape.last]), try Tensor(zeros: [shape.last]))
+      (gain, bias) = (try setup.normal([shape.last], site: 1), try setup.normal([shape.last], site: 2))
+      (y, dx) = (try setup.zeros(shape, dtype.storage), try setup.zeros(shape, dtype.storage))
+      (dgain, dbias) = (try setup.zeros([shape.last]), try setup.zeros([shape.last]))
     }
 
     /// The same inputs in fp32, for the reference.
     init(_ setup: Setup, like other: Operands) throws {
       (x, dy) = (try setup.exact(other.x), try setup.exact(other.dy))
+      (gain, bias) = (try setup.exact(other.gain), try setup.exact(other.bias))
       (y, dx) = (try Tensor(zeros: x.shape), try Tensor(zeros: x.shape))
       (dgain, dbias) = (try Tensor(zeros: [x.shape.last]), try Tensor(zeros: [x.shape.last]))
     }

@@ -76,13 +76,13 @@ enum OptimFamily: Family {
   private static func item(_ name: String, _ method: Method, _ shape: Shape, _ setup: Setup) -> Case {
     Case(
       self.name, name, Cost(bytes: method.bytes * Double(shape.count)),
-      contenders: [KernelContender { try kernel(method, shape, setup) }])
+      contenders: [KernelContender(on: setup.context) { try kernel(method, shape, setup) }])
   }
 
   private static func kernel(_ method: Method, _ shape: Shape, _ setup: Setup) throws -> Kernel {
     let w = try setup.normal(shape, std: 0.02, site: 1)
     let before = try setup.exact(w)
-    var work = try Self.work(method, w, setup.normal(shape, std: 0.01, site: 2))
+    var work = try Self.work(method, w, setup.normal(shape, std: 0.01, site: 2), on: setup.context)
     var step = 0
     return Kernel(
       run: {
@@ -91,17 +91,20 @@ enum OptimFamily: Family {
         try method.apply(setup.context, work)
       },
       check: {
-        try method.apply(setup.reference, Self.work(method, before, work.g))
+        try method.apply(
+          setup.reference, Self.work(method, before, setup.exact(work.g), on: setup.reference))
         try setup.expect(w, before, "w", within: 1e-5)
       })
   }
 
   /// With states that are zeros, before the first step.
-  private static func work(_ method: Method, _ w: Tensor, _ g: Tensor) throws -> Work {
+  private static func work(
+    _ method: Method, _ w: Tensor, _ g: Tensor, on context: Context
+  ) throws -> Work {
     let states = try method.states.map { dtype in
       OptimizerState(
-        try Tensor(zeros: w.shape, dtype),
-        scales: dtype == .uint8 ? try Tensor(zeros: [(w.shape.count + 255) / 256]) : nil)
+        try Tensor(zeros: w.shape, dtype, on: context),
+        scales: dtype == .uint8 ? try Tensor(zeros: [(w.shape.count + 255) / 256], on: context) : nil)
     }
     var work = Work(w: w, g: g, states: states)
     (work.options.lr, work.options.weightDecay) = (1e-3, 0.1)

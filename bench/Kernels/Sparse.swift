@@ -27,14 +27,14 @@ enum SparseFamily: Family {
     var item = Case(
       name, "\(label(format)), M=\(m) \(dtype.label)", Cost(), unit: dtype.unit,
       contenders: densities.map { density in
-        KernelContender("\(percent(density)) kept") {
+        KernelContender("\(percent(density)) kept", on: setup.context) {
           let products = try weights.map { try SparseProducts(format, density: density, m: m, $0, dtype, setup) }
           return Kernel(
             run: { for product in products { try product.run(setup) } },
             check: { for product in products { try product.check(setup) } })
         }
       } + [
-        KernelContender("dense") {
+        KernelContender("dense", on: setup.context) {
           let products = try weights.flatMap { n, k in
             try Product.Operand.allCases.map { try Product($0, m: m, n: n, k: k, dtype, setup) }
           }

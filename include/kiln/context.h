@@ -49,11 +49,13 @@ typedef struct kiln_context_options {
   int32_t device_index; ///< which of the OpenCL devices, default 0
   const char *cache;    ///< a folder for compiled OpenCL kernels, default opencl in KILN_CACHE, XDG_CACHE_HOME/kiln or
                         ///< ~/.cache/kiln; one that cannot be written is done without
+  const char *tile;     ///< of sums in products on an OpenCL device, one of `kiln_opencl_tile`; default: as tuned
+                        ///< (`kiln_device_keep_tile`), else by the class of the device
 } kiln_context_options;
 
 static inline kiln_context_options kiln_context_defaults(void) {
   kiln_context_options o = {(uint32_t)sizeof(kiln_context_options), KILN_DEVICE_CPU, KILN_ISA_BEST, 0,
-                            KILN_GEMM_DEFAULT, 0, NULL};
+                            KILN_GEMM_DEFAULT, 0, NULL, NULL};
   return o;
 }
 

@@ -42,6 +42,33 @@ KILN_API kiln_status kiln_device_free(kiln_context *ctx, void *address);
 KILN_API kiln_status kiln_device_write(kiln_context *ctx, void *device, const void *host, size_t bytes);
 KILN_API kiln_status kiln_device_read(kiln_context *ctx, void *host, const void *device, size_t bytes);
 
+/// A part of a device's memory on its way to or from the host, beside the kernels that are asked for meanwhile.
+typedef struct kiln_transfer kiln_transfer;
+
+/// Prepares the transfer of `bytes` bytes of the device. It waits for all that was asked for before this call; kernels that
+/// are asked for later must leave these bytes alone until it is over. `kiln_transfer_end` ends it, before the memory is
+/// freed.
+/// @return KILN_ERR_DEVICE for a context of the host, KILN_ERR_OPTION for bytes that are not the device's, KILN_ERR_MEMORY
+KILN_API kiln_status kiln_transfer_begin(kiln_context *ctx, void *device, size_t bytes, kiln_transfer **out);
+
+/// Copies bytes from `offset` of the transfer on to the host, or from the host, and returns when they are there. From any
+/// thread, while another one uses the context.
+/// @return KILN_ERR_OPTION for bytes beyond the transfer, KILN_ERR_DEVICE, KILN_ERR_MEMORY; no message is kept
+KILN_API kiln_status kiln_transfer_read(kiln_transfer *transfer, size_t offset, void *host, size_t bytes);
+KILN_API kiln_status kiln_transfer_write(kiln_transfer *transfer, size_t offset, const void *host, size_t bytes);
+KILN_API void kiln_transfer_end(kiln_transfer *transfer);
+
+/// The tiles of sums in which OpenCL devices can multiply matrices, by index: "6x16" is one of 6 rows and 16 columns in the
+/// registers of an item, for CPUs; "64x64/16" is shared through local memory by 16 x 16 items, for GPUs. NULL beyond them.
+KILN_API const char *kiln_opencl_tile(int32_t index);
+
+/// The tile of a context; "" for one of the host. Another tile may give other last bits.
+KILN_API const char *kiln_context_tile(const kiln_context *ctx);
+
+/// Makes a context's tile that of all contexts of its device that are made from now on, by a file in the cache.
+/// @return KILN_ERR_DEVICE for a context of the host, or where no such file can be written
+KILN_API kiln_status kiln_device_keep_tile(kiln_context *ctx);
+
 /// Waits for all that was asked for. Kernels of a device run later than the calls that ask for them; an error that shows
 /// only then is returned here, or by a later call.
 KILN_API kiln_status kiln_device_finish(kiln_context *ctx);

@@ -1,6 +1,8 @@
-// Exact attention (Dao et al., arXiv 2205.14135): no t x t matrix is ever stored. An item has 8 queries, or in the backward
-// of keys and values 8 keys, side by side in vectors; it meets 4 of the others at a time, so that a vector that is loaded
+// Exact attention (Dao et al., arXiv 2205.14135): no t x t matrix is ever stored. An item has 16 queries, or in the backward
+// of keys and values 16 keys, side by side in vectors; it meets 4 of the others at a time, so that a vector that is loaded
 // is used for four of them.
+
+enum { LANES = 16 };
 
 // Rows of d elements of one batch and head.
 typedef struct {
@@ -37,14 +39,14 @@ static int2 seen(const attention *a, __global const int *offsets, const long b, 
   return (int2)(low, max(low, high));
 }
 
-// The same of 8 queries, of which `count` are there, and the stretch that has all of their keys.
-static void seen_by_8(
-    const attention *a, __global const int *offsets, const long b, const long first, const int count, int8 *lows,
-    int8 *highs, int *from, int *to) {
-  int low[8], high[8];
+// The same of 16 queries, of which `count` are there, and the stretch that has all of their keys.
+static void seen_by_all(
+    const attention *a, __global const int *offsets, const long b, const long first, const int count, int16 *lows,
+    int16 *highs, int *from, int *to) {
+  int low[LANES], high[LANES];
   *from = INT_MAX;
   *to = 0;
-  for (int r = 0; r < 8; r++) {
+  for (int r = 0; r < LANES; r++) {
     const int2 s = r < count ? seen(a, offsets, b, first + r) : (int2)(0, 0);
     low[r] = s.x;
     high[r] = s.y;
@@ -53,60 +55,62 @@ static void seen_by_8(
       *to = max(*to, s.y);
     }
   }
-  *lows = vload8(0, low);
-  *highs = vload8(0, high);
+  *lows = vload16(0, low);
+  *highs = vload16(0, high);
 }
 
-// Vector e of the transposed rows is element e of 8 of them, those beyond `count` being 0.
+// Vector e of the transposed rows is element e of 16 of them, those beyond `count` being 0.
 static void transpose(
-    __global float *to, __global const float *rows, const long stride, const int count, const long d) {
+    __global float16 *to, __global const float *rows, const long stride, const int count, const long d) {
   for (long e = 0; e < d; e++) {
-    for (int r = 0; r < 8; r++) to[e * 8 + r] = r < count ? rows[r * stride + e] : 0;
+    float lanes[LANES];
+    for (int r = 0; r < LANES; r++) lanes[r] = r < count ? rows[r * stride + e] : 0;
+    to[e] = vload16(0, lanes);
   }
 }
 
 static void untranspose(
-    __global float *rows, __global const float *from, const long stride, const int count, const long d) {
+    __global float *rows, __global const float16 *from, const long stride, const int count, const long d) {
   for (int r = 0; r < count; r++) {
-    for (long e = 0; e < d; e++) rows[r * stride + e] = from[e * 8 + r];
+    for (long e = 0; e < d; e++) rows[r * stride + e] = ((__global const float *)(from + e))[r];
   }
 }
 
-#define LANES (int8)(0, 1, 2, 3, 4, 5, 6, 7)
+#define EACH_LANE (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
 
 __kernel void attention_fwd(
     MEMORY(float, o), MEMORY(float, lse), MEMORY(float, q), MEMORY(float, k), MEMORY(float, v), MEMORY(int, offsets),
     MEMORY(float, scratch), const attention a) {
-  const long block = get_global_id(0), head = get_global_id(1), b = get_global_id(2), first = block * 8;
+  const long block = get_global_id(0), head = get_global_id(1), b = get_global_id(2), first = block * LANES;
   const long key_head = head / (a.heads / a.key_heads);
-  const int count = min(8L, a.tq - first);
-  __global float *qt = AT(float, scratch) + ((b * a.heads + head) * get_global_size(0) + block) * 16 * a.d;
-  __global float *ot = qt + 8 * a.d;
+  const int count = min((long)LANES, a.tq - first);
+  __global float16 *qt = AT(float16, scratch) + ((b * a.heads + head) * get_global_size(0) + block) * 2 * a.d;
+  __global float16 *ot = qt + a.d;
   transpose(qt, ROW(float, q, a.q, b, first, head), a.q.t, count, a.d);
-  for (long e = 0; e < a.d; e++) vstore8((float8)(0), e, ot);
+  for (long e = 0; e < a.d; e++) ot[e] = (float16)(0);
   int from, to;
-  int8 lows, highs;
-  seen_by_8(&a, AT(int, offsets), b, first, count, &lows, &highs, &from, &to);
-  float8 top = -INFINITY, sum = 0;
+  int16 lows, highs;
+  seen_by_all(&a, AT(int, offsets), b, first, count, &lows, &highs, &from, &to);
+  float16 top = -INFINITY, sum = 0;
   for (int j = from; j < to; j += 4) {
 #define KEY(n) ROW(float, k, a.k, b, min(j + n, to - 1), key_head)
 #define VALUE(n) ROW(float, v, a.v, b, min(j + n, to - 1), key_head)
     __global const float *k0 = KEY(0), *k1 = KEY(1), *k2 = KEY(2), *k3 = KEY(3);
-    float8 s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    float16 s0 = 0, s1 = 0, s2 = 0, s3 = 0;
     for (long e = 0; e < a.d; e++) {
-      const float8 x = vload8(e, qt);
+      const float16 x = qt[e];
       s0 = fma(x, k0[e], s0);
       s1 = fma(x, k1[e], s1);
       s2 = fma(x, k2[e], s2);
       s3 = fma(x, k3[e], s3);
     }
 #define MASKED(n) \
-  s##n = select((float8)(-INFINITY), s##n * a.scale, lows <= j + n && highs > j + n && (int8)(j + n < to ? -1 : 0));
+  s##n = select((float16)(-INFINITY), s##n * a.scale, lows <= j + n && highs > j + n && (int16)(j + n < to ? -1 : 0));
     MASKED(0) MASKED(1) MASKED(2) MASKED(3)
     // A row that has seen nothing yet is kept from infinity less infinity.
-    const float8 next = max(top, max(max(s0, s1), max(s2, s3)));
-    const float8 shift = select(next, (float8)(0), next == -INFINITY);
-    const float8 keep = exp(top - shift);
+    const float16 next = max(top, max(max(s0, s1), max(s2, s3)));
+    const float16 shift = select(next, (float16)(0), next == -INFINITY);
+    const float16 keep = exp(top - shift);
     s0 = exp(s0 - shift);
     s1 = exp(s1 - shift);
     s2 = exp(s2 - shift);
@@ -115,21 +119,29 @@ __kernel void attention_fwd(
     top = next;
     __global const float *v0 = VALUE(0), *v1 = VALUE(1), *v2 = VALUE(2), *v3 = VALUE(3);
     for (long e = 0; e < a.d; e++) {
-      float8 x = vload8(e, ot) * keep;
+      float16 x = ot[e] * keep;
       x = fma(s0, v0[e], x);
       x = fma(s1, v1[e], x);
       x = fma(s2, v2[e], x);
       x = fma(s3, v3[e], x);
-      vstore8(x, e, ot);
+      ot[e] = x;
     }
   }
-  const float8 factor = select(1 / sum, (float8)(0), sum == 0.0f);
-  for (long e = 0; e < a.d; e++) vstore8(vload8(e, ot) * factor, e, ot);
+  const float16 factor = select(1 / sum, (float16)(0), sum == 0.0f);
+  for (long e = 0; e < a.d; e++) ot[e] = ot[e] * factor;
   untranspose(ROW(float, o, a.o, b, first, head), ot, a.o.t, count, a.d);
   if (!lse_memory) return;
-  float logs[8];
-  vstore8(select((float8)(-INFINITY), top + log(sum), lows < highs), 0, logs);
+  float logs[LANES];
+  vstore16(select((float16)(-INFINITY), top + log(sum), lows < highs), 0, logs);
   for (int r = 0; r < count; r++) *ROW(float, lse, a.lse, b, first + r, head) = logs[r];
+}
+
+// Rows one after the other, by head: to [b, heads, t, d]. Whoever meets all of them reads them from there, in one stream.
+__kernel void attention_gather(MEMORY(float, to), MEMORY(float, x), const strides of, const long d) {
+  const long i = get_global_id(0), head = get_global_id(1), b = get_global_id(2);
+  __global const float *from = ROW(float, x, of, b, i, head);
+  __global float *row = AT(float, to) + ((b * get_global_size(1) + head) * get_global_size(0) + i) * d;
+  for (long e = 0; e < d; e++) row[e] = from[e];
 }
 
 // delta [b, heads, tq] = the sums of d_o * o over a row.
@@ -141,37 +153,40 @@ __kernel void attention_delta(MEMORY(float, delta), MEMORY(float, o), MEMORY(flo
   AT(float, delta)[(b * a.heads + head) * a.tq + i] = sum;
 }
 
-// p and ds of 8 lanes, from a product with scale and one with d_o: p = exp(s - lse), ds = p (dp - delta) scale.
+// p and ds of all lanes, from a product with scale and one with d_o: p = exp(s - lse), ds = p (dp - delta) scale.
 __kernel void attention_dq(
     MEMORY(float, dq), MEMORY(float, q), MEMORY(float, k), MEMORY(float, v), MEMORY(float, d_o), MEMORY(float, lse),
     MEMORY(float, delta), MEMORY(int, offsets), MEMORY(float, scratch), const attention a) {
-  const long block = get_global_id(0), head = get_global_id(1), b = get_global_id(2), first = block * 8;
+  const long block = get_global_id(0), head = get_global_id(1), b = get_global_id(2), first = block * LANES;
   const long key_head = head / (a.heads / a.key_heads);
-  const int count = min(8L, a.tq - first);
-  __global float *qt = AT(float, scratch) + ((b * a.heads + head) * get_global_size(0) + block) * 24 * a.d;
-  __global float *dot = qt + 8 * a.d, *dqt = dot + 8 * a.d;
+  const int count = min((long)LANES, a.tq - first);
+  __global float16 *qt = AT(float16, scratch) + ((b * a.heads + head) * get_global_size(0) + block) * 3 * a.d;
+  __global float16 *dot = qt + a.d, *dqt = dot + a.d;
   transpose(qt, ROW(float, q, a.q, b, first, head), a.q.t, count, a.d);
   transpose(dot, ROW(float, d_o, a.d_o, b, first, head), a.d_o.t, count, a.d);
-  for (long e = 0; e < a.d; e++) vstore8((float8)(0), e, dqt);
+  for (long e = 0; e < a.d; e++) dqt[e] = (float16)(0);
   int from, to;
-  int8 lows, highs;
-  seen_by_8(&a, AT(int, offsets), b, first, count, &lows, &highs, &from, &to);
-  float logs[8], deltas[8];
-  for (int r = 0; r < 8; r++) {
+  int16 lows, highs;
+  seen_by_all(&a, AT(int, offsets), b, first, count, &lows, &highs, &from, &to);
+  float logs[LANES], deltas[LANES];
+  for (int r = 0; r < LANES; r++) {
     logs[r] = r < count ? *ROW(float, lse, a.lse, b, first + r, head) : 0;
     deltas[r] = r < count ? AT(float, delta)[(b * a.heads + head) * a.tq + first + r] : 0;
   }
-  const float8 shift = vload8(0, logs), less = vload8(0, deltas);
+  const float16 shift = vload16(0, logs), less = vload16(0, deltas);
   for (int j = from; j < to; j += 4) {
     __global const float *k0 = KEY(0), *k1 = KEY(1), *k2 = KEY(2), *k3 = KEY(3);
     __global const float *v0 = VALUE(0), *v1 = VALUE(1), *v2 = VALUE(2), *v3 = VALUE(3);
-    float8 s0 = 0, s1 = 0, s2 = 0, s3 = 0, d0 = 0, d1 = 0, d2 = 0, d3 = 0;
+    float16 s0 = 0, s1 = 0, s2 = 0, s3 = 0, d0 = 0, d1 = 0, d2 = 0, d3 = 0;
     for (long e = 0; e < a.d; e++) {
-      const float8 x = vload8(e, qt), y = vload8(e, dot);
+      const float16 x = qt[e];
       s0 = fma(x, k0[e], s0);
       s1 = fma(x, k1[e], s1);
       s2 = fma(x, k2[e], s2);
       s3 = fma(x, k3[e], s3);
+    }
+    for (long e = 0; e < a.d; e++) {
+      const float16 y = dot[e];
       d0 = fma(y, v0[e], d0);
       d1 = fma(y, v1[e], d1);
       d2 = fma(y, v2[e], d2);
@@ -179,34 +194,34 @@ __kernel void attention_dq(
     }
 #define GRADIENT(n)                                                                                                 \
   d##n = select(                                                                                                    \
-      (float8)(0), exp(s##n * a.scale - shift) * (d##n - less) * a.scale,                                           \
-      lows <= j + n && highs > j + n && (int8)(j + n < to ? -1 : 0));
+      (float16)(0), exp(s##n * a.scale - shift) * (d##n - less) * a.scale,                                           \
+      lows <= j + n && highs > j + n && (int16)(j + n < to ? -1 : 0));
     GRADIENT(0) GRADIENT(1) GRADIENT(2) GRADIENT(3)
     for (long e = 0; e < a.d; e++) {
-      float8 x = vload8(e, dqt);
+      float16 x = dqt[e];
       x = fma(d0, k0[e], x);
       x = fma(d1, k1[e], x);
       x = fma(d2, k2[e], x);
       x = fma(d3, k3[e], x);
-      vstore8(x, e, dqt);
+      dqt[e] = x;
     }
   }
   untranspose(ROW(float, dq, a.dq, b, first, head), dqt, a.dq.t, count, a.d);
 }
 
-// 8 keys of a key head, which meet every query of its query heads.
+// 16 keys of a key head, which meet every query of its query heads.
 __kernel void attention_dkv(
     MEMORY(float, dk), MEMORY(float, dv), MEMORY(float, q), MEMORY(float, k), MEMORY(float, v), MEMORY(float, d_o),
     MEMORY(float, lse), MEMORY(float, delta), MEMORY(int, offsets), MEMORY(float, scratch), const attention a) {
-  const long block = get_global_id(0), key_head = get_global_id(1), b = get_global_id(2), first = block * 8;
+  const long block = get_global_id(0), key_head = get_global_id(1), b = get_global_id(2), first = block * LANES;
   const long group = a.heads / a.key_heads;
-  const int count = min(8L, a.tk - first);
-  __global float *kt = AT(float, scratch) + ((b * a.key_heads + key_head) * get_global_size(0) + block) * 32 * a.d;
-  __global float *vt = kt + 8 * a.d, *dkt = vt + 8 * a.d, *dvt = dkt + 8 * a.d;
+  const int count = min((long)LANES, a.tk - first);
+  __global float16 *kt = AT(float16, scratch) + ((b * a.key_heads + key_head) * get_global_size(0) + block) * 4 * a.d;
+  __global float16 *vt = kt + a.d, *dkt = vt + a.d, *dvt = dkt + a.d;
   transpose(kt, ROW(float, k, a.k, b, first, key_head), a.k.t, count, a.d);
   transpose(vt, ROW(float, v, a.v, b, first, key_head), a.v.t, count, a.d);
-  for (long e = 0; e < 2 * a.d; e++) vstore8((float8)(0), e, dkt);
-  const int8 keys = (int)first + LANES;
+  for (long e = 0; e < 2 * a.d; e++) dkt[e] = (float16)(0);
+  const int16 keys = (int)first + EACH_LANE;
   for (long head = key_head * group; head < (key_head + 1) * group; head++) {
     for (long i = 0; i < a.tq; i += 4) {
       const long row = (b * a.heads + head) * a.tq;
@@ -217,36 +232,42 @@ __kernel void attention_dkv(
 #define QUERY(n)                                                                                     \
   const long i##n = min(i + n, a.tq - 1);                                                            \
   __global const float *q##n = ROW(float, q, a.q, b, i##n, head), *o##n = ROW(float, d_o, a.d_o, b, i##n, head); \
-  float8 s##n = 0, d##n = 0;
+  float16 s##n = 0, d##n = 0;
       QUERY(0) QUERY(1) QUERY(2) QUERY(3)
       for (long e = 0; e < a.d; e++) {
-        const float8 x = vload8(e, kt), y = vload8(e, vt);
+        const float16 x = kt[e];
         s0 = fma(x, q0[e], s0);
         s1 = fma(x, q1[e], s1);
         s2 = fma(x, q2[e], s2);
         s3 = fma(x, q3[e], s3);
+      }
+      for (long e = 0; e < a.d; e++) {
+        const float16 y = vt[e];
         d0 = fma(y, o0[e], d0);
         d1 = fma(y, o1[e], d1);
         d2 = fma(y, o2[e], d2);
         d3 = fma(y, o3[e], d3);
       }
 #define PAIR(n)                                                                                    \
-  const int8 meet##n = keys >= see##n.x && keys < see##n.y;                                        \
-  s##n = select((float8)(0), exp(s##n * a.scale - *ROW(float, lse, a.lse, b, i##n, head)), meet##n); \
-  d##n = select((float8)(0), s##n * (d##n - AT(float, delta)[row + i##n]) * a.scale, meet##n);
+  const int16 meet##n = keys >= see##n.x && keys < see##n.y;                                        \
+  s##n = select((float16)(0), exp(s##n * a.scale - *ROW(float, lse, a.lse, b, i##n, head)), meet##n); \
+  d##n = select((float16)(0), s##n * (d##n - AT(float, delta)[row + i##n]) * a.scale, meet##n);
       PAIR(0) PAIR(1) PAIR(2) PAIR(3)
       for (long e = 0; e < a.d; e++) {
-        float8 x = vload8(e, dkt), y = vload8(e, dvt);
+        float16 x = dkt[e];
         x = fma(d0, q0[e], x);
         x = fma(d1, q1[e], x);
         x = fma(d2, q2[e], x);
         x = fma(d3, q3[e], x);
+        dkt[e] = x;
+      }
+      for (long e = 0; e < a.d; e++) {
+        float16 y = dvt[e];
         y = fma(s0, o0[e], y);
         y = fma(s1, o1[e], y);
         y = fma(s2, o2[e], y);
         y = fma(s3, o3[e], y);
-        vstore8(x, e, dkt);
-        vstore8(y, e, dvt);
+        dvt[e] = y;
       }
     }
   }

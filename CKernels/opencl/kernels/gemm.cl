@@ -1,38 +1,79 @@
 // Products of packed panels: a tile of MR x NR sums stays in registers while a panel of MR rows of a and one of NR columns
-// of b stream past it. Without local memory: on a CPU there is none, and panels are read from the caches.
+// of b stream past it. The host says which tile it is (gemm/tiles.c): one of a single item with its vectors, for CPUs,
+// whose panels are read from the caches; or, with ITEMS, one of ITEMS x ITEMS items that share it, for GPUs, whose panels
+// are read through local memory, DEPTH of k at a time.
 
-enum { MR = 6, NR = 16 };
+#ifndef ITEMS
+enum { NR = 2 * LANES };
+#endif
 
-// panel[k][w] of element (panel * width + w, k) of x, 0 beyond `extent`.
+// Of packed panels, element (k, w): `group` of k lie side by side.
+static inline long place_in_panel(const long k, const int w, const int width, const int group) {
+  return k / group * group * width + w * group + k % group;
+}
+
+// 8 rows of 8, from rows `across` apart to rows `width` apart, transposed.
+static inline void transpose8(__global float *to, const int width, __global const float *from, const long across) {
+#define LINE(r) const float8 x##r = vload8(0, from + r * across);
+  LINE(0) LINE(1) LINE(2) LINE(3) LINE(4) LINE(5) LINE(6) LINE(7)
+#define PAIRS(p, a, b)                                                                                \
+  const float8 p##l = (float8)(a.s0, b.s0, a.s1, b.s1, a.s4, b.s4, a.s5, b.s5);                      \
+  const float8 p##h = (float8)(a.s2, b.s2, a.s3, b.s3, a.s6, b.s6, a.s7, b.s7);
+  PAIRS(p0, x0, x1) PAIRS(p1, x2, x3) PAIRS(p2, x4, x5) PAIRS(p3, x6, x7)
+#define FOURS(q, a, b)                                     \
+  const float8 q##0 = (float8)(a.s01, b.s01, a.s45, b.s45); \
+  const float8 q##1 = (float8)(a.s23, b.s23, a.s67, b.s67);
+  FOURS(q0, p0l, p1l) FOURS(q1, p0h, p1h) FOURS(q2, p2l, p3l) FOURS(q3, p2h, p3h)
+#define COLUMNS(c, a, b)                                \
+  vstore8((float8)(a.lo, b.lo), 0, to + c * width);     \
+  vstore8((float8)(a.hi, b.hi), 0, to + (c + 4) * width);
+  COLUMNS(0, q00, q20) COLUMNS(1, q01, q21) COLUMNS(2, q10, q30) COLUMNS(3, q11, q31)
+}
+
+// Panels of `width` rows of x, 64 of k to an item; rows beyond `extent` are 0.
 __kernel void gemm_pack(
     MEMORY(float, out), MEMORY(float, x), const long batch, const long across, const long along, const long extent,
-    const long k, const int width, const long panels) {
-  const long panel = get_global_id(0), begin = get_global_id(1) * 64, end = min(begin + 64, k), z = get_global_id(2);
+    const long k, const long stride, const int width, const int group) {
+  const long panel = get_global_id(0), z = get_global_id(2);
+  const long begin = get_global_id(1) * 64, end = min(begin + 64, k);
   __global const float *from = AT(float, x) + z * batch + panel * width * across;
-  __global float *to = AT(float, out) + (z * panels + panel) * k * width;
+  __global float *to = AT(float, out) + (z * get_global_size(0) + panel) * stride * width;
   const int there = min((long)width, extent - panel * width);
-  if (width == NR && there == NR && across == 1) {
-    for (long i = begin; i < end; i++) vstore16(vload16(0, from + i * along), i, to);
-  } else if (across == 1) {
-    for (long i = begin; i < end; i++) {
-      for (int w = 0; w < width; w++) to[i * width + w] = w < there ? from[w + i * along] : 0;
+  long i = begin;
+  if (group == 4 && along == 1) {
+    for (; i + 4 <= end; i += 4) {
+      for (int w = 0; w < width; w++) {
+        vstore4(w < there ? vload4(0, from + w * across + i) : (float4)(0), 0, to + i * width + w * 4);
+      }
     }
-  } else {
+  } else if (group == 1 && across == 1 && there == width && width % 16 == 0) {
+    for (; i < end; i++) {
+      for (int w = 0; w < width; w += 16) vstore16(vload16(0, from + i * along + w), 0, to + i * width + w);
+    }
+  } else if (group == 1 && across == 1 && panel * width + width + 2 <= extent && width == 6) {
+    // Two elements of the next line come along, which that then overwrites.
+    for (; i + 1 < end; i++) vstore8(vload8(0, from + i * along), 0, to + i * 6);
+  } else if (group == 1 && along == 1 && there == width && width % 8 == 0) {
+    for (; i + 8 <= end; i += 8) {
+      for (int w = 0; w < width; w += 8) transpose8(to + i * width + w, width, from + w * across + i, across);
+    }
+  }
+  for (; i < end; i++) {
     for (int w = 0; w < width; w++) {
-      for (long i = begin; i < end; i++) to[i * width + w] = w < there ? from[w * across + i * along] : 0;
+      to[place_in_panel(i, w, width, group)] = w < there ? from[w * across + i * along] : 0;
     }
   }
 }
 
 // The sums over k of what was packed: the gradient of a bias.
 __kernel void gemm_sums(
-    MEMORY(float, out), MEMORY(float, packed), const long extent, const long k, const int width, const float alpha,
-    const int accumulate) {
+    MEMORY(float, out), MEMORY(float, packed), const long extent, const long k, const long stride, const int width,
+    const int group, const float alpha, const int accumulate) {
   const long i = get_global_id(0);
   if (i >= extent) return;
-  __global const float *p = AT(float, packed) + i / width * k * width + i % width;
+  __global const float *p = AT(float, packed) + i / width * stride * width;
   float sum = 0;
-  for (long j = 0; j < k; j++) sum += p[j * width];
+  for (long j = 0; j < k; j++) sum += p[place_in_panel(j, i % width, width, group)];
   AT(float, out)[i] = accumulate ? AT(float, out)[i] + alpha * sum : alpha * sum;
 }
 
@@ -42,8 +83,8 @@ typedef struct {
 } matrix;
 
 typedef struct {
-  long m, n, k, tiles;  // `tiles`: strips of MR rows that an item works through
-  long first_k, last_k;  // what is multiplied now
+  long m, n, stride, tiles;  // `stride`: of panels, along k; `tiles`: strips of MR rows that a work group goes through
+  long first_k, last_k;      // what is multiplied now
   matrix c, residual, preactivation, gradient_at;
   float alpha;
   int activation, accumulate, reserved;
@@ -62,14 +103,6 @@ typedef struct {
 
 #define LOAD1(p) (*(p))
 #define STORE1(x, p) (*(p) = (x))
-#define LOAD8(p) vload8(0, p)
-#define STORE8(x, p) vstore8(x, 0, p)
-
-static inline void finish8(
-    const product *g, float8 sum, __global float *c, __global const float *bias, __global const float *residual,
-    __global float *pre, __global const float *at) {
-  FINISH(float8, LOAD8, STORE8)
-}
 
 static inline void finish1(
     const product *g, float sum, __global float *c, __global const float *bias, __global const float *residual,
@@ -77,60 +110,152 @@ static inline void finish1(
   FINISH(float, LOAD1, STORE1)
 }
 
-#define ROWS(F) F(0) F(1) F(2) F(3) F(4) F(5)
+// The addresses of element (i, n) of batch z, of what there is.
+#define PLACES(i, n)                                                                                           \
+  __global float *to = AT(float, c) + z * g.c.batch + (i) * g.c.row + (n);                                     \
+  __global const float *with = bias_memory ? AT(float, bias) + (n) : 0;                                        \
+  __global const float *plus =                                                                                 \
+      residual_memory ? AT(float, residual) + z * g.residual.batch + (i) * g.residual.row + (n) : 0;           \
+  __global float *before =                                                                                     \
+      pre_memory ? AT(float, pre) + z * g.preactivation.batch + (i) * g.preactivation.row + (n) : 0;           \
+  __global const float *slope =                                                                                \
+      gradient_memory ? AT(float, gradient) + z * g.gradient_at.batch + (i) * g.gradient_at.row + (n) : 0;
 
-__kernel void gemm_tiles(
-    MEMORY(float, c), MEMORY(float, a), MEMORY(float, b), MEMORY(float, bias), MEMORY(float, residual),
-    MEMORY(float, pre), MEMORY(float, gradient), const product g) {
-  const long j = (long)get_global_id(0) * NR, z = get_global_id(2), strips = (g.m + MR - 1) / MR;
-  __global const float *pb = AT(float, b) + (z * get_global_size(0) * NR + j) * g.k;
+#define ARGUMENTS                                                                                              \
+  MEMORY(float, c), MEMORY(float, a), MEMORY(float, b), MEMORY(float, bias), MEMORY(float, residual),          \
+      MEMORY(float, pre), MEMORY(float, gradient), const product g
+
+#ifndef ITEMS
+
+#if LANES == 4
+typedef float4 lanes;
+#define LOADS(i, p) vload4(i, p)
+#define STORES(x, i, p) vstore4(x, i, p)
+#elif LANES == 8
+typedef float8 lanes;
+#define LOADS(i, p) vload8(i, p)
+#define STORES(x, i, p) vstore8(x, i, p)
+#else
+typedef float16 lanes;
+#define LOADS(i, p) vload16(i, p)
+#define STORES(x, i, p) vstore16(x, i, p)
+#endif
+
+#if LANES != 8
+ACTIVATIONS(lanes)
+#endif
+
+#define LOADV(p) LOADS(0, p)
+#define STOREV(x, p) STORES(x, 0, p)
+
+static inline void finish_lanes(
+    const product *g, lanes sum, __global float *c, __global const float *bias, __global const float *residual,
+    __global float *pre, __global const float *at) {
+  FINISH(lanes, LOADV, STOREV)
+}
+
+#define ROWS6(F) F(0) F(1) F(2) F(3) F(4) F(5)
+#if MR == 12
+#define ROWS(F) ROWS6(F) F(6) F(7) F(8) F(9) F(10) F(11)
+#else
+#define ROWS(F) ROWS6(F)
+#endif
+
+#define ZERO(r) lanes c##r##0 = 0, c##r##1 = 0;
+#define ADD(r)                   \
+  x = pa[A(r)];                  \
+  c##r##0 = fma(x, b0, c##r##0); \
+  c##r##1 = fma(x, b1, c##r##1);
+#define STEP                                                         \
+  {                                                                  \
+    const lanes b0 = LOADS(2 * u, q), b1 = LOADS(2 * u + 1, q);      \
+    lanes x;                                                         \
+    ROWS(ADD)                                                        \
+  }
+#define FINISH_ROW(r)                                                    \
+  if (strip * MR + r < g.m) {                                            \
+    float sums[NR];                                                      \
+    if (!whole) {                                                        \
+      STORES(c##r##0, 0, sums);                                          \
+      STORES(c##r##1, 1, sums);                                          \
+    }                                                                    \
+    for (int w = 0; w < NR; w += whole ? LANES : 1) {                    \
+      if (j + w >= g.n) break;                                           \
+      PLACES(strip * MR + r, j + w)                                      \
+      if (whole) finish_lanes(&g, w ? c##r##1 : c##r##0, to, with, plus, before, slope); \
+      else finish1(&g, sums[w], to, with, plus, before, slope);          \
+    }                                                                    \
+  }
+
+// A(r): where row r of step u of 4 lies.
+#define TILES(name)                                                                                             \
+  __kernel void name(ARGUMENTS) {                                                                               \
+    const long j = (long)get_global_id(0) * NR, z = get_global_id(2), strips = (g.m + MR - 1) / MR;             \
+    __global const float *pb = AT(float, b) + (z * get_global_size(0) * NR + j) * g.stride;                     \
+    const long first = (long)get_global_id(1) * g.tiles, last = min(first + g.tiles, strips);                   \
+    const bool whole = j + NR <= g.n;                                                                           \
+    for (long strip = first; strip < last; strip++) {                                                           \
+      __global const float *pa = AT(float, a) + ((z * strips + strip) * g.stride + g.first_k) * MR;             \
+      __global const float *q = pb + g.first_k * NR;                                                            \
+      ROWS(ZERO)                                                                                                \
+      long k = g.first_k;                                                                                       \
+      for (; k + 4 <= g.last_k; k += 4, pa += 4 * MR, q += 4 * NR) {                                            \
+        { enum { u = 0 }; STEP }                                                                                \
+        { enum { u = 1 }; STEP }                                                                                \
+        { enum { u = 2 }; STEP }                                                                                \
+        { enum { u = 3 }; STEP }                                                                                \
+      }                                                                                                         \
+      for (int u = 0; u < g.last_k - k; u++) STEP                                                               \
+      ROWS(FINISH_ROW)                                                                                          \
+    }                                                                                                           \
+  }
+
+#define A(r) u * MR + r
+TILES(gemm_tiles)
+#undef A
+#define A(r) r * 4 + u
+TILES(gemm_tiles_of_4)
+
+#else
+
+// Item (x, y) of a group has sums of rows y, y + ITEMS, ... and columns x, x + ITEMS, ... of its tile.
+enum { TM = MR / ITEMS, TN = NR / ITEMS };
+
+__kernel __attribute__((reqd_work_group_size(ITEMS * ITEMS, 1, 1))) void gemm_tiles(ARGUMENTS) {
+  __local float as[DEPTH * MR], bs[DEPTH * NR];
+  const int item = get_local_id(0), x = item % ITEMS, y = item / ITEMS;
+  const long panel = get_group_id(0), z = get_global_id(2), strips = (g.m + MR - 1) / MR;
+  __global const float *pb = AT(float, b) + (z * get_num_groups(0) + panel) * g.stride * NR;
   const long first = (long)get_global_id(1) * g.tiles, last = min(first + g.tiles, strips);
   for (long strip = first; strip < last; strip++) {
-    __global const float *pa = AT(float, a) + ((z * strips + strip) * g.k + g.first_k) * MR, *q = pb + g.first_k * NR;
-#define ZERO(r) float8 c##r##0 = 0, c##r##1 = 0;
-    ROWS(ZERO)
-#define STEP(r)                             \
-  x = pa[u * MR + r];                       \
-  c##r##0 = fma(x, b0, c##r##0);            \
-  c##r##1 = fma(x, b1, c##r##1);
-#define STEPS                               \
-  {                                         \
-    const float8 b0 = vload8(2 * u, q), b1 = vload8(2 * u + 1, q); \
-    float8 x;                               \
-    ROWS(STEP)                              \
-  }
-    long k = g.first_k;
-    for (; k + 4 <= g.last_k; k += 4, pa += 4 * MR, q += 4 * NR) {
-      { enum { u = 0 }; STEPS }
-      { enum { u = 1 }; STEPS }
-      { enum { u = 2 }; STEPS }
-      { enum { u = 3 }; STEPS }
+    __global const float *pa = AT(float, a) + (z * strips + strip) * g.stride * MR;
+    float sums[TM][TN];
+    for (int i = 0; i < TM; i++) {
+      for (int j = 0; j < TN; j++) sums[i][j] = 0;
     }
-    for (; k < g.last_k; k++, pa += MR, q += NR) { enum { u = 0 }; STEPS }
-    const bool whole = j + NR <= g.n;
-#define FINISH_ROW(r)                                                                                              \
-  if (strip * MR + r < g.m) {                                                                                      \
-    const long i = strip * MR + r;                                                                                 \
-    float sums[NR];                                                                                                \
-    if (!whole) {                                                                                                  \
-      vstore8(c##r##0, 0, sums);                                                                                   \
-      vstore8(c##r##1, 1, sums);                                                                                   \
-    }                                                                                                              \
-    for (int w = 0; w < NR; w += whole ? 8 : 1) {                                                                  \
-      const long n = j + w;                                                                                        \
-      if (n >= g.n) break;                                                                                         \
-      __global float *to = AT(float, c) + z * g.c.batch + i * g.c.row + n;                                         \
-      __global const float *with = bias_memory ? AT(float, bias) + n : 0;                                          \
-      __global const float *plus =                                                                                 \
-          residual_memory ? AT(float, residual) + z * g.residual.batch + i * g.residual.row + n : 0;               \
-      __global float *before =                                                                                     \
-          pre_memory ? AT(float, pre) + z * g.preactivation.batch + i * g.preactivation.row + n : 0;               \
-      __global const float *slope =                                                                                \
-          gradient_memory ? AT(float, gradient) + z * g.gradient_at.batch + i * g.gradient_at.row + n : 0;         \
-      if (whole) finish8(&g, w ? c##r##1 : c##r##0, to, with, plus, before, slope);                                \
-      else finish1(&g, sums[w], to, with, plus, before, slope);                                                    \
-    }                                                                                                              \
-  }
-    ROWS(FINISH_ROW)
+    for (long k = g.first_k; k < g.last_k; k += DEPTH) {
+      const int deep = min((long)DEPTH, g.last_k - k);
+      barrier(CLK_LOCAL_MEM_FENCE);
+      for (int i = item; i < DEPTH * MR; i += ITEMS * ITEMS) as[i] = i < deep * MR ? pa[k * MR + i] : 0;
+      for (int i = item; i < DEPTH * NR; i += ITEMS * ITEMS) bs[i] = i < deep * NR ? pb[k * NR + i] : 0;
+      barrier(CLK_LOCAL_MEM_FENCE);
+      for (int d = 0; d < DEPTH; d++) {
+        float av[TM], bv[TN];
+        for (int i = 0; i < TM; i++) av[i] = as[d * MR + y + i * ITEMS];
+        for (int j = 0; j < TN; j++) bv[j] = bs[d * NR + x + j * ITEMS];
+        for (int i = 0; i < TM; i++) {
+          for (int j = 0; j < TN; j++) sums[i][j] = fma(av[i], bv[j], sums[i][j]);
+        }
+      }
+    }
+    for (int i = 0; i < TM; i++) {
+      for (int j = 0; j < TN; j++) {
+        const long row = strip * MR + y + i * ITEMS, column = panel * NR + x + j * ITEMS;
+        if (row >= g.m || column >= g.n) continue;
+        PLACES(row, column)
+        finish1(&g, sums[i][j], to, with, plus, before, slope);
+      }
+    }
   }
 }
+#endif

@@ -163,9 +163,9 @@ static void encode(
 
 #define RULE_8BIT(NAME, STATES)                                                                                             \
   __kernel void update8_##NAME(                                                                                     \
-      MEMORY(float, w), MEMORY(float, g), MEMORY(uchar, m), MEMORY(uchar, v), MEMORY(float, m_scales),              \
-      MEMORY(float, v_scales), MEMORY(dynamic_map, m_map), MEMORY(dynamic_map, v_map), const long count,            \
-      const update u) {                                                                                             \
+      MEMORY(float, w), MEMORY(float, g), MEMORY(float, out), MEMORY(uchar, m), MEMORY(uchar, v),                   \
+      MEMORY(float, m_scales), MEMORY(float, v_scales), MEMORY(dynamic_map, m_map), MEMORY(dynamic_map, v_map),     \
+      const long count, const update u) {                                                                           \
     const long block = get_global_id(0), begin = block * BLOCK;                                                     \
     const int n = min((long)BLOCK, count - begin);                                                                  \
     if (n <= 0) return;                                                                                             \
@@ -175,7 +175,7 @@ static void encode(
     if (STATES > 1) decode(s1, AT(uchar, v) + begin, AT(float, v_scales)[block], AT(dynamic_map, v_map), n);      \
     for (int i = 0; i < n; i++) {                                                                                   \
       const float p = AT(float, w)[begin + i], d = u.grad_scale * AT(float, g)[begin + i] + u.l2 * p;               \
-      AT(float, w)[begin + i] = apply(NAME, &u, p, d, &s0[i], &s1[i], &squares);                                    \
+      (out_memory ? AT(float, out) : AT(float, w))[begin + i] = apply(NAME, &u, p, d, &s0[i], &s1[i], &squares);    \
     }                                                                                                               \
     encode(AT(uchar, m) + begin, AT(float, m_scales) + block, s0, AT(dynamic_map, m_map), n);                       \
     if (STATES > 1) encode(AT(uchar, v) + begin, AT(float, v_scales) + block, s1, AT(dynamic_map, v_map), n);     \
@@ -184,3 +184,72 @@ RULE_8BIT(MOMENTUM, 1)
 RULE_8BIT(HEAVY_BALL, 1)
 RULE_8BIT(LION, 1)
 RULE_8BIT(ADAM, 2)
+RULE_8BIT(MUON_DIRECTION, 1)
+
+// The group lasso: each row is brought nearer to 0 by `threshold`, in the Euclidean norm.
+__kernel void shrink_rows(MEMORY(float, w), const long cols, const double threshold) {
+  __global float *row = AT(float, w) + get_group_id(0) * cols;
+  double squares = 0;
+  for (long i = 0; i < cols; i++) squares += (double)row[i] * row[i];
+  const double norm = sqrt(squares);
+  const float keep = norm > threshold ? 1 - threshold / norm : norm <= threshold ? 0 : norm;
+  for (long i = 0; i < cols; i++) row[i] *= keep;
+}
+
+// Adafactor's second moment of a matrix, in factors: v of (r, c) is row[r] column[c] / mean of row.
+
+static inline float square_of(const float g, const float scale) { return (g * scale) * (g * scale); }
+
+// factor[i] = keep factor[i] + take (the mean of squares + eps), over the columns of row i.
+__kernel void average_rows(
+    MEMORY(float, factor), MEMORY(float, g), const long rows, const long cols, const float scale, const float eps,
+    const update u) {
+  const long r = get_global_id(0);
+  if (r >= rows) return;
+  float sum = 0;
+  for (long c = 0; c < cols; c++) sum += square_of(AT(float, g)[r * cols + c], scale);
+  AT(float, factor)[r] = average(&u, 1, AT(float, factor)[r], sum / cols + eps);
+}
+
+// The same over the rows, for column i.
+__kernel void average_columns(
+    MEMORY(float, factor), MEMORY(float, g), const long rows, const long cols, const float scale, const float eps,
+    const update u) {
+  const long c = get_global_id(0);
+  if (c >= cols) return;
+  float sum = 0;
+  for (long r = 0; r < rows; r++) sum += square_of(AT(float, g)[r * cols + c], scale);
+  AT(float, factor)[c] = average(&u, 1, AT(float, factor)[c], sum / rows + eps);
+}
+
+// NORMALIZED_SUMS and NORMALIZED_APPLY: an item has a row, whose share of v is in the scale of its gradient.
+#define FACTORED(NAME, WRITES)                                                                                      \
+  __kernel void factored_##NAME(                                                                                    \
+      MEMORY(float, w), MEMORY(float, g), MEMORY(float, row), MEMORY(float, column), MEMORY(double2, sums),         \
+      const long rows, const long cols, const double mean, const update u) {                                        \
+    const long r = get_global_id(0);                                                                                \
+    if (r >= rows) return;                                                                                          \
+    const float scale = u.grad_scale * (float)sqrt(mean / AT(float, row)[r]);                                       \
+    double2 squares = 0;                                                                                            \
+    for (long c = 0; c < cols; c++) {                                                                               \
+      __global float *p = AT(float, w) + r * cols + c;                                                              \
+      float v = AT(float, column)[c], unused = 0;                                                                   \
+      const float result = apply(NAME, &u, *p, scale * AT(float, g)[r * cols + c], &v, &unused, &squares);          \
+      if (WRITES) *p = result;                                                                                      \
+    }                                                                                                               \
+    if (!WRITES) AT(double2, sums)[r] = squares;                                                                    \
+  }
+FACTORED(NORMALIZED_SUMS, 0)
+FACTORED(NORMALIZED_APPLY, 1)
+
+// Of a matrix with `side` rows: the sum down its diagonal, and x added to each element of it.
+__kernel void diagonal_sum(MEMORY(double, out), MEMORY(float, a), const long side) {
+  double sum = 0;
+  for (long i = 0; i < side; i++) sum += AT(float, a)[i * (side + 1)];
+  AT(double, out)[0] = sum;
+}
+
+__kernel void diagonal_add(MEMORY(float, a), const long side, const float x) {
+  const long i = get_global_id(0);
+  if (i < side) AT(float, a)[i * (side + 1)] += x;
+}

@@ -36,4 +36,17 @@ void ceiling_memory_free(ceiling_memory *memory);
 /// One pass of the pattern over the whole memory; the bytes per second that really moved.
 double ceiling_bandwidth(ceiling_memory *memory, ceiling_pattern pattern);
 
+/// An OpenCL device at its limits.
+typedef struct ceiling_device ceiling_device;
+
+/// Opens the device of an index, counted over all platforms in their order, with so many bytes of its memory. NULL where
+/// there is none. The caller ends it with `ceiling_device_close`.
+ceiling_device *ceiling_device_open(int index, size_t bytes);
+void ceiling_device_close(ceiling_device *device);
+
+/// Operations per second of chains of fp32 multiply-adds on all units, in a launch of about `seconds`; 0 on a failure.
+double ceiling_device_compute(ceiling_device *device, double seconds);
+/// Bytes per second of an update of all its memory in place, read and written back; 0 on a failure.
+double ceiling_device_bandwidth(ceiling_device *device);
+
 #endif
