@@ -130,8 +130,8 @@ kiln_status kiln_dropout(kiln_context *ctx, const kiln_tensor *y, const kiln_ten
     const kiln__dropout_args *a = &t.dropout;
     KILN_TRY(kiln__cl_takes(ctx, x->dtype));
     return kiln__cl_map(ctx, KILN_CL_ACTIVATION, "dropout", &spans, 1,
-                        (const kiln__cl_arg[]){CL_STRUCT(a->random.key), CL_STRUCT(a->random.counter),
-                                               CL_STRUCT(a->threshold), CL_FLOAT((float)a->scale)}, 4);
+                        (const kiln__cl_arg[]){CL_RANDOM(a->random), CL_STRUCT(a->threshold),
+                                               CL_FLOAT((float)a->scale)}, 4);
   }
   if (!ctx->query) kiln__for_spans(ctx, &spans, dropout_span, &t);
   return KILN_OK;

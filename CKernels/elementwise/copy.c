@@ -1,5 +1,5 @@
 // Copies, conversions and fills.
-#include "opencl/launch.h"
+#include "quant/opencl.h"
 #include "quant/block.h"
 
 enum { BLOCK = 256 };
@@ -87,10 +87,7 @@ static kiln_status run_opencl(kiln_context *ctx, const kiln_tensor *y, const kil
   static const char *const fills[] = {"fill_uchar", "fill_ushort", "fill_uint", "fill_ulong"};
   size_t size = kiln_dtype_size(y->dtype);
   int kind = size == 1 ? 0 : size == 2 ? 1 : size == 4 ? 2 : 3;
-  if (y->dtype != x->dtype) {
-    return kiln__fail(ctx, KILN_ERR_DTYPE, "OpenCL has no conversion from %s to %s yet", kiln_dtype_name(x->dtype),
-                      kiln_dtype_name(y->dtype));
-  }
+  if (y->dtype != x->dtype) return kiln__cast_opencl(ctx, y, x, NULL, NULL);
   kiln__spans spans = kiln__spans_strided((const kiln_tensor *[]){y, x}, value ? 1 : 2);
   kiln__cl_arg arg = {value, size};
   return kiln__cl_map(ctx, KILN_CL_ELEMENTWISE, value ? fills[kind] : copies[kind], &spans, 1, &arg, value != NULL);

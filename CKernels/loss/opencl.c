@@ -3,7 +3,7 @@
 
 #include "opencl/launch.h"
 
-enum { LOGITS_BYTES = 104 << 20, LEAST_ROWS = 16 };
+enum { LOGITS_BYTES = 208 << 20, LEAST_ROWS = 16 };
 
 kiln_status kiln__loss_rows_opencl(kiln_context *ctx, const kiln__loss_call *call, int64_t first,
                                    const kiln__rows *dlogits, const kiln__rows *logits) {

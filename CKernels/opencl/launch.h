@@ -20,6 +20,8 @@ typedef struct kiln__cl_arg {
 #define CL_FLOAT(x) ((kiln__cl_arg){&(float){x}, sizeof(float)})
 #define CL_DOUBLE(x) ((kiln__cl_arg){&(double){x}, sizeof(double)})
 #define CL_STRUCT(x) ((kiln__cl_arg){&(x), sizeof(x)})
+// The two by which philox_word knows a stream.
+#define CL_RANDOM(random) CL_STRUCT((random).key), CL_STRUCT((random).counter)
 
 // Work groups in three dimensions, each of `group` items in the first.
 typedef struct kiln__cl_grid {

@@ -1,12 +1,12 @@
 // Programs: built from their sources when they are first asked for, and kept on disk as binaries.
+#include "opencl/cache.h"
 #include "opencl/sources.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-enum { PATH = KILN_CL_PATH + 128, OPTIONS = 256 };
+enum { OPTIONS = 256 };
 
 // Of a file of the cache, which is followed by the binary.
 typedef struct header {
@@ -16,70 +16,17 @@ typedef struct header {
 
 static const char magic[8] = "kilncl1";
 
-// FNV-1a.
-static uint64_t mix(uint64_t hash, const void *bytes, size_t size) {
-  for (size_t i = 0; i < size; i++) hash = (hash ^ ((const unsigned char *)bytes)[i]) * 1099511628211u;
-  return hash;
-}
-
-static const uint64_t basis = 14695981039346656037u;
-
-// Makes a folder and those above it. Errors show when a file in it cannot be written.
-static void make_folder(char *path) {
-  for (char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
-    *at = 0;
-    mkdir(path, 0777);
-    *at = '/';
-  }
-}
-
-// A file of the cache, without its suffix: what it is for, and a number of all that its content depends on, the device
-// included. False where no folder is known.
-static bool file_for(const kiln__cl *cl, const char *what, uint64_t hash, char path[PATH]) {
-  const char *texts[] = {cl->info.name, cl->info.platform, cl->info.version, cl->info.driver};
-  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) hash = mix(hash, texts[i], strlen(texts[i]) + 1);
-  if (!cl->cache[0]) return false;
-  return snprintf(path, PATH, "%s/%s-%016llx", cl->cache, what, (unsigned long long)hash) < PATH - 32;
-}
-
-// That of a program.
-static bool file_of(const kiln__cl *cl, const kiln__cl_source *source, const char *options, char path[PATH]) {
-  uint64_t hash = mix(basis, kiln__cl_common.text, kiln__cl_common.length);
-  hash = mix(hash, source->text, source->length);
-  return file_for(cl, source->name, mix(hash, options, strlen(options) + 1), path);
-}
-
-void kiln__cl_choose_cache(char folder[KILN_CL_PATH], const char *given) {
-  // Where tokenised text is kept, too.
-  static const char *const variables[] = {"KILN_CACHE", "XDG_CACHE_HOME", "HOME"};
-  static const char *const below[] = {"/opencl", "/kiln/opencl", "/.cache/kiln/opencl"};
-  const char *parent = given, *rest = "";
-  for (int i = 0; i < 3 && !(parent && *parent); i++) {
-    parent = getenv(variables[i]);
-    rest = below[i];
-  }
-  if (!parent || snprintf(folder, KILN_CL_PATH, "%s%s", parent, rest) >= KILN_CL_PATH) folder[0] = 0;
-}
-
-// Writes a file whole or not at all; whether it could.
-static bool keep(const char *base, const char *suffix, const header *h, const void *bytes, size_t size) {
-  char path[PATH], partial[PATH];
-  snprintf(path, PATH, "%s%s", base, suffix);
-  snprintf(partial, PATH, "%s.%ld", path, (long)getpid());
-  make_folder(partial);
-  FILE *file = fopen(partial, "wb");
-  if (!file) return false;
-  bool good = (!h || fwrite(h, sizeof *h, 1, file) == 1) && fwrite(bytes, 1, size, file) == size;
-  good = fclose(file) == 0 && good;
-  good = good && rename(partial, path) == 0;
-  if (!good) remove(partial);
-  return good;
+// The file that keeps a program.
+static bool file_of(const kiln__cl *cl, const kiln__cl_source *source, const char *options, char path[KILN_CL_FILE]) {
+  uint64_t hash = kiln__cl_mix(KILN_CL_BASIS, kiln__cl_common.text, kiln__cl_common.length);
+  hash = kiln__cl_mix(hash, source->text, source->length);
+  return kiln__cl_file(cl, source->name, kiln__cl_mix(hash, options, strlen(options) + 1), path);
 }
 
 // The binary of a file; NULL where there is none, or not an intact one.
 static unsigned char *recall(const char *base, size_t *size) {
-  char path[PATH];
-  snprintf(path, PATH, "%s.bin", base);
+  char path[KILN_CL_FILE];
+  snprintf(path, KILN_CL_FILE, "%s.bin", base);
   FILE *file = fopen(path, "rb");
   if (!file) return NULL;
   header h;
@@ -88,7 +35,7 @@ static unsigned char *recall(const char *base, size_t *size) {
   bool good = fread(&h, sizeof h, 1, file) == 1 && memcmp(h.magic, magic, sizeof magic) == 0 &&
               fstat(fileno(file), &status) == 0 && (uint64_t)status.st_size == sizeof h + h.size;
   if (good) bytes = malloc(h.size);
-  good = bytes && fread(bytes, 1, h.size, file) == h.size && mix(basis, bytes, h.size) == h.sum;
+  good = bytes && fread(bytes, 1, h.size, file) == h.size && kiln__cl_mix(KILN_CL_BASIS, bytes, h.size) == h.sum;
   fclose(file);
   if (good) *size = h.size;
   else free(bytes);
@@ -120,8 +67,8 @@ static void keep_binary(const kiln__cl *cl, cl_program program, const char *base
   if (!bytes) return;
   h.size = size;
   if (cl->api->clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof bytes, &bytes, NULL) == CL_SUCCESS) {
-    h.sum = mix(basis, bytes, size);
-    keep(base, ".bin", &h, bytes, size);
+    h.sum = kiln__cl_mix(KILN_CL_BASIS, bytes, size);
+    kiln__cl_keep(base, ".bin", &h, sizeof h, bytes, size);
   }
   free(bytes);
 }
@@ -133,7 +80,7 @@ static kiln_status refuse(kiln_context *ctx, cl_program program, const char *nam
   cl->api->clGetProgramBuildInfo(program, cl->device, CL_PROGRAM_BUILD_LOG, 0, NULL, &size);
   char *log = calloc(1, size + 1);
   if (log) cl->api->clGetProgramBuildInfo(program, cl->device, CL_PROGRAM_BUILD_LOG, size, log, NULL);
-  if (log && base) keep(base, ".log", NULL, log, strlen(log));
+  if (log && base) kiln__cl_keep(base, ".log", NULL, 0, log, strlen(log));
   int first = log ? (int)strcspn(log, "\n") : 0;
   kiln_status status =
       kiln__fail(ctx, KILN_ERR_DEVICE, "%s cannot build the kernels of %s (%s): %.*s%s%s%s", cl->info.name, name,
@@ -146,7 +93,7 @@ static kiln_status refuse(kiln_context *ctx, cl_program program, const char *nam
 static kiln_status build(kiln_context *ctx, kiln__cl_program id, cl_program *out) {
   const kiln__cl *cl = ctx->cl;
   const kiln__cl_source *source = &kiln__cl_sources[id];
-  char options[OPTIONS], path[PATH];
+  char options[OPTIONS], path[KILN_CL_FILE];
   int length = snprintf(options, OPTIONS, "-cl-std=CL1.2 -DGROUP=%d", cl->group);
   if (id == KILN_CL_GEMM) kiln__cl_tile_options(cl->tile, options + length, OPTIONS - (size_t)length);
   const char *base = file_of(cl, source, options, path) ? path : NULL;
@@ -183,34 +130,4 @@ kiln_status kiln__cl_kernel(kiln_context *ctx, kiln__cl_program program, const c
   cl->kernels[cl->kernel_count].name = name;
   cl->kernels[cl->kernel_count++].kernel = *out;
   return KILN_OK;
-}
-
-static const char tile_suffix[] = ".txt";
-
-const kiln__cl_tile *kiln__cl_kept_tile(const kiln__cl *cl) {
-  char path[PATH], name[32] = "";
-  if (!file_for(cl, "tile", basis, path)) return NULL;
-  strcat(path, tile_suffix);
-  FILE *file = fopen(path, "rb");
-  if (!file) return NULL;
-  size_t length = fread(name, 1, sizeof name - 1, file);
-  fclose(file);
-  name[length] = 0;
-  return kiln__cl_tile_named(name);
-}
-
-kiln_status kiln_device_keep_tile(kiln_context *ctx) {
-  KILN_TRY(kiln__cl_begin(ctx, "device_keep_tile"));
-  const char *name = ctx->cl->tile->name;
-  char path[PATH];
-  if (file_for(ctx->cl, "tile", basis, path) && keep(path, tile_suffix, NULL, name, strlen(name))) return KILN_OK;
-  return kiln__fail(ctx, KILN_ERR_DEVICE, "nothing can be kept in '%s': set KILN_CACHE to a folder that can be written",
-                    ctx->cl->cache);
-}
-
-const char *kiln_context_tile(const kiln_context *ctx) { return ctx && ctx->cl ? ctx->cl->tile->name : ""; }
-
-const char *kiln_opencl_tile(int32_t index) {
-  const kiln__cl_tile *tile = kiln__cl_tile_at(index);
-  return tile ? tile->name : NULL;
 }

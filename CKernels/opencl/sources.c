@@ -27,6 +27,9 @@ static const char norm[] = {
 static const char optim[] = {
 #embed "kernels/optim.cl"
 };
+static const char quant[] = {
+#embed "kernels/quant.cl"
+};
 static const char rope[] = {
 #embed "kernels/rope.cl"
 };
@@ -44,5 +47,6 @@ const kiln__cl_source kiln__cl_sources[KILN_CL_PROGRAMS] = {
     [KILN_CL_LOSS] = SOURCE(loss),
     [KILN_CL_NORM] = SOURCE(norm),
     [KILN_CL_OPTIM] = SOURCE(optim),
+    [KILN_CL_QUANT] = SOURCE(quant),
     [KILN_CL_ROPE] = SOURCE(rope),
 };

@@ -1,7 +1,6 @@
-#include "opencl/tile.h"
+#include "opencl/cache.h"
 
 #include <stdio.h>
-#include <string.h>
 
 static const kiln__cl_tile tiles[] = {
     // In registers, for CPUs: as many vectors of sums as hide the latency of a multiply-add.
@@ -34,4 +33,37 @@ int kiln__cl_tile_options(const kiln__cl_tile *tile, char *text, size_t size) {
   if (tile->items == 0) return snprintf(text, size, " -DMR=%d -DLANES=%d", tile->rows, tile->lanes);
   return snprintf(text, size, " -DMR=%d -DNR=%d -DITEMS=%d -DDEPTH=%d", tile->rows, tile->columns, tile->items,
                   tile->depth);
+}
+
+// A file with its name.
+static const char tile_suffix[] = ".txt";
+
+const kiln__cl_tile *kiln__cl_kept_tile(const kiln__cl *cl) {
+  char path[KILN_CL_FILE], name[32] = "";
+  if (!kiln__cl_file(cl, "tile", KILN_CL_BASIS, path)) return NULL;
+  strcat(path, tile_suffix);
+  FILE *file = fopen(path, "rb");
+  if (!file) return NULL;
+  size_t length = fread(name, 1, sizeof name - 1, file);
+  fclose(file);
+  name[length] = 0;
+  return kiln__cl_tile_named(name);
+}
+
+kiln_status kiln_device_keep_tile(kiln_context *ctx) {
+  KILN_TRY(kiln__cl_begin(ctx, "device_keep_tile"));
+  const char *name = ctx->cl->tile->name;
+  char path[KILN_CL_FILE];
+  bool kept = kiln__cl_file(ctx->cl, "tile", KILN_CL_BASIS, path) &&
+              kiln__cl_keep(path, tile_suffix, NULL, 0, name, strlen(name));
+  if (kept) return KILN_OK;
+  return kiln__fail(ctx, KILN_ERR_DEVICE, "nothing can be kept in '%s': set KILN_CACHE to a folder that can be written",
+                    ctx->cl->cache);
+}
+
+const char *kiln_context_tile(const kiln_context *ctx) { return ctx && ctx->cl ? ctx->cl->tile->name : ""; }
+
+const char *kiln_opencl_tile(int32_t index) {
+  const kiln__cl_tile *tile = kiln__cl_tile_at(index);
+  return tile ? tile->name : NULL;
 }

@@ -1,6 +1,6 @@
 #include "optim/update.h"
 
-#include "opencl/launch.h"
+#include "quant/opencl.h"
 
 kiln_status kiln__check_finite(kiln_context *ctx, const char *name, double value) {
   if (isfinite(value)) return KILN_OK;
@@ -101,23 +101,6 @@ static kiln_status codec_of(kiln_context *ctx, const kiln__job *job, const char 
                     kiln_dtype_name(job->dtype), narrow ? others[codecs] : "");
 }
 
-// Signed, unsigned, or, in its place, of equal steps.
-typedef enum map_kind { UNSIGNED, SIGNED, LINEAR } map_kind;
-
-static void make_map(kiln__dynamic_map *map, map_kind kind) {
-  if (kind == LINEAR) kiln__linear_map_make(map);
-  else kiln__dynamic_map_make(map, kind == SIGNED);
-}
-
-// A map in the device's memory, made once.
-static kiln_status opencl_map(kiln_context *ctx, kiln__state *state, map_kind which) {
-  kiln__dynamic_map map;
-  if (!ctx->cl->maps[which]) make_map(&map, which);
-  KILN_TRY(kiln__cl_constant(ctx, &ctx->cl->maps[which], &map, sizeof map));
-  state->map = ctx->cl->maps[which];
-  return KILN_OK;
-}
-
 kiln_status kiln__job_state(kiln_context *ctx, kiln__job *job, int k, const char *name, const kiln_tensor *t,
                             const kiln_state_options *o, kiln__codecs codecs, bool is_signed) {
   KILN_TRY(kiln__check(ctx, name, t));
@@ -135,12 +118,12 @@ kiln_status kiln__job_state(kiln_context *ctx, kiln__job *job, int k, const char
   if (!o->scales[k]) return kiln__fail(ctx, KILN_ERR_NULL, "%s is u8, but the scales of its blocks are NULL", name);
   KILN_TRY(kiln__check_vector(ctx, "scales", o->scales[k], KILN_F32, kiln__ceil_div(job->count, KILN_QUANT_BLOCK)));
   state->scales = kiln__data(o->scales[k]);
-  map_kind kind = is_signed ? SIGNED : o->linear ? LINEAR : UNSIGNED;
-  if (ctx->cl) return opencl_map(ctx, state, kind);
+  kiln__map_kind kind = is_signed ? KILN_MAP_SIGNED : o->linear ? KILN_MAP_LINEAR : KILN_MAP_UNSIGNED;
+  if (ctx->cl) return kiln__map_opencl(ctx, kind, (const void **)&state->map);
   kiln__dynamic_map *map;
   KILN_TRY(kiln__scratch(ctx, sizeof *map, (void **)&map));
   if (ctx->query) return KILN_OK;
-  make_map(map, kind);
+  kiln__map_make(map, kind);
   state->map = map;
   return KILN_OK;
 }

@@ -1,5 +1,6 @@
 // Dense data in blocks of 256 with a scale each: the dynamic 8-bit map, and activation groups.
 #include "quant/block.h"
+#include "quant/opencl.h"
 
 typedef struct block_task {
   const kiln__quant_kernels *kernels;
@@ -72,29 +73,54 @@ static kiln_status run(kiln_context *ctx, const block_task *t, kiln__block_body 
   return KILN_OK;
 }
 
+static kiln_status dynamic_opencl(kiln_context *ctx, const block_task *t, bool is_signed, bool quantizes) {
+  const void *map;
+  KILN_TRY(kiln__cl_takes(ctx, t->dtype));
+  KILN_TRY(kiln__map_opencl(ctx, is_signed ? KILN_MAP_SIGNED : KILN_MAP_UNSIGNED, &map));
+  if (quantizes) {
+    return KILN_CL_LAUNCH(ctx, KILN_CL_QUANT, "dynamic_quantize",
+                          kiln__cl_each(kiln__ceil_div(t->count, KILN_QUANT_BLOCK), 1, 1), CL_AT(t->codes),
+                          CL_AT(t->scales), CL_AT(t->x), CL_AT(map), CL_LONG(t->count));
+  }
+  return KILN_CL_LAUNCH(ctx, KILN_CL_QUANT, "dynamic_dequantize", kiln__cl_each(t->count, 1, 1), CL_AT(t->x),
+                        CL_AT(t->codes), CL_AT(t->scales), CL_AT(map), CL_LONG(t->count));
+}
+
+static kiln_status groups_opencl(kiln_context *ctx, const block_task *t, bool quantizes) {
+  KILN_TRY(kiln__cl_takes(ctx, t->dtype));
+  if (quantizes) {
+    return KILN_CL_LAUNCH(ctx, KILN_CL_QUANT, "group_quantize",
+                          kiln__cl_each(kiln__ceil_div(t->count, KILN_QUANT_BLOCK), 1, 1), CL_AT(t->codes),
+                          CL_AT(t->scales), CL_AT(t->x), CL_LONG(t->count), CL_INT(t->bits), CL_RANDOM(t->random));
+  }
+  return KILN_CL_LAUNCH(ctx, KILN_CL_QUANT, "group_dequantize", kiln__cl_each(t->count, 1, 1), CL_AT(t->x),
+                        CL_AT(t->codes), CL_AT(t->scales), CL_LONG(t->count), CL_INT(t->bits));
+}
+
 static kiln_status run_dynamic(kiln_context *ctx, const char *name, const kiln_tensor *x, const kiln_tensor *codes,
                                const kiln_tensor *scales, bool is_signed, kiln__block_body *body) {
   block_task t = {0};
   KILN_TRY(check(ctx, name, x, &t));
   KILN_TRY(kiln__check_count(ctx, "codes", codes, KILN_U8, t.count));
   KILN_TRY(kiln__check_count(ctx, "scales", scales, KILN_F32, kiln__ceil_div(t.count, KILN_QUANT_BLOCK)));
+  t.codes = kiln__data(codes);
+  t.scales = kiln__data(scales);
+  if (ctx->cl) return dynamic_opencl(ctx, &t, is_signed, body == dynamic_quantize);
   kiln__dynamic_map map;
   kiln__dynamic_map_make(&map, is_signed);
   t.map = &map;
-  t.codes = kiln__data(codes);
-  t.scales = kiln__data(scales);
   return run(ctx, &t, body);
 }
 
 kiln_status kiln_quantize_dynamic(kiln_context *ctx, const kiln_tensor *codes, const kiln_tensor *scales,
                                   const kiln_tensor *x, bool is_signed) {
-  KILN_TRY(kiln__begin(ctx, "quantize_dynamic"));
+  KILN_TRY(kiln__begin_device(ctx, "quantize_dynamic"));
   return run_dynamic(ctx, "x", x, codes, scales, is_signed, dynamic_quantize);
 }
 
 kiln_status kiln_dequantize_dynamic(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *codes,
                                     const kiln_tensor *scales, bool is_signed) {
-  KILN_TRY(kiln__begin(ctx, "dequantize_dynamic"));
+  KILN_TRY(kiln__begin_device(ctx, "dequantize_dynamic"));
   return run_dynamic(ctx, "y", y, codes, scales, is_signed, dynamic_dequantize);
 }
 
@@ -109,12 +135,12 @@ static kiln_status run_groups(kiln_context *ctx, const char *name, const kiln_te
   KILN_TRY(kiln__check_count(ctx, "scales", scales, KILN_BF16, groups * 2));
   t->codes = kiln__data(codes);
   t->scales = kiln__data(scales);
-  return run(ctx, t, body);
+  return ctx->cl ? groups_opencl(ctx, t, body == group_quantize) : run(ctx, t, body);
 }
 
 kiln_status kiln_quantize_groups(kiln_context *ctx, const kiln_tensor *codes, const kiln_tensor *scales,
                                  const kiln_tensor *x, int32_t bits, const kiln_rounding_options *options) {
-  KILN_TRY(kiln__begin(ctx, "quantize_groups"));
+  KILN_TRY(kiln__begin_device(ctx, "quantize_groups"));
   block_task t = {.bits = bits};
   kiln_rounding rounding;
   KILN_TRY(kiln__rounding(ctx, options, &rounding, &t.random));
@@ -123,7 +149,7 @@ kiln_status kiln_quantize_groups(kiln_context *ctx, const kiln_tensor *codes, co
 
 kiln_status kiln_dequantize_groups(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *codes,
                                    const kiln_tensor *scales, int32_t bits) {
-  KILN_TRY(kiln__begin(ctx, "dequantize_groups"));
+  KILN_TRY(kiln__begin_device(ctx, "dequantize_groups"));
   block_task t = {.bits = bits};
   return run_groups(ctx, "y", y, codes, scales, &t, group_dequantize);
 }

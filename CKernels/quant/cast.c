@@ -1,6 +1,7 @@
 // Casts, with a scale and both ways of rounding, and the scales of 8-bit floats.
 #include "elementwise/spans.h"
 #include "quant/block.h"
+#include "quant/opencl.h"
 
 typedef struct cast_task {
   const kiln__quant_kernels *kernels;
@@ -46,7 +47,7 @@ static bool is_computed(kiln_dtype dtype) { return dtype == KILN_F32 || dtype ==
 
 kiln_status kiln_cast(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x, const kiln_tensor *scale,
                       const kiln_rounding_options *options) {
-  KILN_TRY(kiln__begin(ctx, "cast"));
+  KILN_TRY(kiln__begin_device(ctx, "cast"));
   cast_task t = {.kernels = ctx->kernels[KILN_F32].quant, .scale = 1};
   kiln_rounding rounding;
   KILN_TRY(kiln__rounding(ctx, options, &rounding, &t.random));
@@ -70,6 +71,9 @@ kiln_status kiln_cast(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor
   }
   kiln__spans spans;
   KILN_TRY(kiln__spans_rows(ctx, (const char *[]){"y", "x"}, (const kiln_tensor *[]){y, x}, 2, &spans));
+  if (ctx->cl) {
+    return kiln__cast_opencl(ctx, y, x, scale ? kiln__data(scale) : NULL, t.stochastic ? &t.random : NULL);
+  }
   if (ctx->query) return KILN_OK;
   if (scale) t.scale = *(const float *)kiln__data(scale);
   kiln__spans_stream(&spans, 1);
@@ -99,14 +103,26 @@ static void absmax_chunk(void *arg, int64_t chunk, int thread) {
   t->partial[chunk] = t->kernels->absmax(block, blocks);
 }
 
+static kiln_status absmax_opencl(kiln_context *ctx, absmax_task *t, void *out) {
+  enum { STRETCH = 4096 };
+  int64_t parts = kiln__ceil_div(t->count, STRETCH);
+  KILN_TRY(kiln__cl_takes(ctx, t->dtype));
+  KILN_TRY(kiln__scratch(ctx, (size_t)parts * sizeof(float), (void **)&t->partial));
+  KILN_TRY(KILN_CL_LAUNCH(ctx, KILN_CL_QUANT, "absmax_parts", ((kiln__cl_grid){parts, 1, 1, 1}), CL_AT(t->partial),
+                          CL_AT(t->x), CL_LONG(t->count)));
+  return KILN_CL_LAUNCH(ctx, KILN_CL_QUANT, "absmax_all", ((kiln__cl_grid){1, 1, 1, 1}), CL_AT(out),
+                        CL_AT(t->partial), CL_LONG(parts));
+}
+
 kiln_status kiln_absmax(kiln_context *ctx, const kiln_tensor *out, const kiln_tensor *x) {
-  KILN_TRY(kiln__begin(ctx, "absmax"));
+  KILN_TRY(kiln__begin_device(ctx, "absmax"));
   absmax_task t = {.kernels = ctx->kernels[KILN_F32].quant};
   KILN_TRY(kiln__check_real(ctx, "x", x, &t.dtype));
   KILN_TRY(kiln__check_dense(ctx, "x", x));
   KILN_TRY(kiln__check_count(ctx, "out", out, KILN_F32, 1));
   t.x = kiln__data(x);
   t.count = kiln__count(x);
+  if (ctx->cl) return absmax_opencl(ctx, &t, kiln__data(out));
   int64_t chunks = kiln__ceil_div(t.count, KILN_QUANT_CHUNK);
   KILN_TRY(kiln__scratch(ctx, (size_t)chunks * sizeof(float), (void **)&t.partial));
   if (ctx->query) return KILN_OK;
@@ -117,7 +133,7 @@ kiln_status kiln_absmax(kiln_context *ctx, const kiln_tensor *out, const kiln_te
 
 kiln_status kiln_float8_scale(kiln_context *ctx, const kiln_tensor *scale, const kiln_tensor *inverse,
                               const kiln_tensor *amax, kiln_dtype dtype, int32_t margin) {
-  KILN_TRY(kiln__begin(ctx, "float8_scale"));
+  KILN_TRY(kiln__begin_device(ctx, "float8_scale"));
   KILN_TRY(kiln__check_count(ctx, "scale", scale, KILN_F32, 1));
   KILN_TRY(kiln__check_count(ctx, "inverse", inverse, KILN_F32, 1));
   KILN_TRY(kiln__check_dtype(ctx, "amax", amax, KILN_F32));
@@ -126,9 +142,15 @@ kiln_status kiln_float8_scale(kiln_context *ctx, const kiln_tensor *scale, const
     return kiln__fail(ctx, KILN_ERR_DTYPE, "dtype is %s, not f8_e4m3 or f8_e5m2", kiln_dtype_name(dtype));
   }
   if (margin < 0 || margin > 64) return kiln__fail(ctx, KILN_ERR_OPTION, "margin is %d, not in 0...64", (int)margin);
+  float largest = dtype == KILN_F8_E4M3 ? 448 : 57344;
+  if (ctx->cl) {
+    return KILN_CL_LAUNCH(ctx, KILN_CL_QUANT, "float8_scale", ((kiln__cl_grid){1, 1, 1, 1}),
+                          CL_AT(kiln__data(scale)), CL_AT(kiln__data(inverse)), CL_AT(kiln__data(amax)),
+                          CL_LONG(kiln__count(amax)), CL_FLOAT(largest), CL_INT(margin));
+  }
   if (ctx->query) return KILN_OK;
   float most = ctx->kernels[KILN_F32].quant->absmax(kiln__data(amax), kiln__count(amax));
-  float s = ldexpf((dtype == KILN_F8_E4M3 ? 448 : 57344) / most, -margin), i = 1 / s;
+  float s = ldexpf(largest / most, -margin), i = 1 / s;
   if (most > 0 && isfinite(most) && s > 0 && isfinite(s) && isfinite(i)) {
     *(float *)kiln__data(scale) = s;
     *(float *)kiln__data(inverse) = i;

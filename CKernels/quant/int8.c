@@ -1,5 +1,6 @@
 // Signed bytes with a scale for each tile of a matrix.
 #include "quant/block.h"
+#include "quant/opencl.h"
 
 // Rows are read and written in stretches: of at most KILN_QUANT_BLOCK columns where they pass a buffer. Narrow tiles
 // share stretches, of at most STRIP columns; there the maxima and the scales are kept by column.
@@ -209,15 +210,38 @@ static kiln_status check(kiln_context *ctx, const char *name, const kiln_tensor 
   return KILN_OK;
 }
 
+static kiln__cl_tiles tiles_of(const int8_task *t) {
+  return (kiln__cl_tiles){t->x.rows, t->x.cols, t->x.stride, t->q.stride, t->tile_rows, t->tile_cols, t->across};
+}
+
+static kiln_status quantize_opencl(kiln_context *ctx, const int8_task *t) {
+  kiln__cl_tiles tiles = tiles_of(t);
+  KILN_TRY(kiln__cl_takes(ctx, t->dtype));
+  KILN_TRY(KILN_CL_LAUNCH(ctx, KILN_CL_QUANT, "int8_scales",
+                          kiln__cl_each(t->x.rows / t->tile_rows * t->across, 1, 1), CL_AT(t->scales), CL_AT(t->x.data),
+                          CL_STRUCT(tiles)));
+  return KILN_CL_LAUNCH(ctx, KILN_CL_QUANT, "int8_quantize", kiln__cl_each(t->x.rows * t->x.cols, 1, 1),
+                        CL_AT(t->q.data), CL_AT(t->x.data), CL_AT(t->scales), CL_STRUCT(tiles), CL_RANDOM(t->random),
+                        CL_INT(t->stochastic));
+}
+
+static kiln_status dequantize_opencl(kiln_context *ctx, const int8_task *t) {
+  kiln__cl_tiles tiles = tiles_of(t);
+  KILN_TRY(kiln__cl_takes(ctx, t->dtype));
+  return KILN_CL_LAUNCH(ctx, KILN_CL_QUANT, "int8_dequantize", kiln__cl_each(t->x.rows * t->x.cols, 1, 1),
+                        CL_AT(t->x.data), CL_AT(t->q.data), CL_AT(t->scales), CL_STRUCT(tiles));
+}
+
 kiln_status kiln_quantize_int8(kiln_context *ctx, const kiln_tensor *q, const kiln_tensor *scales,
                                const kiln_tensor *x, const kiln_rounding_options *options) {
-  KILN_TRY(kiln__begin(ctx, "quantize_int8"));
+  KILN_TRY(kiln__begin_device(ctx, "quantize_int8"));
   int8_task t = {0};
   kiln_rounding rounding;
   KILN_TRY(kiln__rounding(ctx, options, &rounding, &t.random));
   KILN_TRY(check(ctx, "x", x, q, scales, &t));
   t.stochastic = rounding == KILN_ROUND_STOCHASTIC;
   if (t.x.rows == 0 || t.x.cols == 0) return KILN_OK;
+  if (ctx->cl) return quantize_opencl(ctx, &t);
   if (t.tile_rows > BAND) return quantize_tall(ctx, &t);
   if (!ctx->query) {
     kiln__parallel_for(ctx, kiln__ceil_div(t.x.rows / t.tile_rows, tiles_per_chunk(&t)), quantize_tiles, &t);
@@ -227,9 +251,10 @@ kiln_status kiln_quantize_int8(kiln_context *ctx, const kiln_tensor *q, const ki
 
 kiln_status kiln_dequantize_int8(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *q,
                                  const kiln_tensor *scales) {
-  KILN_TRY(kiln__begin(ctx, "dequantize_int8"));
+  KILN_TRY(kiln__begin_device(ctx, "dequantize_int8"));
   int8_task t = {0};
   KILN_TRY(check(ctx, "y", y, q, scales, &t));
+  if (ctx->cl) return dequantize_opencl(ctx, &t);
   if (ctx->query || t.x.rows == 0 || t.x.cols == 0) return KILN_OK;
   kiln__parallel_for(ctx, t.x.rows / t.tile_rows * t.bands_per_tile, dequantize_chunk, &t);
   return KILN_OK;

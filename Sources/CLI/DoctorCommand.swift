@@ -31,7 +31,7 @@ struct DoctorCommand: ParsableCommand {
   private func measureRates() throws(KilnError) {
     let context = try machine.makeContext()
     _ = try MachineRates.measure(on: context) { Terminal.note("measuring \($0)") }
-    Terminal.print("measured with \(context.isa) kernels on \(context.threads) threads: 'kiln plan' goes by that now")
+    Terminal.print("measured: \(RunDescription.device(context)); 'kiln plan' goes by that now")
   }
 
   private struct Check {

@@ -17,12 +17,15 @@ public enum MachineRates {
   /// Runs steps of small models in every precision, for a minute or two, and keeps what was measured.
   public static func measure(on context: Context, onProgress: (String) -> Void = { _ in }) throws(KilnError) -> Rates {
     var rates = Rates.nominal
-    for precision in Precision.allCases where precision != .fp8Delayed {
+    // What an OpenCL device has no kernels for, no plan will ask about.
+    let (precisions, formats) =
+      context.hasOwnMemory ? ([.fp32], [.fp32, .eightBit]) : (Precision.allCases, StateFormat.allCases)
+    for precision in precisions where precision != .fp8Delayed {
       onProgress(precision.rawValue)
       for probe in try shapes() { try measure(probe, in: precision, on: context, &rates) }
     }
     onProgress("optimizers")
-    for configuration in methods where (try? configuration.makeOptimizer()) != nil {
+    for configuration in methods(formats) where (try? configuration.makeOptimizer()) != nil {
       try measure(gpt2(512, 4096, 1, 64, configuration), in: .fp32, on: context, &rates)
     }
     onProgress("activations in few bits")
@@ -46,10 +49,10 @@ public enum MachineRates {
     var configuration = TrainingConfiguration()
   }
 
-  /// Every optimizer with every kind of state.
-  private static var methods: [TrainingConfiguration] {
+  /// Every optimizer with each kind of state.
+  private static func methods(_ formats: [StateFormat]) -> [TrainingConfiguration] {
     TrainingConfiguration.OptimizerName.allCases.flatMap { name in
-      StateFormat.allCases.map { format in
+      formats.map { format in
         var configuration = TrainingConfiguration()
         (configuration.optimizer, configuration.optimizerState) = (name, format)
         return configuration
@@ -86,7 +89,7 @@ public enum MachineRates {
   private static func measure(
     _ probe: Probe, in precision: Precision, on context: Context, _ rates: inout Rates
   ) throws(KilnError) {
-    let store = ParameterStore()
+    let store = ParameterStore(on: context)
     try probe.model.initialize(store, seed: 0, precision: .fp32, context: context)
     let optimizer = try probe.configuration.makeOptimizer()
     let shape = TrainingStep.Shape(
@@ -110,7 +113,11 @@ public enum MachineRates {
     let processor = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8))?.split(separator: "\n").prefix(26)
       .filter { ["model", "cpu family", "vendor_id"].contains($0.prefix { $0 != "\t" && $0 != ":" }) }
       .compactMap { $0.split(separator: ":").last?.trimmingCharacters(in: .whitespaces) }.joined(separator: "-")
+    let device = context.openCLDevice.map { device in
+      let name = String(device.name.map { $0.isLetter || $0.isNumber ? $0 : "-" })
+      return "\(name)-\(context.tile ?? "")".replacing("/", with: "-")
+    }
     return Corpus.standardCache?.appendingPathComponent(
-      "rates-\(processor ?? "unknown")-\(context.isa)-\(context.gemm)-\(context.threads)t.json")
+      "rates-\(processor ?? "unknown")-\(context.isa)-\(device ?? context.gemm)-\(context.threads)t.json")
   }
 }

@@ -1,4 +1,4 @@
-// OpenCL devices at the command line: tuning, and one that is lost in the middle of a run.
+// OpenCL devices at the command line: tuning, and drivers that fail.
 
 import Foundation
 import KilnKernels
@@ -13,47 +13,70 @@ private let hasDevice = ((try? Context.openCLDevices()) ?? []).isEmpty == false
 
   init() throws { kiln = try Kiln() }
 
+  private func arguments(steps: Int) throws -> [String] {
+    try kiln.write(sampleText, to: "text.txt")
+    return ["train", "--data", "text.txt", "--steps", "\(steps)", "--save-every", "2", "--device", "opencl"] + tinyModel
+  }
+
   @Test func aTunedTileIsTakenFromThenOn() throws {
     let result = try kiln("tune")
     #expect(result.status == 0, "\(result.errors)")
     let kept = try #require(result.output.split(separator: "\n").last?.split(separator: " ").last)
     #expect(Context.openCLTiles.contains(String(kept)))
-    try kiln.write(sampleText, to: "text.txt")
-    let run = try kiln.run(
-      ["train", "--data", "text.txt", "--steps", "1", "--device", "opencl", "--out", "run"] + tinyModel)
+    let run = try kiln.run(try arguments(steps: 1) + ["--out", "run"])
     #expect(run.status == 0 && (run.output + run.errors).contains("products in tiles of \(kept)"), "\(run.errors)")
     let host = try kiln("tune", "--device", "cpu")
     #expect(host.status == 1 && host.errors.contains("the device cpu has no tiles to choose from"))
   }
 
   #if os(Linux)
+    @Test func withoutADriverOneLineSaysSo() throws {
+      let none = try kiln.run(
+        try arguments(steps: 1) + ["--out", "run"], environment: ["OCL_ICD_VENDORS": kiln.folder.path + "/none"])
+      #expect(none.status == 1 && none.errors.contains("OpenCL is installed, but no driver offers a device"))
+      #expect(!kiln.exists("run"))
+    }
+
     /// From some launch on the driver says that the device is gone. The run ends with that, and goes on elsewhere.
     @Test(.enabled(if: Toolchain.clang != nil)) func aDeviceThatIsLostEndsTheRunCleanly() throws {
-      let real = try #require(Self.loader, "no libOpenCL.so.1")
-      // The loader under another name, and before it one of its own name that passes everything on to it.
-      let copy = try Data(contentsOf: real)
-      try kiln.write(Self.renamed(copy), to: "lost/libOpenCL.so.9")
-      try kiln.write(Self.source, to: "lost.c")
-      let folder = kiln.folder.appendingPathComponent("lost").path
-      try Toolchain.check(
-        Toolchain.clang,
-        [
-          "-shared", "-fPIC", kiln.folder.appendingPathComponent("lost.c").path, "\(folder)/libOpenCL.so.9",
-          "-Wl,--no-as-needed", "-o", "\(folder)/libOpenCL.so.1",
-        ])
-      try kiln.write(sampleText, to: "text.txt")
-      let arguments =
-        ["train", "--data", "text.txt", "--steps", "40", "--save-every", "2", "--device", "opencl", "--quiet"]
-        + tinyModel
-      let lost = try kiln.run(
-        arguments + ["--out", "run"], environment: ["LD_LIBRARY_PATH": folder, "LOST_AFTER": "2000"])
-      #expect(lost.status == 1)
-      #expect(
-        lost.errors.contains("CL_DEVICE_NOT_AVAILABLE") && lost.errors.contains("--resume"), "\(lost.errors)")
+      let lost = try run(with: ["LOST_AFTER": "2000"])
+      #expect(lost.contains("CL_DEVICE_NOT_AVAILABLE") && lost.contains("--resume"), "\(lost)")
       let step = try TrainingConfiguration.resume(kiln.folder.appendingPathComponent("run")).state.step
       #expect(step >= 2)
       let resumed = try kiln("train", "--resume", "run", "--quiet")
       #expect(resumed.status == 0, "\(resumed.errors)")
+    }
+
+    @Test(.enabled(if: Toolchain.clang != nil)) func otherFaultsOfADriverAreTold() throws {
+      let full = try run(with: ["FULL_AFTER": "3"])
+      #expect(full.contains("bytes on") && full.contains("CL_MEM_OBJECT_ALLOCATION_FAILURE"), "\(full)")
+      #expect(full.contains("--device-memory"), "\(full)")
+      let broken = try run(with: ["BROKEN": "1"])
+      #expect(broken.contains("cannot build the kernels of") && broken.contains("the log is in"), "\(broken)")
+    }
+
+    /// The errors of a run on a driver that fails as the environment says.
+    private func run(with faults: [String: String]) throws -> String {
+      let folder = kiln.folder.appendingPathComponent("driver").path
+      if !kiln.exists("driver") { try makeDriver(in: folder) }
+      let result = try kiln.run(
+        try arguments(steps: 40) + ["--quiet", "--out", "run"],
+        environment: faults.merging(["LD_LIBRARY_PATH": folder]) { $1 })
+      #expect(result.status == 1)
+      return result.errors
+    }
+
+    /// The loader under another name, and before it one of its own name that passes on to it what does not fail.
+    private func makeDriver(in folder: String) throws {
+      let real = try #require(Self.loader, "no libOpenCL.so.1")
+      try kiln.write(Self.renamed(try Data(contentsOf: real)), to: "driver/libOpenCL.so.9")
+      try kiln.write(Self.source, to: "driver.c")
+      try Toolchain.check(
+        Toolchain.clang,
+        [
+          "-shared", "-fPIC", kiln.folder.appendingPathComponent("driver.c").path, "\(folder)/libOpenCL.so.9",
+          "-Wl,--no-as-needed", "-o", "\(folder)/libOpenCL.so.1",
+        ])
     }
 
     private static let loader: URL? = [
@@ -74,11 +97,25 @@ private let hasDevice = ((try? Context.openCLDevices()) ?? []).isEmpty == false
       #define _GNU_SOURCE
       #include <dlfcn.h>
       #include <stdlib.h>
-      int clEnqueueNDRangeKernel(void *q, void *k, unsigned n, void *o, void *g, void *l, unsigned w, void *e, void *out) {
-        static int launches;
-        if (++launches > atoi(getenv("LOST_AFTER"))) return -2;
+      static int fails(const char *name, int *calls) {
+        const char *after = getenv(name);
+        return after && ++*calls > atoi(after);
+      }
+      int clEnqueueNDRangeKernel(void *q, void *k, unsigned n, void *o, void *g, void *l, unsigned w, void *e, void *r) {
+        static int calls;
         int (*real)() = dlsym(RTLD_NEXT, "clEnqueueNDRangeKernel");
-        return real(q, k, n, o, g, l, w, e, out);
+        return fails("LOST_AFTER", &calls) ? -2 : real(q, k, n, o, g, l, w, e, r);
+      }
+      void *clCreateBuffer(void *context, unsigned long flags, unsigned long size, void *host, int *code) {
+        static int calls;
+        void *(*real)() = (void *(*)())dlsym(RTLD_NEXT, "clCreateBuffer");
+        if (!fails("FULL_AFTER", &calls)) return real(context, flags, size, host, code);
+        *code = -4;
+        return 0;
+      }
+      int clBuildProgram(void *p, unsigned n, void *devices, const char *options, void *notify, void *data) {
+        int (*real)() = dlsym(RTLD_NEXT, "clBuildProgram");
+        return getenv("BROKEN") ? -11 : real(p, n, devices, options, notify, data);
       }
       """
   #endif

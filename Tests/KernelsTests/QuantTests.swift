@@ -74,8 +74,10 @@ struct QuantTests {
   }
 
   /// What `run` leaves on each context must be the same bits; the first one's.
-  static func same<R: Equatable>(_ name: String, _ run: (TestContext) -> R) -> R {
-    let contexts = contexts
+  /// - Parameter onOpenCL: whether there are kernels for it.
+  static func same<R: Equatable>(_ name: String, onOpenCL: Bool = false, _ run: (TestContext) -> R) -> R {
+    let device = onOpenCL && TestContext.hasOpenCL ? [TestContext(device: KILN_DEVICE_OPENCL)] : []
+    let contexts = contexts + device
     let reference = run(contexts[0])
     for (index, context) in contexts.enumerated().dropFirst() {
       let equal = run(context) == reference

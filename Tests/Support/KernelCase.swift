@@ -36,6 +36,31 @@ public final class TestContext {
     return kiln_opencl_count(&count) == KILN_OK && count > 0
   }()
 
+  /// Calls with pointers to dense views of the host, whose bytes go to the device and back where the context has one.
+  public func calling(
+    _ views: [kiln_tensor], _ body: ([UnsafePointer<kiln_tensor>]) -> kiln_status
+  ) -> kiln_status {
+    guard kiln_context_tile(handle).pointee != 0 else { return withPointers(views, body) }
+    var placed = views
+    let sizes = views.map { view in
+      withUnsafeBytes(of: view.shape) { raw in
+        raw.bindMemory(to: Int64.self).prefix(Int(view.rank)).reduce(kiln_dtype_size(view.dtype)) { $0 * Int($1) }
+      }
+    }
+    defer { for view in placed { kiln_device_free(handle, view.data) } }
+    for (index, size) in sizes.enumerated() {
+      placed[index].data = nil
+      placed[index].offset = 0
+      guard kiln_device_alloc(handle, max(size, 1), &placed[index].data) == KILN_OK else { return KILN_ERR_MEMORY }
+      kiln_device_write(handle, placed[index].data, views[index].data + Int(views[index].offset), size)
+    }
+    let status = withPointers(placed, body)
+    for (index, size) in sizes.enumerated() {
+      kiln_device_read(handle, views[index].data + Int(views[index].offset), placed[index].data, size)
+    }
+    return status
+  }
+
   /// Calls with views of tensors in the memory of the context's device, whose bytes go there and back.
   public func call(_ tensors: [TestTensor], _ body: ([kiln_tensor]) -> kiln_status) -> kiln_status {
     guard kiln_context_isa(handle).map({ String(cString: $0) }) == "opencl" else { return body(tensors.map(\.view)) }

@@ -76,6 +76,17 @@ struct DeviceTests: TinyRuns {
     }
   }
 
+  /// Activations in few bits have the host's random numbers, so that a run is what it is there.
+  @Test(arguments: GoldenTests.openCL) func activationsInFewBits(_ device: Context.Device) throws {
+    try withTemporaryFolder { folder in
+      var configuration = try configuration(in: folder, steps: 4)
+      configuration.compressActivations = .uniform(4)
+      let host = try train(configuration, out: folder.appendingPathComponent("host"))
+      let there = try train(configuration, out: folder.appendingPathComponent("there"), device: device)
+      for (a, b) in zip(host, there) { #expect(abs(a.loss / b.loss - 1) < 1e-4, "step \(a.step)") }
+    }
+  }
+
   /// A device that is smaller than the run works through what lies behind it, without a word of how.
   @Test(arguments: GoldenTests.openCL) func aSmallDeviceIsEnough(_ device: Context.Device) throws {
     try withTemporaryFolder { folder in

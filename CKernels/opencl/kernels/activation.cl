@@ -45,24 +45,6 @@ __kernel void swiglu_bwd(
   store8(d * act_value(SILU, g), AT(float, dup), &l, 1, i);
 }
 
-// Philox4x32-10: random/philox.h. Word i of the stream that `key` and `counter` name.
-static uint philox_word(const long i, const uint2 key, const uint4 counter) {
-  uint4 c = (uint4)((uint)(i / 4), counter.y, counter.z, counter.w);
-  uint2 k = key;
-  for (int round = 0; round < 10; round++) {
-    const uint high0 = mul_hi(c.x, 0xD2511F53u), low0 = c.x * 0xD2511F53u;
-    const uint high1 = mul_hi(c.z, 0xCD9E8D57u), low1 = c.z * 0xCD9E8D57u;
-    c = (uint4)(high1 ^ c.y ^ k.x, low1, high0 ^ c.w ^ k.y, low0);
-    k += (uint2)(0x9E3779B9u, 0xBB67AE85u);
-  }
-  switch (i % 4) {
-    case 0: return c.x;
-    case 1: return c.y;
-    case 2: return c.z;
-    default: return c.w;
-  }
-}
-
 __kernel void dropout(
     MEMORY(float, y), MEMORY(float, x), const layout l, const uint2 key, const uint4 counter, const uint threshold,
     const float scale) {

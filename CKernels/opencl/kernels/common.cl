@@ -1,4 +1,4 @@
-// Before every program: how arguments arrive, sums over a work group, activations.
+// Before every program: how arguments arrive, sums over a work group, activations, random numbers, 8-bit maps.
 //
 // GROUP work items share a row: 1 on CPUs, where an item has vectors of its own.
 
@@ -90,3 +90,53 @@ enum { NONE, RELU, GELU_TANH, GELU_ERF, SILU };
   }
 ACTIVATIONS(float)
 ACTIVATIONS(float8)
+
+// Philox4x32-10: random/philox.h. Word i of the stream that `key` and `counter` name.
+static uint philox_word(const long i, const uint2 key, const uint4 counter) {
+  uint4 c = (uint4)((uint)(i / 4), counter.y, counter.z, counter.w);
+  uint2 k = key;
+  for (int round = 0; round < 10; round++) {
+    const uint high0 = mul_hi(c.x, 0xD2511F53u), low0 = c.x * 0xD2511F53u;
+    const uint high1 = mul_hi(c.z, 0xCD9E8D57u), low1 = c.z * 0xCD9E8D57u;
+    c = (uint4)(high1 ^ c.y ^ k.x, low1, high0 ^ c.w ^ k.y, low0);
+    k += (uint2)(0x9E3779B9u, 0xBB67AE85u);
+  }
+  switch (i % 4) {
+    case 0: return c.x;
+    case 1: return c.y;
+    case 2: return c.z;
+    default: return c.w;
+  }
+}
+
+// Numbers in 8 bits: codes of a map (quant/dynamic_map.h), times the largest magnitude of a block of 256.
+
+enum { BLOCK = 256 };
+
+typedef struct {
+  float value[256];
+  int zero, most;
+  float edge[257];
+} dynamic_map;
+
+static uchar code_of(__global const dynamic_map *map, const float x) {
+  const float size = fabs(x);
+  int k = 0;  // as many edges as it reaches
+  for (int step = 128; step > 0; step /= 2) {
+    if (size >= map->edge[k + step - 1]) k += step;
+  }
+  return map->zero + (x < 0 ? -min(k, map->most) : k);
+}
+
+static void decode(float *to, __global const uchar *codes, const float scale, __global const dynamic_map *map, int n) {
+  for (int i = 0; i < n; i++) to[i] = map->value[codes[i]] * scale;
+}
+
+static void encode(
+    __global uchar *codes, __global float *scale, const float *from, __global const dynamic_map *map, int n) {
+  float most = 0;
+  for (int i = 0; i < n; i++) most = fabs(from[i]) > most || isnan(from[i]) ? fabs(from[i]) : most;
+  const float inverse = most >= FLT_MIN && most <= FLT_MAX ? 1 / most : 0;
+  *scale = most < FLT_MIN ? 0 : most <= FLT_MAX ? most : NAN;
+  for (int i = 0; i < n; i++) codes[i] = inverse > 0 ? code_of(map, from[i] * inverse) : map->zero;
+}

@@ -128,40 +128,9 @@ RULE_WITH_SUMS(NORMALIZED_SUMS, 1, 0, 0)
 RULE(NORMALIZED_APPLY, 1, 1, 0)
 RULE(MUON_DIRECTION, 1, 1, 1)
 
-// States in 8 bits: codes of a map (quant/dynamic_map.h), times the largest magnitude of a block of 256. An item has a
-// block, so that its largest magnitude is known before a code is written.
+// States in 8 bits. An item has a block, so that its largest magnitude is known before a code is written.
 
-enum { BLOCK = 256 };
-
-typedef struct {
-  float value[256];
-  int zero, most;
-  float edge[257];
-} dynamic_map;
-
-static uchar code_of(__global const dynamic_map *map, const float x) {
-  const float size = fabs(x);
-  int k = 0;  // as many edges as it reaches
-  for (int step = 128; step > 0; step /= 2) {
-    if (size >= map->edge[k + step - 1]) k += step;
-  }
-  return map->zero + (x < 0 ? -min(k, map->most) : k);
-}
-
-static void decode(float *to, __global const uchar *codes, const float scale, __global const dynamic_map *map, int n) {
-  for (int i = 0; i < n; i++) to[i] = map->value[codes[i]] * scale;
-}
-
-static void encode(
-    __global uchar *codes, __global float *scale, const float *from, __global const dynamic_map *map, int n) {
-  float most = 0;
-  for (int i = 0; i < n; i++) most = fabs(from[i]) > most || isnan(from[i]) ? fabs(from[i]) : most;
-  const float inverse = most >= FLT_MIN && most <= FLT_MAX ? 1 / most : 0;
-  *scale = most < FLT_MIN ? 0 : most <= FLT_MAX ? most : NAN;
-  for (int i = 0; i < n; i++) codes[i] = inverse > 0 ? code_of(map, from[i] * inverse) : map->zero;
-}
-
-#define RULE_8BIT(NAME, STATES)                                                                                             \
+#define RULE_8BIT(NAME, STATES)                                                                                     \
   __kernel void update8_##NAME(                                                                                     \
       MEMORY(float, w), MEMORY(float, g), MEMORY(float, out), MEMORY(uchar, m), MEMORY(uchar, v),                   \
       MEMORY(float, m_scales), MEMORY(float, v_scales), MEMORY(dynamic_map, m_map), MEMORY(dynamic_map, v_map),     \

@@ -1,0 +1,198 @@
+// Narrow numbers: the rules of quant/ref.c, bit for bit.
+
+#pragma OPENCL FP_CONTRACT OFF
+
+// A floating-point type of 8 or 16 bits: kiln__narrow_type.
+typedef struct {
+  int bits, mantissa, bias;
+  uint limit, infinity, nan;
+} narrow;
+
+static uint narrow_code(const float x, const narrow *t, const int stochastic, const uint word) {
+  const uint sign = as_uint(x) >> 31 << (t->bits - 1), magnitude = as_uint(x) & 0x7fffffff;
+  if (magnitude > 0x7f800000) return sign | t->nan;
+  if (magnitude == 0x7f800000) return sign | t->infinity;
+  const int dropped = 23 - t->mantissa;
+  uint code;
+  if ((int)(magnitude >> 23) - 127 >= 1 - t->bias) {
+    // A carry out of the fraction goes into the exponent, where it belongs.
+    const uint half_of = (1u << (dropped - 1)) - 1 + (magnitude >> dropped & 1);
+    code = (magnitude + (stochastic ? word >> (32 - dropped) : half_of)) >> dropped;
+    code -= (uint)(127 - t->bias) << t->mantissa;
+  } else {
+    const double steps = ldexp((double)as_float(magnitude), t->mantissa + t->bias - 1);
+    code = stochastic ? ((uint)rint(ldexp(steps, dropped)) + (word >> (32 - dropped))) >> dropped : (uint)rint(steps);
+  }
+  return sign | min(code, t->limit);
+}
+
+static float narrow_value(const uint code, const narrow *t) {
+  const uint magnitude = code & ((1u << (t->bits - 1)) - 1), sign = code >> (t->bits - 1) << 31;
+  if (magnitude >= t->infinity) {
+    return as_float(sign | (magnitude == t->infinity && t->nan != t->infinity ? 0x7f800000u : 0x7fc00000u));
+  }
+  if (magnitude >> t->mantissa) {
+    return as_float(sign | ((magnitude << (23 - t->mantissa)) + ((uint)(127 - t->bias) << 23)));
+  }
+  return as_float(sign | as_uint((float)ldexp((double)magnitude, 1 - t->bias - t->mantissa)));
+}
+
+#define CAST(T)                                                                                                \
+  __kernel void narrow_##T(                                                                                    \
+      MEMORY(T, y), MEMORY(float, x), const layout l, MEMORY(float, scale), const narrow t, const uint2 key,   \
+      const uint4 counter, const int stochastic) {                                                             \
+    const long i = get_global_id(0);                                                                           \
+    if (i >= l.count) return;                                                                                  \
+    const float v = AT(float, x)[place(&l, 1, i)] * (scale_memory ? *AT(float, scale) : 1);                    \
+    const uint word = stochastic ? philox_word(i, key, counter) : 0;                                           \
+    AT(T, y)[place(&l, 0, i)] = narrow_code(v, &t, stochastic, word);                                          \
+  }                                                                                                            \
+  __kernel void widen_##T(                                                                                     \
+      MEMORY(float, y), MEMORY(T, x), const layout l, MEMORY(float, scale), const narrow t) {                  \
+    const long i = get_global_id(0);                                                                           \
+    if (i >= l.count) return;                                                                                  \
+    const float factor = scale_memory ? *AT(float, scale) : 1;                                                 \
+    AT(float, y)[place(&l, 0, i)] = narrow_value(AT(T, x)[place(&l, 1, i)], &t) * factor;                      \
+  }
+CAST(uchar)
+CAST(ushort)
+
+__kernel void scaled(MEMORY(float, y), MEMORY(float, x), const layout l, MEMORY(float, scale)) {
+  const long i = get_global_id(0);
+  if (i >= l.count) return;
+  AT(float, y)[place(&l, 0, i)] = AT(float, x)[place(&l, 1, i)] * (scale_memory ? *AT(float, scale) : 1);
+}
+
+// Of magnitudes and NaN, which is the larger one.
+static float larger(const float most, const float x) { return isnan(most) || fabs(x) <= most ? most : fabs(x); }
+
+// Of stretches of 4096 elements.
+__kernel void absmax_parts(MEMORY(float, parts), MEMORY(float, x), const long count) {
+  const long part = get_global_id(0), begin = part * 4096, end = min(begin + 4096, count);
+  float most = 0;
+  for (long i = begin; i < end; i++) most = larger(most, AT(float, x)[i]);
+  AT(float, parts)[part] = most;
+}
+
+__kernel void absmax_all(MEMORY(float, out), MEMORY(float, parts), const long count) {
+  float most = 0;
+  for (long i = 0; i < count; i++) most = larger(most, AT(float, parts)[i]);
+  *AT(float, out) = most;
+}
+
+__kernel void float8_scale(
+    MEMORY(float, scale), MEMORY(float, inverse), MEMORY(float, amax), const long count, const float largest,
+    const int margin) {
+  float most = 0;
+  for (long i = 0; i < count; i++) most = larger(most, AT(float, amax)[i]);
+  const float s = ldexp(largest / most, -margin), i = 1 / s;
+  if (!(most > 0 && isfinite(most) && s > 0 && isfinite(s) && isfinite(i))) return;
+  *AT(float, scale) = s;
+  *AT(float, inverse) = i;
+}
+
+// v to an integer.
+static float rounded(const float v, const int stochastic, const uint word) {
+  if (!stochastic) return rint(v);
+  return floor(v) + ((word >> 8) * 0x1p-24f < v - floor(v) ? 1 : 0);
+}
+
+// Tiles of a matrix with a scale each, `across` beside each other.
+typedef struct {
+  long rows, cols, x, q, tile_rows, tile_cols, across;
+} tiles;
+
+__kernel void int8_scales(MEMORY(float, scales), MEMORY(float, x), const tiles t) {
+  const long i = get_global_id(0), row = i / t.across * t.tile_rows, col = i % t.across * t.tile_cols;
+  if (row >= t.rows) return;
+  float most = 0;
+  for (long r = row; r < row + t.tile_rows; r++) {
+    for (long c = col; c < col + t.tile_cols; c++) most = larger(most, AT(float, x)[r * t.x + c]);
+  }
+  AT(float, scales)[i] = most <= FLT_MAX ? most / 127 : NAN;
+}
+
+#define SCALE(i) AT(float, scales)[(i) / t.cols / t.tile_rows * t.across + (i) % t.cols / t.tile_cols]
+
+__kernel void int8_quantize(
+    MEMORY(char, q), MEMORY(float, x), MEMORY(float, scales), const tiles t, const uint2 key, const uint4 counter,
+    const int stochastic) {
+  const long i = get_global_id(0);
+  if (i >= t.rows * t.cols) return;
+  const float s = SCALE(i), v = s > 0 ? AT(float, x)[i / t.cols * t.x + i % t.cols] / s : 0;
+  const uint word = stochastic ? philox_word(i, key, counter) : 0;
+  AT(char, q)[i / t.cols * t.q + i % t.cols] = (char)rounded(fmin(fmax(v, -127.0f), 127.0f), stochastic, word);
+}
+
+__kernel void int8_dequantize(MEMORY(float, y), MEMORY(char, q), MEMORY(float, scales), const tiles t) {
+  const long i = get_global_id(0);
+  if (i >= t.rows * t.cols) return;
+  AT(float, y)[i / t.cols * t.x + i % t.cols] = (float)AT(char, q)[i / t.cols * t.q + i % t.cols] * SCALE(i);
+}
+
+// Blocks and groups of 256 elements: an item has one.
+
+__kernel void dynamic_quantize(
+    MEMORY(uchar, codes), MEMORY(float, scales), MEMORY(float, x), MEMORY(dynamic_map, map), const long count) {
+  const long block = get_global_id(0), begin = block * BLOCK;
+  const int n = min((long)BLOCK, count - begin);
+  if (n <= 0) return;
+  float values[BLOCK];
+  for (int i = 0; i < n; i++) values[i] = AT(float, x)[begin + i];
+  encode(AT(uchar, codes) + begin, AT(float, scales) + block, values, AT(dynamic_map, map), n);
+}
+
+__kernel void dynamic_dequantize(
+    MEMORY(float, y), MEMORY(uchar, codes), MEMORY(float, scales), MEMORY(dynamic_map, map), const long count) {
+  const long i = get_global_id(0);
+  if (i < count) AT(float, y)[i] = AT(dynamic_map, map)->value[AT(uchar, codes)[i]] * AT(float, scales)[i / BLOCK];
+}
+
+static float from_bf16(const ushort h) { return as_float((uint)h << 16); }
+
+// The scale and the low end of a group: quant/group_scale.h.
+static ushort2 group_scale(const float low, const float high, const float levels, const float most) {
+  const ushort2 fault = (ushort2)(0x7fc0, 0x7fc0);
+  if (!(most <= 0x1.fep127f)) return fault;
+  const uint l = as_uint(low + 0.0f), below = (l >> 16) + (l >> 31 && l & 0xffff ? 1 : 0);
+  const uint s = as_uint((high - from_bf16(below)) / levels + 0.0f);
+  const uint above = (s >> 16) + (!(s >> 31) && s & 0xffff ? 1 : 0);
+  return above < 0x7f80 ? (ushort2)(above, below) : fault;
+}
+
+__kernel void group_quantize(
+    MEMORY(uchar, codes), MEMORY(ushort2, scales), MEMORY(float, x), const long count, const int bits,
+    const uint2 key, const uint4 counter) {
+  const long group = get_global_id(0), begin = group * BLOCK;
+  const int n = min((long)BLOCK, count - begin), bytes = BLOCK / 8 * bits;
+  if (n <= 0) return;
+  __global const float *p = AT(float, x) + begin;
+  float low = p[0], high = p[0], most = 0;
+  for (int i = 0; i < n; i++) {
+    low = fmin(low, p[i]);
+    high = fmax(high, p[i]);
+    most = larger(most, p[i]);
+  }
+  const float levels = (1 << bits) - 1;
+  const ushort2 scale = group_scale(low, high, levels, most);
+  AT(ushort2, scales)[group] = scale;
+  const float step = from_bf16(scale.x), start = from_bf16(scale.y);
+  for (int byte = 0; byte < bytes; byte++) {
+    uint packed = 0;
+    for (int i = byte, shift = 0; i < n && step > 0; i += bytes, shift += bits) {
+      const float v = fmin((p[i] - start) / step, levels);
+      packed |= (uint)rounded(v, 1, philox_word(begin + i, key, counter)) << shift;
+    }
+    AT(uchar, codes)[group * bytes + byte] = packed;
+  }
+}
+
+__kernel void group_dequantize(
+    MEMORY(float, y), MEMORY(uchar, codes), MEMORY(ushort2, scales), const long count, const int bits) {
+  const long i = get_global_id(0);
+  if (i >= count) return;
+  const int bytes = BLOCK / 8 * bits, at = i % BLOCK;
+  const ushort2 scale = AT(ushort2, scales)[i / BLOCK];
+  const uint code = AT(uchar, codes)[i / BLOCK * bytes + at % bytes] >> (at / bytes * bits) & ((1u << bits) - 1);
+  AT(float, y)[i] = (float)code * from_bf16(scale.x) + from_bf16(scale.y);
+}

@@ -1,0 +1,34 @@
+#include "quant/opencl.h"
+
+#include "quant/block.h"
+
+kiln_status kiln__cast_opencl(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x, const void *scale,
+                              const kiln__random *random) {
+  bool narrows = kiln__is_short(y->dtype), widens = kiln__is_short(x->dtype);
+  KILN_TRY(kiln__cl_takes(ctx, narrows ? x->dtype : y->dtype));
+  if (!narrows && !widens) KILN_TRY(kiln__cl_takes(ctx, x->dtype));
+  kiln__spans spans = kiln__spans_strided((const kiln_tensor *[]){y, x}, 2);
+  kiln__narrow_type t = kiln__narrow_type_of(narrows ? y->dtype : x->dtype);
+  const kiln__random words = random ? *random : (kiln__random){0};
+  const kiln__cl_arg args[] = {CL_AT(scale), CL_STRUCT(t), CL_RANDOM(words), CL_INT(random != NULL)};
+  if (narrows) {
+    return kiln__cl_map(ctx, KILN_CL_QUANT, t.bits == 8 ? "narrow_uchar" : "narrow_ushort", &spans, 1, args, 5);
+  }
+  if (widens) {
+    return kiln__cl_map(ctx, KILN_CL_QUANT, t.bits == 8 ? "widen_uchar" : "widen_ushort", &spans, 1, args, 2);
+  }
+  return kiln__cl_map(ctx, KILN_CL_QUANT, "scaled", &spans, 1, args, 1);
+}
+
+void kiln__map_make(kiln__dynamic_map *map, kiln__map_kind kind) {
+  if (kind == KILN_MAP_LINEAR) kiln__linear_map_make(map);
+  else kiln__dynamic_map_make(map, kind == KILN_MAP_SIGNED);
+}
+
+kiln_status kiln__map_opencl(kiln_context *ctx, kiln__map_kind kind, const void **out) {
+  kiln__dynamic_map map;
+  if (!ctx->cl->maps[kind]) kiln__map_make(&map, kind);
+  KILN_TRY(kiln__cl_constant(ctx, &ctx->cl->maps[kind], &map, sizeof map));
+  *out = ctx->cl->maps[kind];
+  return KILN_OK;
+}

@@ -1,0 +1,24 @@
+// Casts and quantisers on an OpenCL device, of F32. Arguments are checked.
+#ifndef KILN_QUANT_OPENCL_H
+#define KILN_QUANT_OPENCL_H
+
+#include "opencl/launch.h"
+
+#pragma GCC visibility push(hidden)
+
+// y = x * scale, by their types; `scale` is an address, 0 for 1. `random` is NULL to round to the nearest.
+kiln_status kiln__cast_opencl(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x, const void *scale,
+                              const kiln__random *random);
+
+// As `tiles` of quant.cl has it: of x and q, rows that are so far apart.
+typedef struct kiln__cl_tiles {
+  int64_t rows, cols, x, q, tile_rows, tile_cols, across;
+} kiln__cl_tiles;
+
+// The map of dynamic 8-bit codes in the device's memory, made when it is first asked for.
+typedef enum kiln__map_kind { KILN_MAP_UNSIGNED, KILN_MAP_SIGNED, KILN_MAP_LINEAR } kiln__map_kind;
+void kiln__map_make(kiln__dynamic_map *map, kiln__map_kind kind);
+kiln_status kiln__map_opencl(kiln_context *ctx, kiln__map_kind kind, const void **out);
+
+#pragma GCC visibility pop
+#endif
