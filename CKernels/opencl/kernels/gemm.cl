@@ -172,8 +172,13 @@ static inline void finish_lanes(
     lanes x;                                                         \
     ROWS(ADD)                                                        \
   }
+// Sums that are all there is to a product are stored at once.
 #define FINISH_ROW(r)                                                    \
-  if (strip * MR + r < g.m) {                                            \
+  if (strip * MR + r < g.m && whole && plain) {                          \
+    __global float *to = AT(float, c) + z * g.c.batch + (strip * MR + r) * g.c.row + j; \
+    STORES(c##r##0 * g.alpha + (g.accumulate ? LOADS(0, to) : (lanes)(0)), 0, to);      \
+    STORES(c##r##1 * g.alpha + (g.accumulate ? LOADS(1, to) : (lanes)(0)), 1, to);      \
+  } else if (strip * MR + r < g.m) {                                     \
     float sums[NR];                                                      \
     if (!whole) {                                                        \
       STORES(c##r##0, 0, sums);                                          \
@@ -194,6 +199,7 @@ static inline void finish_lanes(
     __global const float *pb = AT(float, b) + (z * get_global_size(0) * NR + j) * g.stride;                     \
     const long first = (long)get_global_id(1) * g.tiles, last = min(first + g.tiles, strips);                   \
     const bool whole = j + NR <= g.n;                                                                           \
+    const bool plain = !bias_memory && !residual_memory && !pre_memory && !gradient_memory && !g.activation;    \
     for (long strip = first; strip < last; strip++) {                                                           \
       __global const float *pa = AT(float, a) + ((z * strips + strip) * g.stride + g.first_k) * MR;             \
       __global const float *q = pb + g.first_k * NR;                                                            \
