@@ -101,7 +101,7 @@ kiln_status kiln_context_create(kiln_context **out, const kiln_context_options *
   ctx->op = "context";
   if (o.device == KILN_DEVICE_OPENCL) {
     ctx->isa = "opencl";
-    kiln_status status = 
+    kiln_status status =
         kiln__cl_create(o.device_index, o.cache, o.tile, &ctx->cl, creation_error, sizeof creation_error);
     if (status != KILN_OK) {
       free(ctx);

@@ -1,6 +1,6 @@
 // Copies, conversions and fills.
-#include "quant/opencl.h"
 #include "quant/block.h"
+#include "quant/opencl.h"
 
 enum { BLOCK = 256 };
 

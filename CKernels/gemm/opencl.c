@@ -15,7 +15,7 @@ typedef struct product {
   int64_t m, n, stride, tiles, first_k, last_k;
   struct { int64_t batch, row; } c, residual, preactivation, gradient_at;
   float alpha;
-  int32_t activation, accumulate, reserved;
+  int32_t activation, accumulate, plain;
 } product;
 
 // Rows of a or columns of b, in panels as wide as the tile.
@@ -58,12 +58,13 @@ kiln_status kiln__gemm_opencl(kiln_context *ctx, const kiln__gemm_args *g) {
                .residual = {f->residual.batch, f->residual.row},
                .preactivation = {f->preactivation.batch, f->preactivation.row},
                .gradient_at = {f->gradient_at.batch, f->gradient_at.row}, .alpha = f->alpha,
-               .activation = f->activation, .accumulate = f->accumulate};
+               .activation = f->activation, .accumulate = f->accumulate,
+               .plain = !f->bias && !f->residual.data && !f->preactivation.data && !f->gradient_at.data &&
+                        !f->activation};
   kiln__cl_grid grid = {b.count, kiln__ceil_div(a.count, tiles), g->batches, kiln__max(1, tile->items * tile->items)};
   const char *name = of_4 ? "gemm_tiles_of_4" : "gemm_tiles";
   // Only sums can go on in c.
-  bool plain = !f->bias && !f->residual.data && !f->preactivation.data && !f->gradient_at.data && !f->activation;
-  int64_t run = plain && g->k > LONG_K ? RUN_K : kiln__max(g->k, 1);
+  int64_t run = p.plain && g->k > LONG_K ? RUN_K : kiln__max(g->k, 1);
   for (p.first_k = 0; p.first_k < kiln__max(g->k, 1); p.first_k += run, p.accumulate = 1) {
     p.last_k = kiln__min(p.first_k + run, g->k);
     KILN_TRY(KILN_CL_LAUNCH(ctx, KILN_CL_GEMM, name, grid, CL_AT(f->c.data), CL_AT(a.data), CL_AT(b.data),

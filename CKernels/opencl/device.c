@@ -154,8 +154,8 @@ bool kiln__cl_is_memory(cl_int code) {
 }
 
 kiln_status kiln__cl_fail(kiln_context *ctx, const char *call, cl_int code) {
-  return kiln__fail(ctx, kiln__cl_is_memory(code) ? KILN_ERR_MEMORY : KILN_ERR_DEVICE, "%s on %s: %s", call, ctx->cl->info.name,
-                    kiln__cl_error(code));
+  return kiln__fail(ctx, kiln__cl_is_memory(code) ? KILN_ERR_MEMORY : KILN_ERR_DEVICE, "%s on %s: %s", call,
+                    ctx->cl->info.name, kiln__cl_error(code));
 }
 
 const kiln__cl_buffer *kiln__cl_find(const kiln__cl *cl, const void *address) {

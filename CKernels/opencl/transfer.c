@@ -23,20 +23,22 @@ kiln_status kiln_transfer_begin(kiln_context *ctx, void *device, size_t bytes, k
   if (code != CL_SUCCESS) return kiln__cl_fail(ctx, "clCreateCommandQueue", code);
   cl_event ready;
   code = cl->api->clEnqueueMarkerWithWaitList(cl->queue, 0, NULL, &ready);
-  if (code == CL_SUCCESS) code = cl->api->clFlush(cl->queue);
   if (code != CL_SUCCESS) return kiln__cl_fail(ctx, "clEnqueueMarkerWithWaitList", code);
-  kiln_transfer *t = malloc(sizeof *t);
+  code = cl->api->clFlush(cl->queue);
+  kiln_transfer *t = code == CL_SUCCESS ? malloc(sizeof *t) : NULL;
   if (!t) {
     cl->api->clReleaseEvent(ready);
-    return kiln__fail(ctx, KILN_ERR_MEMORY, "%zu bytes could not be had", sizeof *t);
+    return code != CL_SUCCESS ? kiln__cl_fail(ctx, "clFlush", code)
+                              : kiln__fail(ctx, KILN_ERR_MEMORY, "%zu bytes could not be had", sizeof *t);
   }
   *t = (kiln_transfer){cl, memory, offset, bytes, ready};
   *out = t;
   return KILN_OK;
 }
 
-static bool holds(const kiln_transfer *t, size_t offset, size_t bytes) {
-  return offset <= t->size && bytes <= t->size - offset;
+static kiln_status check(const kiln_transfer *t, size_t offset, const void *host, size_t bytes) {
+  if (!t || (!host && bytes > 0)) return KILN_ERR_NULL;
+  return offset <= t->size && bytes <= t->size - offset ? KILN_OK : KILN_ERR_OPTION;
 }
 
 static kiln_status status_of(cl_int code) {
@@ -44,16 +46,14 @@ static kiln_status status_of(cl_int code) {
 }
 
 kiln_status kiln_transfer_read(kiln_transfer *t, size_t offset, void *host, size_t bytes) {
-  if (!t || (!host && bytes > 0)) return KILN_ERR_NULL;
-  if (!holds(t, offset, bytes)) return KILN_ERR_OPTION;
+  KILN_TRY(check(t, offset, host, bytes));
   if (bytes == 0) return KILN_OK;
   return status_of(t->cl->api->clEnqueueReadBuffer(t->cl->transfers, t->memory, 1, t->offset + offset, bytes, host, 1,
                                                    &t->ready, NULL));
 }
 
 kiln_status kiln_transfer_write(kiln_transfer *t, size_t offset, const void *host, size_t bytes) {
-  if (!t || (!host && bytes > 0)) return KILN_ERR_NULL;
-  if (!holds(t, offset, bytes)) return KILN_ERR_OPTION;
+  KILN_TRY(check(t, offset, host, bytes));
   if (bytes == 0) return KILN_OK;
   return status_of(t->cl->api->clEnqueueWriteBuffer(t->cl->transfers, t->memory, 1, t->offset + offset, bytes, host, 1,
                                                     &t->ready, NULL));

@@ -44,17 +44,19 @@ static double average(const adafactor *a, void *factor, int64_t n, const void *s
   return total;
 }
 
+static kiln_status average_opencl(kiln_context *ctx, const adafactor *a, void *factor, int64_t count, int64_t length,
+                                  int64_t across, int64_t along) {
+  kiln__cl_update u = kiln__update_rounded(&a->job.u);
+  return KILN_CL_LAUNCH(ctx, KILN_CL_OPTIM, "average_squares", kiln__cl_each(count, 1, 1), CL_AT(factor),
+                        CL_AT(a->job.u.g), CL_LONG(count), CL_LONG(length), CL_LONG(across), CL_LONG(along),
+                        CL_FLOAT((float)a->options->eps1), CL_STRUCT(u));
+}
+
 // On an OpenCL device. The row factors come back to the host for their mean.
 static kiln_status update_factors_opencl(kiln_context *ctx, adafactor *a) {
   enum { RUN = 1024 };
-  kiln__cl_update u = kiln__update_rounded(&a->job.u);
-#define FACTOR(name, factor, n)                                                                               \
-  KILN_CL_LAUNCH(ctx, KILN_CL_OPTIM, name, kiln__cl_each(n, 1, 1), CL_AT(factor), CL_AT(a->job.u.g),           \
-                 CL_LONG(a->rows), CL_LONG(a->cols), CL_FLOAT(u.grad_scale), CL_FLOAT((float)a->options->eps1), \
-                 CL_STRUCT(u))
-  KILN_TRY(FACTOR("average_rows", a->row, a->rows));
-  KILN_TRY(FACTOR("average_columns", a->column, a->cols));
-#undef FACTOR
+  KILN_TRY(average_opencl(ctx, a, a->row, a->rows, a->cols, a->cols, 1));
+  KILN_TRY(average_opencl(ctx, a, a->column, a->cols, a->rows, 1, a->cols));
   double sum = 0;
   for (int64_t begin = 0; begin < a->rows; begin += RUN) {
     float part[RUN];
@@ -134,9 +136,12 @@ static kiln_status check_factors(kiln_context *ctx, adafactor *a, const kiln_ten
   a->column = kiln__data(column);
   a->job.u.state[0] = (kiln__state){.codec = KILN_CODEC_PLAIN, .values = a->column};
   size_t item = kiln_dtype_size(a->job.dtype);
-  KILN_TRY(kiln__scratch(ctx, (size_t)a->rows * item, &a->row_sums));
-  KILN_TRY(kiln__scratch(ctx, (size_t)a->cols * STRIPS * item, &a->column_sums));
-  int64_t parts = ctx->cl ? a->rows : kiln__ceil_div(a->rows, kiln__rows_per_chunk(a->cols));
+  int64_t parts = a->rows;
+  if (!ctx->cl) {
+    KILN_TRY(kiln__scratch(ctx, (size_t)a->rows * item, &a->row_sums));
+    KILN_TRY(kiln__scratch(ctx, (size_t)a->cols * STRIPS * item, &a->column_sums));
+    parts = kiln__ceil_div(a->rows, kiln__rows_per_chunk(a->cols));
+  }
   return kiln__scratch(ctx, (size_t)parts * 2 * sizeof *a->partial, (void **)&a->partial);
 }
 

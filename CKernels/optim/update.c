@@ -123,7 +123,7 @@ kiln_status kiln__job_state(kiln_context *ctx, kiln__job *job, int k, const char
   kiln__dynamic_map *map;
   KILN_TRY(kiln__scratch(ctx, sizeof *map, (void **)&map));
   if (ctx->query) return KILN_OK;
-  kiln__map_make(map, kind);
+  kiln__dynamic_map_make(map, kind);
   state->map = map;
   return KILN_OK;
 }

@@ -73,10 +73,10 @@ static kiln_status run(kiln_context *ctx, const block_task *t, kiln__block_body 
   return KILN_OK;
 }
 
-static kiln_status dynamic_opencl(kiln_context *ctx, const block_task *t, bool is_signed, bool quantizes) {
+static kiln_status dynamic_opencl(kiln_context *ctx, const block_task *t, kiln__map_kind kind, bool quantizes) {
   const void *map;
   KILN_TRY(kiln__cl_takes(ctx, t->dtype));
-  KILN_TRY(kiln__map_opencl(ctx, is_signed ? KILN_MAP_SIGNED : KILN_MAP_UNSIGNED, &map));
+  KILN_TRY(kiln__map_opencl(ctx, kind, &map));
   if (quantizes) {
     return KILN_CL_LAUNCH(ctx, KILN_CL_QUANT, "dynamic_quantize",
                           kiln__cl_each(kiln__ceil_div(t->count, KILN_QUANT_BLOCK), 1, 1), CL_AT(t->codes),
@@ -99,15 +99,16 @@ static kiln_status groups_opencl(kiln_context *ctx, const block_task *t, bool qu
 
 static kiln_status run_dynamic(kiln_context *ctx, const char *name, const kiln_tensor *x, const kiln_tensor *codes,
                                const kiln_tensor *scales, bool is_signed, kiln__block_body *body) {
+  kiln__map_kind kind = is_signed ? KILN_MAP_SIGNED : KILN_MAP_UNSIGNED;
   block_task t = {0};
   KILN_TRY(check(ctx, name, x, &t));
   KILN_TRY(kiln__check_count(ctx, "codes", codes, KILN_U8, t.count));
   KILN_TRY(kiln__check_count(ctx, "scales", scales, KILN_F32, kiln__ceil_div(t.count, KILN_QUANT_BLOCK)));
   t.codes = kiln__data(codes);
   t.scales = kiln__data(scales);
-  if (ctx->cl) return dynamic_opencl(ctx, &t, is_signed, body == dynamic_quantize);
+  if (ctx->cl) return dynamic_opencl(ctx, &t, kind, body == dynamic_quantize);
   kiln__dynamic_map map;
-  kiln__dynamic_map_make(&map, is_signed);
+  kiln__dynamic_map_make(&map, kind);
   t.map = &map;
   return run(ctx, &t, body);
 }

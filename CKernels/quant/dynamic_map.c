@@ -47,14 +47,13 @@ static void fill_edges(kiln__dynamic_map *map) {
   }
 }
 
-void kiln__dynamic_map_make(kiln__dynamic_map *map, bool is_signed) {
-  map->zero = is_signed ? 127 : 0;
-  fill_values(map, is_signed);
-  fill_edges(map);
-}
-
-void kiln__linear_map_make(kiln__dynamic_map *map) {
-  map->zero = map->most = 0;
-  for (int k = 0; k < 256; k++) map->value[k] = (float)k / 255;
+void kiln__dynamic_map_make(kiln__dynamic_map *map, kiln__map_kind kind) {
+  if (kind == KILN_MAP_LINEAR) {
+    map->zero = map->most = 0;
+    for (int k = 0; k < 256; k++) map->value[k] = (float)k / 255;
+  } else {
+    map->zero = kind == KILN_MAP_SIGNED ? 127 : 0;
+    fill_values(map, kind == KILN_MAP_SIGNED);
+  }
   fill_edges(map);
 }

@@ -22,10 +22,8 @@ typedef struct kiln__dynamic_map {
   uint8_t first[KILN_MAP_BUCKETS];
 } kiln__dynamic_map;
 
-// Bit for bit the map of bitsandbytes and torchao.
-void kiln__dynamic_map_make(kiln__dynamic_map *map, bool is_signed);
-
-// In its place a map of equal steps: k / 255.
-void kiln__linear_map_make(kiln__dynamic_map *map);
+// The first two bit for bit the maps of bitsandbytes and torchao; in the unsigned one's place one of equal steps: k / 255.
+typedef enum kiln__map_kind { KILN_MAP_UNSIGNED, KILN_MAP_SIGNED, KILN_MAP_LINEAR } kiln__map_kind;
+void kiln__dynamic_map_make(kiln__dynamic_map *map, kiln__map_kind kind);
 
 #endif

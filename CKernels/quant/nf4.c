@@ -78,7 +78,7 @@ static kiln_status check(kiln_context *ctx, const char *name, const kiln_tensor 
 // The second quantisation: what is left of each absmax without their mean.
 static void quantize_absmax(const nf4_task *t, uint8_t *codes, float *scales, float *offset) {
   kiln__dynamic_map map;
-  kiln__dynamic_map_make(&map, true);
+  kiln__dynamic_map_make(&map, KILN_MAP_SIGNED);
   double sum = 0;
   for (int64_t i = 0; i < t->blocks; i++) sum += t->absmax[i];
   *offset = t->blocks > 0 ? (float)(sum / (double)t->blocks) : 0;
@@ -91,7 +91,7 @@ static void quantize_absmax(const nf4_task *t, uint8_t *codes, float *scales, fl
 
 static void dequantize_absmax(const nf4_task *t, const uint8_t *codes, const float *scales, float offset) {
   kiln__dynamic_map map;
-  kiln__dynamic_map_make(&map, true);
+  kiln__dynamic_map_make(&map, KILN_MAP_SIGNED);
   for (int64_t i = 0; i < t->blocks; i += SCALES_BLOCK) {
     int64_t n = kiln__min(SCALES_BLOCK, t->blocks - i);
     t->kernels->from_dynamic(t->absmax + i, codes + i, scales[i / SCALES_BLOCK], &map, n);

@@ -20,14 +20,9 @@ kiln_status kiln__cast_opencl(kiln_context *ctx, const kiln_tensor *y, const kil
   return kiln__cl_map(ctx, KILN_CL_QUANT, "scaled", &spans, 1, args, 1);
 }
 
-void kiln__map_make(kiln__dynamic_map *map, kiln__map_kind kind) {
-  if (kind == KILN_MAP_LINEAR) kiln__linear_map_make(map);
-  else kiln__dynamic_map_make(map, kind == KILN_MAP_SIGNED);
-}
-
 kiln_status kiln__map_opencl(kiln_context *ctx, kiln__map_kind kind, const void **out) {
   kiln__dynamic_map map;
-  if (!ctx->cl->maps[kind]) kiln__map_make(&map, kind);
+  if (!ctx->cl->maps[kind]) kiln__dynamic_map_make(&map, kind);
   KILN_TRY(kiln__cl_constant(ctx, &ctx->cl->maps[kind], &map, sizeof map));
   *out = ctx->cl->maps[kind];
   return KILN_OK;

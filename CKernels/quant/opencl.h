@@ -16,8 +16,6 @@ typedef struct kiln__cl_tiles {
 } kiln__cl_tiles;
 
 // The map of dynamic 8-bit codes in the device's memory, made when it is first asked for.
-typedef enum kiln__map_kind { KILN_MAP_UNSIGNED, KILN_MAP_SIGNED, KILN_MAP_LINEAR } kiln__map_kind;
-void kiln__map_make(kiln__dynamic_map *map, kiln__map_kind kind);
 kiln_status kiln__map_opencl(kiln_context *ctx, kiln__map_kind kind, const void **out);
 
 #pragma GCC visibility pop

@@ -114,11 +114,12 @@ static kiln_status rope_opencl(kiln_context *ctx, const rope_task *t, const kiln
   double frequencies[MOST];
   for (int64_t i = 0; i < a->half; i++) frequencies[i] = frequency(o, i, a->half);
   KILN_TRY(kiln__cl_upload(ctx, t->frequencies, frequencies, (size_t)a->half * sizeof *frequencies));
-  KILN_TRY(KILN_CL_LAUNCH(ctx, KILN_CL_ROPE, "rope_table", kiln__cl_each(a->half, a->t, 1), CL_AT(t->cos), CL_AT(t->sin), CL_AT(t->positions),
-                          CL_AT(t->frequencies), CL_LONG(a->half), CL_DOUBLE(t->direction)));
+  KILN_TRY(KILN_CL_LAUNCH(ctx, KILN_CL_ROPE, "rope_table", kiln__cl_each(a->half, a->t, 1), CL_AT(t->cos),
+                          CL_AT(t->sin), CL_AT(t->positions), CL_AT(t->frequencies), CL_LONG(a->half),
+                          CL_DOUBLE(t->direction)));
   int64_t heads[] = {a->t, a->h, a->half, a->y_b, a->y_t, a->y_h, a->x_b, a->x_t, a->x_h};
-  return KILN_CL_LAUNCH(ctx, KILN_CL_ROPE, "rope_rotate", kiln__cl_each(a->half, t->rows, a->h), CL_AT(a->y), CL_AT(a->x), CL_AT(t->cos), CL_AT(t->sin),
-                        CL_STRUCT(heads));
+  return KILN_CL_LAUNCH(ctx, KILN_CL_ROPE, "rope_rotate", kiln__cl_each(a->half, t->rows, a->h), CL_AT(a->y),
+                        CL_AT(a->x), CL_AT(t->cos), CL_AT(t->sin), CL_STRUCT(heads));
 }
 
 static kiln_status rope(kiln_context *ctx, const char *y_name, const kiln_tensor *y, const char *x_name,

@@ -112,17 +112,10 @@ public final class Context {
       case KILN_ERR_MEMORY, KILN_ERR_WORKSPACE: .memory
       default: .argument
       }
-    throw KilnError(kind, String(cString: kiln_last_error(handle)), hint: hint(after: status))
-  }
-
-  /// What helps where a device is too small, or is gone.
-  private func hint(after status: kiln_status) -> String? {
-    guard hasOwnMemory else { return nil }
-    return switch status {
-    case KILN_ERR_MEMORY: "use a smaller batch, or --device-memory SIZE, by which what does not fit goes to the host"
-    case KILN_ERR_DEVICE: "a run can go on from its last checkpoint with --resume, on --device cpu too"
-    default: nil
-    }
+    let hint =
+      hasOwnMemory && status == KILN_ERR_MEMORY
+      ? "use a smaller batch, or --device-memory SIZE, by which what does not fit goes to the host" : nil
+    throw KilnError(kind, String(cString: kiln_last_error(handle)), hint: hint)
   }
 
   /// Throws what went wrong in a transfer since the last call.

@@ -113,11 +113,9 @@ public enum MachineRates {
     let processor = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8))?.split(separator: "\n").prefix(26)
       .filter { ["model", "cpu family", "vendor_id"].contains($0.prefix { $0 != "\t" && $0 != ":" }) }
       .compactMap { $0.split(separator: ":").last?.trimmingCharacters(in: .whitespaces) }.joined(separator: "-")
-    let device = context.openCLDevice.map { device in
-      let name = String(device.name.map { $0.isLetter || $0.isNumber ? $0 : "-" })
-      return "\(name)-\(context.tile ?? "")".replacing("/", with: "-")
-    }
+    let products = context.openCLDevice.map { "\($0.name)-\(context.tile ?? "")" } ?? context.gemm
+    let name = String(products.map { $0.isLetter || $0.isNumber ? $0 : "-" })
     return Corpus.standardCache?.appendingPathComponent(
-      "rates-\(processor ?? "unknown")-\(context.isa)-\(device ?? context.gemm)-\(context.threads)t.json")
+      "rates-\(processor ?? "unknown")-\(context.isa)-\(name)-\(context.threads)t.json")
   }
 }

@@ -211,7 +211,11 @@ public final class Trainer {
         return try step.run(batch, step: index, seed: configuration.seed, lr: rate, lossScale: scaler?.scale ?? 1)
       }
     } catch {
-      throw error.kind == .numerics ? explain(error, batch, index) : error
+      guard error.kind != .numerics else { throw explain(error, batch, index) }
+      guard context.hasOwnMemory, error.hint == nil else { throw error }
+      // A device may be lost at any moment.
+      throw KilnError(
+        error.kind, error.message, hint: "go on from the last checkpoint with --resume, on --device cpu if need be")
     }
     tokens += batch.targetCount
     let metrics = StepMetrics(

@@ -36,49 +36,52 @@ public final class TestContext {
     return kiln_opencl_count(&count) == KILN_OK && count > 0
   }()
 
-  /// Calls with pointers to dense views of the host, whose bytes go to the device and back where the context has one.
+  private var hasOwnMemory: Bool { !String(cString: kiln_context_tile(handle)).isEmpty }
+
+  /// Calls with dense views, whose bytes go to the context's device and back where it has one.
   public func calling(
     _ views: [kiln_tensor], _ body: ([UnsafePointer<kiln_tensor>]) -> kiln_status
   ) -> kiln_status {
-    guard kiln_context_tile(handle).pointee != 0 else { return withPointers(views, body) }
-    var placed = views
-    let sizes = views.map { view in
-      withUnsafeBytes(of: view.shape) { raw in
+    guard hasOwnMemory else { return withPointers(views, body) }
+    let runs = views.map { view in
+      let size = withUnsafeBytes(of: view.shape) { raw in
         raw.bindMemory(to: Int64.self).prefix(Int(view.rank)).reduce(kiln_dtype_size(view.dtype)) { $0 * Int($1) }
       }
+      return UnsafeMutableRawBufferPointer(start: view.data + Int(view.offset), count: size)
     }
-    defer { for view in placed { kiln_device_free(handle, view.data) } }
-    for (index, size) in sizes.enumerated() {
-      placed[index].data = nil
-      placed[index].offset = 0
-      guard kiln_device_alloc(handle, max(size, 1), &placed[index].data) == KILN_OK else { return KILN_ERR_MEMORY }
-      kiln_device_write(handle, placed[index].data, views[index].data + Int(views[index].offset), size)
+    return placing(runs) { places in
+      let placed = zip(views, places).map { view, place in
+        var view = view
+        (view.data, view.offset) = (place, 0)
+        return view
+      }
+      return withPointers(placed, body)
     }
-    let status = withPointers(placed, body)
-    for (index, size) in sizes.enumerated() {
-      kiln_device_read(handle, views[index].data + Int(views[index].offset), placed[index].data, size)
-    }
-    return status
   }
 
   /// Calls with views of tensors in the memory of the context's device, whose bytes go there and back.
   public func call(_ tensors: [TestTensor], _ body: ([kiln_tensor]) -> kiln_status) -> kiln_status {
-    guard kiln_context_isa(handle).map({ String(cString: $0) }) == "opencl" else { return body(tensors.map(\.view)) }
+    guard hasOwnMemory else { return body(tensors.map(\.view)) }
+    return placing(tensors.map(\.bytes)) { places in body(zip(tensors, places).map { $0.view(at: $1) }) }
+  }
+
+  /// Runs of bytes in the device's memory, which come back unless the call fails.
+  private func placing(
+    _ runs: [UnsafeMutableRawBufferPointer], _ body: ([UnsafeMutableRawPointer]) -> kiln_status
+  ) -> kiln_status {
     var places: [UnsafeMutableRawPointer] = []
     defer { for place in places { kiln_device_free(handle, place) } }
-    for tensor in tensors {
+    for run in runs {
       var place: UnsafeMutableRawPointer?
-      guard kiln_device_alloc(handle, tensor.bytes.count, &place) == KILN_OK, let place else { return KILN_ERR_MEMORY }
+      guard kiln_device_alloc(handle, max(run.count, 1), &place) == KILN_OK, let place else { return KILN_ERR_MEMORY }
       places.append(place)
-      kiln_device_write(handle, place, tensor.bytes.baseAddress, tensor.bytes.count)
+      kiln_device_write(handle, place, run.baseAddress, run.count)
     }
-    let status = body(zip(tensors, places).map { $0.view(at: $1) })
-    guard status == KILN_OK else { return status }
-    for (tensor, place) in zip(tensors, places) {
-      let status = kiln_device_read(handle, tensor.bytes.baseAddress, place, tensor.bytes.count)
-      guard status == KILN_OK else { return status }
+    var status = body(places)
+    for (run, place) in zip(runs, places) where status == KILN_OK {
+      status = kiln_device_read(handle, run.baseAddress, place, run.count)
     }
-    return KILN_OK
+    return status
   }
 
   /// The instruction sets of this machine and build.

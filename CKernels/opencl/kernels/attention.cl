@@ -1,6 +1,6 @@
-// Exact attention (Dao et al., arXiv 2205.14135): no t x t matrix is ever stored. An item has 16 queries, or in the backward
-// of keys and values 16 keys, side by side in vectors; it meets 4 of the others at a time, so that a vector that is loaded
-// is used for four of them.
+// Exact attention (Dao et al., arXiv 2205.14135): no t x t matrix is ever stored. An item has 16 queries, or in the
+// backward of keys and values 16 keys, side by side in vectors; it meets 4 of the others at a time, so that a vector that
+// is loaded is used for four of them.
 
 enum { LANES = 16 };
 
@@ -76,6 +76,27 @@ static void untranspose(
   }
 }
 
+// s0 ... s3 += the products of a tile's rows with four others, row0 ... row3.
+#define MEET(s, tile, row)                \
+  for (long e = 0; e < a.d; e++) {        \
+    const float16 x = tile[e];            \
+    s##0 = fma(x, row##0[e], s##0);       \
+    s##1 = fma(x, row##1[e], s##1);       \
+    s##2 = fma(x, row##2[e], s##2);       \
+    s##3 = fma(x, row##3[e], s##3);       \
+  }
+
+// A tile = `old` + the sum of four rows, each times its s.
+#define ADD(tile, old, s, row)            \
+  for (long e = 0; e < a.d; e++) {        \
+    float16 x = old;                      \
+    x = fma(s##0, row##0[e], x);          \
+    x = fma(s##1, row##1[e], x);          \
+    x = fma(s##2, row##2[e], x);          \
+    x = fma(s##3, row##3[e], x);          \
+    tile[e] = x;                          \
+  }
+
 #define EACH_LANE (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
 
 __kernel void attention_fwd(
@@ -97,13 +118,7 @@ __kernel void attention_fwd(
 #define VALUE(n) ROW(float, v, a.v, b, min(j + n, to - 1), key_head)
     __global const float *k0 = KEY(0), *k1 = KEY(1), *k2 = KEY(2), *k3 = KEY(3);
     float16 s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-    for (long e = 0; e < a.d; e++) {
-      const float16 x = qt[e];
-      s0 = fma(x, k0[e], s0);
-      s1 = fma(x, k1[e], s1);
-      s2 = fma(x, k2[e], s2);
-      s3 = fma(x, k3[e], s3);
-    }
+    MEET(s, qt, k)
 #define MASKED(n) \
   s##n = select((float16)(-INFINITY), s##n * a.scale, lows <= j + n && highs > j + n && (int16)(j + n < to ? -1 : 0));
     MASKED(0) MASKED(1) MASKED(2) MASKED(3)
@@ -118,14 +133,7 @@ __kernel void attention_fwd(
     sum = sum * keep + ((s0 + s1) + (s2 + s3));
     top = next;
     __global const float *v0 = VALUE(0), *v1 = VALUE(1), *v2 = VALUE(2), *v3 = VALUE(3);
-    for (long e = 0; e < a.d; e++) {
-      float16 x = ot[e] * keep;
-      x = fma(s0, v0[e], x);
-      x = fma(s1, v1[e], x);
-      x = fma(s2, v2[e], x);
-      x = fma(s3, v3[e], x);
-      ot[e] = x;
-    }
+    ADD(ot, ot[e] * keep, s, v)
   }
   const float16 factor = select(1 / sum, (float16)(0), sum == 0.0f);
   for (long e = 0; e < a.d; e++) ot[e] = ot[e] * factor;
@@ -136,7 +144,8 @@ __kernel void attention_fwd(
   for (int r = 0; r < count; r++) *ROW(float, lse, a.lse, b, first + r, head) = logs[r];
 }
 
-// Rows one after the other, by head: to [b, heads, t, d]. Whoever meets all of them reads them from there, in one stream.
+// Rows one after the other, by head: to [b, heads, t, d]. Whoever meets all of them reads them from there, in one
+// stream.
 __kernel void attention_gather(MEMORY(float, to), MEMORY(float, x), const strides of, const long d) {
   const long i = get_global_id(0), head = get_global_id(1), b = get_global_id(2);
   __global const float *from = ROW(float, x, of, b, i, head);
@@ -178,33 +187,14 @@ __kernel void attention_dq(
     __global const float *k0 = KEY(0), *k1 = KEY(1), *k2 = KEY(2), *k3 = KEY(3);
     __global const float *v0 = VALUE(0), *v1 = VALUE(1), *v2 = VALUE(2), *v3 = VALUE(3);
     float16 s0 = 0, s1 = 0, s2 = 0, s3 = 0, d0 = 0, d1 = 0, d2 = 0, d3 = 0;
-    for (long e = 0; e < a.d; e++) {
-      const float16 x = qt[e];
-      s0 = fma(x, k0[e], s0);
-      s1 = fma(x, k1[e], s1);
-      s2 = fma(x, k2[e], s2);
-      s3 = fma(x, k3[e], s3);
-    }
-    for (long e = 0; e < a.d; e++) {
-      const float16 y = dot[e];
-      d0 = fma(y, v0[e], d0);
-      d1 = fma(y, v1[e], d1);
-      d2 = fma(y, v2[e], d2);
-      d3 = fma(y, v3[e], d3);
-    }
+    MEET(s, qt, k)
+    MEET(d, dot, v)
 #define GRADIENT(n)                                                                                                 \
   d##n = select(                                                                                                    \
       (float16)(0), exp(s##n * a.scale - shift) * (d##n - less) * a.scale,                                           \
       lows <= j + n && highs > j + n && (int16)(j + n < to ? -1 : 0));
     GRADIENT(0) GRADIENT(1) GRADIENT(2) GRADIENT(3)
-    for (long e = 0; e < a.d; e++) {
-      float16 x = dqt[e];
-      x = fma(d0, k0[e], x);
-      x = fma(d1, k1[e], x);
-      x = fma(d2, k2[e], x);
-      x = fma(d3, k3[e], x);
-      dqt[e] = x;
-    }
+    ADD(dqt, dqt[e], d, k)
   }
   untranspose(ROW(float, dq, a.dq, b, first, head), dqt, a.dq.t, count, a.d);
 }
@@ -234,41 +224,15 @@ __kernel void attention_dkv(
   __global const float *q##n = ROW(float, q, a.q, b, i##n, head), *o##n = ROW(float, d_o, a.d_o, b, i##n, head); \
   float16 s##n = 0, d##n = 0;
       QUERY(0) QUERY(1) QUERY(2) QUERY(3)
-      for (long e = 0; e < a.d; e++) {
-        const float16 x = kt[e];
-        s0 = fma(x, q0[e], s0);
-        s1 = fma(x, q1[e], s1);
-        s2 = fma(x, q2[e], s2);
-        s3 = fma(x, q3[e], s3);
-      }
-      for (long e = 0; e < a.d; e++) {
-        const float16 y = vt[e];
-        d0 = fma(y, o0[e], d0);
-        d1 = fma(y, o1[e], d1);
-        d2 = fma(y, o2[e], d2);
-        d3 = fma(y, o3[e], d3);
-      }
+      MEET(s, kt, q)
+      MEET(d, vt, o)
 #define PAIR(n)                                                                                    \
   const int16 meet##n = keys >= see##n.x && keys < see##n.y;                                        \
   s##n = select((float16)(0), exp(s##n * a.scale - *ROW(float, lse, a.lse, b, i##n, head)), meet##n); \
   d##n = select((float16)(0), s##n * (d##n - AT(float, delta)[row + i##n]) * a.scale, meet##n);
       PAIR(0) PAIR(1) PAIR(2) PAIR(3)
-      for (long e = 0; e < a.d; e++) {
-        float16 x = dkt[e];
-        x = fma(d0, q0[e], x);
-        x = fma(d1, q1[e], x);
-        x = fma(d2, q2[e], x);
-        x = fma(d3, q3[e], x);
-        dkt[e] = x;
-      }
-      for (long e = 0; e < a.d; e++) {
-        float16 y = dvt[e];
-        y = fma(s0, o0[e], y);
-        y = fma(s1, o1[e], y);
-        y = fma(s2, o2[e], y);
-        y = fma(s3, o3[e], y);
-        dvt[e] = y;
-      }
+      ADD(dkt, dkt[e], d, q)
+      ADD(dvt, dvt[e], s, o)
     }
   }
   untranspose(ROW(float, dk, a.dk, b, first, key_head), dkt, a.dk.t, count, a.d);

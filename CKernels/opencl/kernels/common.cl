@@ -132,10 +132,13 @@ static void decode(float *to, __global const uchar *codes, const float scale, __
   for (int i = 0; i < n; i++) to[i] = map->value[codes[i]] * scale;
 }
 
+// Of magnitudes and NaN, which is the larger one.
+static float larger(const float most, const float x) { return isnan(most) || fabs(x) <= most ? most : fabs(x); }
+
 static void encode(
     __global uchar *codes, __global float *scale, const float *from, __global const dynamic_map *map, int n) {
   float most = 0;
-  for (int i = 0; i < n; i++) most = fabs(from[i]) > most || isnan(from[i]) ? fabs(from[i]) : most;
+  for (int i = 0; i < n; i++) most = larger(most, from[i]);
   const float inverse = most >= FLT_MIN && most <= FLT_MAX ? 1 / most : 0;
   *scale = most < FLT_MIN ? 0 : most <= FLT_MAX ? most : NAN;
   for (int i = 0; i < n; i++) codes[i] = inverse > 0 ? code_of(map, from[i] * inverse) : map->zero;

@@ -1,7 +1,7 @@
-// Products of packed panels: a tile of MR x NR sums stays in registers while a panel of MR rows of a and one of NR columns
-// of b stream past it. The host says which tile it is (gemm/tiles.c): one of a single item with its vectors, for CPUs,
-// whose panels are read from the caches; or, with ITEMS, one of ITEMS x ITEMS items that share it, for GPUs, whose panels
-// are read through local memory, DEPTH of k at a time.
+// Products of packed panels: a tile of MR x NR sums stays in registers while a panel of MR rows of a and one of NR
+// columns of b stream past it. The host says which tile it is (opencl/tile.c): one of a single item with its vectors, for
+// CPUs, whose panels are read from the caches; or, with ITEMS, one of ITEMS x ITEMS items that share it, for GPUs, whose
+// panels are read through local memory, DEPTH of k at a time.
 
 #ifndef ITEMS
 enum { NR = 2 * LANES };
@@ -87,7 +87,7 @@ typedef struct {
   long first_k, last_k;      // what is multiplied now
   matrix c, residual, preactivation, gradient_at;
   float alpha;
-  int activation, accumulate, reserved;
+  int activation, accumulate, plain;  // `plain`: there is nothing but sums
 } product;
 
 // What c, bias and so on are at a place: `pre` and others are addresses, 0 for none.
@@ -174,7 +174,7 @@ static inline void finish_lanes(
   }
 // Sums that are all there is to a product are stored at once.
 #define FINISH_ROW(r)                                                    \
-  if (strip * MR + r < g.m && whole && plain) {                          \
+  if (strip * MR + r < g.m && whole && g.plain) {                        \
     __global float *to = AT(float, c) + z * g.c.batch + (strip * MR + r) * g.c.row + j; \
     STORES(c##r##0 * g.alpha + (g.accumulate ? LOADS(0, to) : (lanes)(0)), 0, to);      \
     STORES(c##r##1 * g.alpha + (g.accumulate ? LOADS(1, to) : (lanes)(0)), 1, to);      \
@@ -199,7 +199,6 @@ static inline void finish_lanes(
     __global const float *pb = AT(float, b) + (z * get_global_size(0) * NR + j) * g.stride;                     \
     const long first = (long)get_global_id(1) * g.tiles, last = min(first + g.tiles, strips);                   \
     const bool whole = j + NR <= g.n;                                                                           \
-    const bool plain = !bias_memory && !residual_memory && !pre_memory && !gradient_memory && !g.activation;    \
     for (long strip = first; strip < last; strip++) {                                                           \
       __global const float *pa = AT(float, a) + ((z * strips + strip) * g.stride + g.first_k) * MR;             \
       __global const float *q = pb + g.first_k * NR;                                                            \

@@ -167,28 +167,18 @@ __kernel void shrink_rows(MEMORY(float, w), const long cols, const double thresh
 
 // Adafactor's second moment of a matrix, in factors: v of (r, c) is row[r] column[c] / mean of row.
 
-static inline float square_of(const float g, const float scale) { return (g * scale) * (g * scale); }
-
-// factor[i] = keep factor[i] + take (the mean of squares + eps), over the columns of row i.
-__kernel void average_rows(
-    MEMORY(float, factor), MEMORY(float, g), const long rows, const long cols, const float scale, const float eps,
-    const update u) {
-  const long r = get_global_id(0);
-  if (r >= rows) return;
+// factor[i] = keep factor[i] + take (the mean of squares + eps), over `length` elements of g: of row or column i.
+__kernel void average_squares(
+    MEMORY(float, factor), MEMORY(float, g), const long count, const long length, const long across, const long along,
+    const float eps, const update u) {
+  const long i = get_global_id(0);
+  if (i >= count) return;
   float sum = 0;
-  for (long c = 0; c < cols; c++) sum += square_of(AT(float, g)[r * cols + c], scale);
-  AT(float, factor)[r] = average(&u, 1, AT(float, factor)[r], sum / cols + eps);
-}
-
-// The same over the rows, for column i.
-__kernel void average_columns(
-    MEMORY(float, factor), MEMORY(float, g), const long rows, const long cols, const float scale, const float eps,
-    const update u) {
-  const long c = get_global_id(0);
-  if (c >= cols) return;
-  float sum = 0;
-  for (long r = 0; r < rows; r++) sum += square_of(AT(float, g)[r * cols + c], scale);
-  AT(float, factor)[c] = average(&u, 1, AT(float, factor)[c], sum / rows + eps);
+  for (long j = 0; j < length; j++) {
+    const float d = AT(float, g)[i * across + j * along] * u.grad_scale;
+    sum += d * d;
+  }
+  AT(float, factor)[i] = average(&u, 1, AT(float, factor)[i], sum / length + eps);
 }
 
 // NORMALIZED_SUMS and NORMALIZED_APPLY: an item has a row, whose share of v is in the scale of its gradient.

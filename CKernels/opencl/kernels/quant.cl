@@ -37,13 +37,15 @@ static float narrow_value(const uint code, const narrow *t) {
   return as_float(sign | as_uint((float)ldexp((double)magnitude, 1 - t->bias - t->mantissa)));
 }
 
+#define FACTOR (scale_memory ? *AT(float, scale) : 1)
+
 #define CAST(T)                                                                                                \
   __kernel void narrow_##T(                                                                                    \
       MEMORY(T, y), MEMORY(float, x), const layout l, MEMORY(float, scale), const narrow t, const uint2 key,   \
       const uint4 counter, const int stochastic) {                                                             \
     const long i = get_global_id(0);                                                                           \
     if (i >= l.count) return;                                                                                  \
-    const float v = AT(float, x)[place(&l, 1, i)] * (scale_memory ? *AT(float, scale) : 1);                    \
+    const float v = AT(float, x)[place(&l, 1, i)] * FACTOR;                                                    \
     const uint word = stochastic ? philox_word(i, key, counter) : 0;                                           \
     AT(T, y)[place(&l, 0, i)] = narrow_code(v, &t, stochastic, word);                                          \
   }                                                                                                            \
@@ -51,8 +53,7 @@ static float narrow_value(const uint code, const narrow *t) {
       MEMORY(float, y), MEMORY(T, x), const layout l, MEMORY(float, scale), const narrow t) {                  \
     const long i = get_global_id(0);                                                                           \
     if (i >= l.count) return;                                                                                  \
-    const float factor = scale_memory ? *AT(float, scale) : 1;                                                 \
-    AT(float, y)[place(&l, 0, i)] = narrow_value(AT(T, x)[place(&l, 1, i)], &t) * factor;                      \
+    AT(float, y)[place(&l, 0, i)] = narrow_value(AT(T, x)[place(&l, 1, i)], &t) * FACTOR;                      \
   }
 CAST(uchar)
 CAST(ushort)
@@ -60,11 +61,8 @@ CAST(ushort)
 __kernel void scaled(MEMORY(float, y), MEMORY(float, x), const layout l, MEMORY(float, scale)) {
   const long i = get_global_id(0);
   if (i >= l.count) return;
-  AT(float, y)[place(&l, 0, i)] = AT(float, x)[place(&l, 1, i)] * (scale_memory ? *AT(float, scale) : 1);
+  AT(float, y)[place(&l, 0, i)] = AT(float, x)[place(&l, 1, i)] * FACTOR;
 }
-
-// Of magnitudes and NaN, which is the larger one.
-static float larger(const float most, const float x) { return isnan(most) || fabs(x) <= most ? most : fabs(x); }
 
 // Of stretches of 4096 elements.
 __kernel void absmax_parts(MEMORY(float, parts), MEMORY(float, x), const long count) {
