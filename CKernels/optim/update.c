@@ -208,7 +208,8 @@ static kiln_status run_opencl(kiln_context *ctx, const kiln__job *job, kiln__rul
   kiln__rule_traits traits = kiln__traits(rule);
   int64_t stretch = traits.sums ? KILN_SPAN_ELEMENTS : 1, items = kiln__ceil_div(job->count, stretch);
   kiln__cl_update u = kiln__update_rounded(&job->u);
-  if (job->u.state[0].codec == KILN_CODEC_8BIT) return run_opencl_8bit(ctx, job, rule, &u);
+  bool is_8bit = traits.states > 0 && job->u.state[0].codec == KILN_CODEC_8BIT;
+  if (is_8bit) return run_opencl_8bit(ctx, job, rule, &u);
   KILN_TRY(KILN_CL_LAUNCH(ctx, KILN_CL_OPTIM, names[rule], kiln__cl_each(items, 1, 1),
                           CL_AT(job->u.w.values), CL_AT(job->u.g), CL_AT(job->u.out), CL_AT(job->u.state[0].values),
                           CL_AT(job->u.state[1].values), CL_AT(traits.sums ? job->partial : NULL), CL_LONG(job->count),

@@ -1,5 +1,6 @@
 import Foundation
 import KilnKernels
+import KilnOptimizers
 import Testing
 
 @testable import KilnTraining
@@ -73,6 +74,20 @@ struct DeviceTests: TinyRuns {
           #expect(try weights(out) == weights(kept), "\(way)")
         }
       }
+    }
+  }
+
+  /// Every optimizer, with its states in every form that there are kernels for.
+  @Test(arguments: TrainingConfiguration.OptimizerName.allCases, [StateFormat.fp32, .eightBit])
+  func everyOptimizer(_ name: TrainingConfiguration.OptimizerName, _ format: StateFormat) throws {
+    guard let device = GoldenTests.openCL.first else { return }
+    try withTemporaryFolder { folder in
+      var configuration = try configuration(in: folder, steps: 3)
+      (configuration.optimizer, configuration.optimizerState) = (name, format)
+      guard (try? configuration.validate()) != nil else { return }
+      let host = try train(configuration, out: folder.appendingPathComponent("host"))
+      let there = try train(configuration, out: folder.appendingPathComponent("there"), device: device)
+      for (a, b) in zip(host, there) { #expect(abs(a.loss / b.loss - 1) < 1e-4, "step \(a.step)") }
     }
   }
 
