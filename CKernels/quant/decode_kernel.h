@@ -65,6 +65,22 @@ VEC vf quant_lookup(const float table[16], vi index) {
 #endif
 }
 
+// table[index] for indices of 0 ... 7.
+VEC vf quant_lookup_8(const float table[8], vi index) {
+#if KILN_VL == 8 && defined(__x86_64__)
+  return (vf)__builtin_ia32_permvarsf256(vf_load(table), index);
+#elif KILN_VL == 16 && defined(__x86_64__)
+  float __attribute__((ext_vector_type(8))) x;
+  memcpy(&x, table, sizeof x);
+  vf twice = __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7);
+  return __builtin_ia32_permvarsf512(twice, index);
+#else
+  vf v;
+  for (int i = 0; i < KILN_VL; i++) v[i] = table[index[i] & 7];
+  return v;
+#endif
+}
+
 // KILN_VL elements of NF4 from `at` on, an even number; at one lane also an odd one.
 VEC vf quant_decode_nf4(const uint8_t *codes, int64_t at) {
 #if KILN_VL == 1

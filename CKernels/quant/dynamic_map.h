@@ -7,19 +7,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum {
-  KILN_MAP_LOW = (127 - 23) << 7,   // the leading bits of 2^-23: smaller numbers are 0 in either map
-  KILN_MAP_BUCKETS = (23 << 7) + 1  // up to those of 1
-};
+enum { KILN_MAP_BANDS = 8, KILN_MAP_PLACES = 12 };
 
 typedef struct kiln__dynamic_map {
   float value[256];  // by code, ascending
   int32_t zero;      // the code of 0; that of the k-th magnitude is zero + k, or zero - k for its negative
   int32_t most;      // the largest k of a negative number
   float edge[257];   // numbers from edge[k] on are at least as near to magnitude k + 1 as to magnitude k
-  // By the 8 bits of the exponent and the first 7 of the fraction of a number, less KILN_MAP_LOW: the nearest magnitude
-  // of the smallest such number. The largest one is at most one further.
-  uint8_t first[KILN_MAP_BUCKETS];
+  // For vectors, by band: where the next one begins; and factor x + offset, but at most last, which is 2^KILN_MAP_PLACES
+  // times the nearest magnitude and a fraction. Edges lie at integers, beside which rounded arithmetic may be wrong.
+  float next[KILN_MAP_BANDS], factor[KILN_MAP_BANDS], offset[KILN_MAP_BANDS], last[KILN_MAP_BANDS];
 } kiln__dynamic_map;
 
 // The first two bit for bit the maps of bitsandbytes and torchao; in the unsigned one's place one of equal steps: k / 255.

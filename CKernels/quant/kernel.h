@@ -142,35 +142,88 @@ static void quant_from_int8(float *y, const int8_t *q, const float *scale, int64
   }
 }
 
-// Which magnitude of the map is the nearest to that of these bits, of 2^-23 ... 1: the leading bits name a bucket of the
-// map, and one comparison decides between its two candidates. Positive numbers are in the order of their bits.
-static inline uint8_t quant_magnitude(int32_t bits, const kiln__dynamic_map *map) {
-  int32_t k = map->first[(bits >> 16) - KILN_MAP_LOW];
-  return (uint8_t)(k + (bits >= (int32_t)kiln__bits_from_f32(map->edge[k])));
+// Which magnitudes of the map are the nearest to x of [0, 1], times 2^KILN_MAP_PLACES, and a fraction. The bits of x as an
+// integer give its logarithm within 0.03, and so its band, or the one before.
+VEC vi quant_places(vf x, const kiln__dynamic_map *map) {
+  vf rough = vf_fma(vf_of((vi)x), vf_set(0x1.34413cp-25f), vf_set(-31.73081f));  // log10(x) + 6.5
+  vi band = __builtin_convertvector(rough, vi);
+  band = vi_select(band > 0, band, (vi)0);
+  band -= x >= quant_lookup_8(map->next, band);
+  vf exact = vf_fma(x, quant_lookup_8(map->factor, band), quant_lookup_8(map->offset, band));
+  return __builtin_convertvector(vf_min(exact, quant_lookup_8(map->last, band)), vi);
+}
+
+// Where places are beside an integer's, the edge itself decides.
+VEC vi quant_near_edge(vi places) { return ((places + 1) & ((1 << KILN_MAP_PLACES) - 2)) == 0; }
+
+static __attribute__((noinline)) void quant_settle(int32_t places[KILN_WL], const float x[KILN_WL],
+                                                   const kiln__dynamic_map *map) {
+  for (int i = 0; i < KILN_WL; i++) {
+    int32_t k = places[i] >> KILN_MAP_PLACES;
+    if (k > 0 && x[i] < map->edge[k - 1]) k--;
+    else if (x[i] >= map->edge[k]) k++;
+    places[i] = k << KILN_MAP_PLACES;
+  }
+}
+
+// KILN_WL codes; `has_signs` is a constant where this is inlined: without them, numbers below 0 are 0.
+VEC void quant_dynamic_codes(uint8_t *codes, const float *x, float inverse, const kiln__dynamic_map *map,
+                             bool has_signs) {
+  typedef uint8_t vwb __attribute__((ext_vector_type(KILN_WL)));
+  vf v[4], size[4];
+  vi places[4], near = 0;
+  for (int j = 0; j < 4; j++) {
+    v[j] = vf_load(x + j * KILN_VL) * inverse;
+    size[j] = has_signs ? vf_abs(v[j]) : vf_max(v[j], vf_set(0));
+    places[j] = quant_places(size[j], map);
+    near |= quant_near_edge(places[j]);
+  }
+  if (__builtin_reduce_or(near)) {
+    float sizes[KILN_WL];
+    int32_t settled[KILN_WL];
+    memcpy(sizes, size, sizeof sizes);
+    memcpy(settled, places, sizeof settled);
+    quant_settle(settled, sizes, map);
+    memcpy(places, settled, sizeof places);
+  }
+  vwi code;
+  for (int j = 0; j < 4; j++) {
+    vi k = places[j] >> KILN_MAP_PLACES, most = map->most;
+    if (has_signs) k = map->zero + vi_select(v[j] < 0.0f, vi_select(k < most, -k, -most), k);
+    memcpy((char *)&code + j * sizeof k, &k, sizeof k);
+  }
+  vwb bytes = __builtin_convertvector(code, vwb);
+  memcpy(codes, &bytes, sizeof bytes);
+}
+
+VEC void quant_dynamic_run(uint8_t *codes, const float *x, float inverse, const kiln__dynamic_map *map, bool has_signs,
+                           int64_t n) {
+  int64_t i = 0;
+  for (; i + KILN_WL <= n; i += KILN_WL) quant_dynamic_codes(codes + i, x + i, inverse, map, has_signs);
+  if (i == n) return;
+  float rest[KILN_WL] = {0};
+  uint8_t last[KILN_WL];
+  memcpy(rest, x + i, (size_t)(n - i) * sizeof *x);
+  quant_dynamic_codes(last, rest, inverse, map, has_signs);
+  memcpy(codes + i, last, (size_t)(n - i));
 }
 
 static void quant_to_dynamic(uint8_t *codes, float *scale, const float *x, const kiln__dynamic_map *map, int64_t n) {
   float amax = quant_absmax(x, n);
   *scale = amax < FLT_MIN ? 0 : amax <= FLT_MAX ? amax : NAN;
-  if (!(*scale > 0)) {
-    memset(codes, map->zero, (size_t)n);
-    return;
-  }
-  float inverse = 1 / amax;
-  int32_t bits[KILN_QUANT_BLOCK + KILN_VL];
-  for (int64_t i = 0; i < n; i += KILN_VL) {
-    vf v = vf_clamp(vf_abs(vf_read(x + i, n - i) * inverse), 0x1p-23f, 1);
-    memcpy(bits + i, &v, sizeof v);
-  }
-  for (int64_t i = 0; i < n; i++) codes[i] = quant_magnitude(bits[i], map);
-  for (int64_t i = 0; i < n; i += KILN_VL) {
-    vi k = vi_read(codes + i, n - i), mirrored = vi_select(k < map->most, -k, (vi)(-map->most));
-    vi_write(codes + i, map->zero + vi_select(vf_read(x + i, n - i) < 0.0f, mirrored, k), n - i);
-  }
+  if (!(*scale > 0)) memset(codes, map->zero, (size_t)n);
+  else if (map->most) quant_dynamic_run(codes, x, 1 / amax, map, true, n);
+  else quant_dynamic_run(codes, x, 1 / amax, map, false, n);
 }
 
 static void quant_from_dynamic(float *y, const uint8_t *codes, float scale, const kiln__dynamic_map *map, int64_t n) {
-  for (int64_t i = 0; i < n; i++) y[i] = map->value[codes[i]] * scale;
+  int64_t i = 0;
+  for (; i + KILN_VL <= n; i += KILN_VL) {
+    vf v;
+    for (int lane = 0; lane < KILN_VL; lane++) v[lane] = map->value[codes[i + lane]];
+    vf_store(y + i, v * scale);
+  }
+  for (; i < n; i++) y[i] = map->value[codes[i]] * scale;
 }
 
 // Bytes of whole vectors: code i of a group is beside the codes i + bytes, i + 2 bytes ... in one byte.

@@ -65,6 +65,16 @@ extension QuantTests {
       }
       #expect(wrong == 0)
     }
+    // Beside the edges between two numbers of the map, where rounded arithmetic would decide by chance.
+    let positive = Self.map(isSigned).filter { $0 >= 0 }
+    let edges = zip(positive, positive.dropFirst()).flatMap { low, high -> [Float] in
+      let edge = (low + high) / 2
+      return [edge.nextDown.nextDown, edge.nextDown, edge, edge.nextUp, edge.nextUp.nextUp]
+    }
+    for start in stride(from: 0, to: edges.count, by: 127) {
+      let some = edges[start..<min(start + 127, edges.count)]
+      _ = Self.same("dynamic edges", onOpenCL: true) { Self.dynamic([1] + some + some.map { -$0 }, isSigned, $0) }
+    }
     var x = Self.values(1024, seed: 5)
     for index in 0..<256 {
       x[index] = 0

@@ -16,6 +16,8 @@ struct MemoryCommand: ParsableCommand {
   @Argument(help: "Groups (default: all).") var groups: [String] = []
   @Option(help: "Only runs whose name contains this.") var match: String?
   @Option(help: "Threads (default: every CPU).") var threads: Int?
+  @Flag(help: "Measure the rates of this machine anew; then its speed at each run is compared with that.")
+  var rates = false
   @Flag(help: "PyTorch beside the frontier; it is installed by make bench-peers.") var peers = false
   @Flag(help: "Only print what is there, as Markdown.") var table = false
   /// One run, in a process of its own.
@@ -25,7 +27,19 @@ struct MemoryCommand: ParsableCommand {
 
   func run() throws {
     if let single { return try MemoryRun.perform(single, threads: threads) }
-    for group in try selected() { try table ? printTables(group) : run(group) }
+    if table { return try selected().forEach(printTables) }
+    let context = try Context(threads: threads)
+    let speed = try measureRates(on: context)
+    for group in try selected() { try run(group, on: context, speed: speed) }
+  }
+
+  /// Multiply-adds per second meanwhile, if rates were measured now.
+  private func measureRates(on context: Context) throws -> Double? {
+    guard rates || MachineRates.cached(for: context) == nil else { return nil }
+    Output.line("measuring the rates of this machine")
+    let before = ComputeUnit.fma.measure(threads: context.threads, seconds: 0.5)
+    _ = try MachineRates.measure(on: context)
+    return (before + ComputeUnit.fma.measure(threads: context.threads, seconds: 0.5)) / 2
   }
 
   private func selected() throws -> [MemoryRuns.Group] {
@@ -36,12 +50,7 @@ struct MemoryCommand: ParsableCommand {
     return groups.isEmpty ? all : all.filter { groups.contains($0.name) }
   }
 
-  private func run(_ group: MemoryRuns.Group) throws {
-    let context = try Context(threads: threads)
-    if MachineRates.cached(for: context) == nil {
-      Output.line("measuring the rates of this machine")
-      _ = try MachineRates.measure(on: context)
-    }
+  private func run(_ group: MemoryRuns.Group, on context: Context, speed: Double?) throws {
     let file = "\(Self.folder)/\(group.name)-\(Machine(threads: context.threads, isa: context.isa).slug).jsonl"
     // In the group's order; a run that is done again replaces what is there.
     let names = group.runs.map(\.name) + (group.name == MemoryRuns.besidePeers ? MemoryPeers.names : [])
@@ -51,7 +60,8 @@ struct MemoryCommand: ParsableCommand {
       results = names.compactMap { name in name == result.name ? result : results.first { $0.name == name } }
       try MemoryRun.write(results, to: file)
     }
-    for planned in group.runs where match.map({ planned.name.contains($0) }) ?? true {
+    for var planned in group.runs where match.map({ planned.name.contains($0) }) ?? true {
+      planned.speed = speed
       try keep(MemoryRun.inOwnProcess(planned, threads: context.threads))
     }
     if group.name == MemoryRuns.besidePeers {

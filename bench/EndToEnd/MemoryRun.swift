@@ -9,6 +9,8 @@ enum MemoryRun {
   struct Planned: Codable {
     var name: String
     var configuration: TrainingConfiguration
+    /// Multiply-adds per second of the machine when its rates were measured.
+    var speed: Double?
   }
 
   struct Result: Codable {
@@ -22,6 +24,8 @@ enum MemoryRun {
     var measuredSeconds: Double
     var tokensPerStep: Int
     var techniques: [String]
+    /// How fast the machine was around that step, by multiply-adds, as a part of what it was when its rates were measured.
+    var speed: Double?
     /// What other processes used of the CPUs meanwhile.
     var foreignLoad: Double?
 
@@ -31,7 +35,14 @@ enum MemoryRun {
       guard let predicted, let predictedSeconds else { return "\(name): \(peak); \(time)" }
       let off = String(format: " (predicted %+.1f)", Double(predicted - measured) / 0x1p20)
       return "\(name): \(peak)\(off); \(time)"
-        + String(format: " (predicted x %.2f)", predictedSeconds / measuredSeconds)
+        + String(format: " (predicted x %.2f", predictedSeconds / measuredSeconds)
+        + (equalSpeedRatio.map { String(format: ", at equal speed x %.2f)", $0) } ?? ")")
+    }
+
+    /// Predicted over measured seconds, were the machine as fast as when its rates were measured.
+    var equalSpeedRatio: Double? {
+      guard let predictedSeconds, let speed else { return nil }
+      return predictedSeconds / (measuredSeconds * speed)
     }
   }
 
@@ -66,18 +77,26 @@ enum MemoryRun {
       try RandomTokens.write(tokens * 4 + 1, below: configuration.vocabSize ?? 256, in: folder).path
     ]
     let load = ForeignLoad()
+    let workers = threads ?? ProcessInfo.processInfo.activeProcessorCount
+    func speed() -> Double { planned.speed == nil ? 0 : ComputeUnit.fma.measure(threads: workers, seconds: 0.1) }
     let trainer = try Trainer(
       configuration, out: folder.appendingPathComponent("out"), options: Trainer.Options(threads: threads))
     var seconds: [Double] = []
+    var speeds = [speed()]
     try trainer.run(onEvent: { event in
       guard case .step(let metrics) = event else { return }
       seconds.append(Double(tokens) / metrics.tokensPerSecond)
+      speeds.append(speed())
     })
+    let steps = seconds.indices.dropFirst(seconds.count > 1 ? 1 : 0)
+    guard let fastest = steps.min(by: { seconds[$0] < seconds[$1] }) else {
+      throw BenchFailure("\(planned.name): no step was taken")
+    }
     let result = Result(
       name: planned.name, predicted: trainer.plan.memory.total, measured: ProcessMemory.peakResident,
       predictedSeconds: trainer.plan.seconds,
-      measuredSeconds: seconds.dropFirst(seconds.count > 1 ? 1 : 0).min() ?? 0, tokensPerStep: tokens,
-      techniques: trainer.plan.techniques, foreignLoad: load.mean())
+      measuredSeconds: seconds[fastest], tokensPerStep: tokens, techniques: trainer.plan.techniques,
+      speed: planned.speed.map { (speeds[fastest] + speeds[fastest + 1]) / 2 / $0 }, foreignLoad: load.mean())
     FileHandle.standardOutput.write(try JSONEncoder().encode(result))
   }
 
@@ -100,21 +119,22 @@ enum MemoryRun {
     let rows = results.map { result in
       let measured = String(format: "%.1f", Double(result.measured) / 0x1p20)
       let seconds = String(format: "%.3f", result.measuredSeconds)
-      var cells = [result.name, "", measured, "", "", seconds, ""]
+      var cells = [result.name, "", measured, "", "", seconds, "", ""]
       if let predicted = result.predicted, let predictedSeconds = result.predictedSeconds {
         let off = Double(predicted - result.measured)
         cells[1] = String(format: "%.1f", Double(predicted) / 0x1p20)
         cells[3] = String(format: "%+.1f (%+.1f %%)", off / 0x1p20, off / Double(result.measured) * 100)
         cells[4] = String(format: "%.3f", predictedSeconds)
         cells[6] = String(format: "%.2f", predictedSeconds / result.measuredSeconds)
+        cells[7] = result.equalSpeedRatio.map { String(format: "%.2f", $0) } ?? ""
       }
       cells.append(String(format: "%.0f", Double(result.tokensPerStep) / result.measuredSeconds))
       cells.append(result.techniques.isEmpty ? "none" : result.techniques.joined(separator: ", "))
       return "| " + cells.joined(separator: " | ") + " |"
     }
     let head = """
-      | run | predicted MiB | measured MiB | off | predicted s | measured s | ratio | tokens/s | techniques |
-      |---|--:|--:|--:|--:|--:|--:|--:|---|
+      | run | predicted MiB | measured MiB | off | predicted s | measured s | ratio | at equal speed | tokens/s | techniques |
+      |---|--:|--:|--:|--:|--:|--:|--:|--:|---|
       """
     return ([head] + rows).joined(separator: "\n")
   }
