@@ -1,5 +1,6 @@
 // The block formats of GGUF. Weights are quantised once, so by plain C, which gives the same bits on every CPU.
 #include "quant/block.h"
+#include "quant/opencl.h"
 
 #pragma STDC FP_CONTRACT OFF
 
@@ -101,6 +102,16 @@ static void dequantize_block(const void *task, int64_t block) {
   kiln__write_block(t->kernels, y, values, t->dtype, KILN_GGUF_BLOCK);
 }
 
+static kiln_status run_opencl(kiln_context *ctx, const gguf_task *t, bool quantizes) {
+  KILN_TRY(kiln__cl_takes(ctx, t->dtype));
+  const kiln__cl_gguf g = {t->across, t->x.stride, t->blocks.stride, (int32_t)t->bytes, (int32_t)t->format};
+  const kiln__narrow_type half = kiln__narrow_type_of(KILN_F16);
+  int64_t count = t->x.rows * t->across;
+  return KILN_CL_LAUNCH(ctx, KILN_CL_QUANT, quantizes ? "gguf_quantize" : "gguf_dequantize",
+                        kiln__cl_each(count, 1, 1), CL_AT(quantizes ? t->blocks.data : t->x.data),
+                        CL_AT(quantizes ? t->x.data : t->blocks.data), CL_LONG(count), CL_STRUCT(g), CL_STRUCT(half));
+}
+
 static kiln_status run(kiln_context *ctx, const char *name, const kiln_tensor *x, const kiln_tensor *blocks,
                        kiln_block_format format, kiln__block_body *body) {
   gguf_task t = {.kernels = ctx->kernels[KILN_F32].quant, .format = format, .bytes = (int64_t)kiln_block_bytes(format)};
@@ -120,18 +131,19 @@ static kiln_status run(kiln_context *ctx, const char *name, const kiln_tensor *x
     return kiln__fail(ctx, KILN_ERR_SHAPE, "blocks is %s, not the %lld rows of %lld bytes that %s has",
                       kiln__shape_text(blocks).s, (long long)t.x.rows, (long long)(t.across * t.bytes), name);
   }
+  if (ctx->cl) return run_opencl(ctx, &t, body == quantize_block);
   if (!ctx->query) kiln__for_blocks(ctx, t.x.rows * t.across, KILN_GGUF_BLOCK, body, &t);
   return KILN_OK;
 }
 
 kiln_status kiln_quantize_blocks(kiln_context *ctx, const kiln_tensor *blocks, const kiln_tensor *x,
                                  kiln_block_format format) {
-  KILN_TRY(kiln__begin(ctx, "quantize_blocks"));
+  KILN_TRY(kiln__begin_device(ctx, "quantize_blocks"));
   return run(ctx, "x", x, blocks, format, quantize_block);
 }
 
 kiln_status kiln_dequantize_blocks(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *blocks,
                                    kiln_block_format format) {
-  KILN_TRY(kiln__begin(ctx, "dequantize_blocks"));
+  KILN_TRY(kiln__begin_device(ctx, "dequantize_blocks"));
   return run(ctx, "y", y, blocks, format, dequantize_block);
 }

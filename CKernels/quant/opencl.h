@@ -15,6 +15,12 @@ typedef struct kiln__cl_tiles {
   int64_t rows, cols, x, q, tile_rows, tile_cols, across;
 } kiln__cl_tiles;
 
+// As `gguf` of quant.cl has it.
+typedef struct kiln__cl_gguf {
+  int64_t across, x, blocks;
+  int32_t bytes, format;
+} kiln__cl_gguf;
+
 // The map of dynamic 8-bit codes in the device's memory, made when it is first asked for.
 kiln_status kiln__map_opencl(kiln_context *ctx, kiln__map_kind kind, const void **out);
 

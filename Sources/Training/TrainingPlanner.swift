@@ -38,8 +38,10 @@ public struct TrainingPlanner {
     _ configuration: TrainingConfiguration, _ inputs: Inputs, resuming point: ResumePoint?, context: Context
   ) throws(KilnError) -> TrainingPlan {
     var rates = rates ?? MachineRates.cached(for: context) ?? .nominal
-    if let folder = configuration.disk {
-      rates.disk = BackingStore.rate(of: URL(fileURLWithPath: folder)) ?? rates.disk
+    if configuration.disk != nil || configuration.offload.contains(where: { $0 != .optimizer }),
+      case .disk(let folder) = configuration.offloadPlace
+    {
+      rates.disk = BackingStore.rate(of: folder) ?? rates.disk
     }
     let bits = try activationBits(configuration, inputs, resuming: point, context)
     var recorder = PlanRecorder(

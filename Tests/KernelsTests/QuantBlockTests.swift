@@ -13,8 +13,8 @@ extension QuantTests {
     let blocks = bytes(shape[0] * width)
     let y = floats([Float](repeating: -1, count: x.count))
     let views = [blocks.view(KILN_U8, [shape[0], width]), source.view(KILN_F32, shape), y.view(KILN_F32, shape)]
-    check(context, withPointers(views) { kiln_quantize_blocks(context.handle, $0[0], $0[1], format) })
-    check(context, withPointers(views) { kiln_dequantize_blocks(context.handle, $0[2], $0[0], format) })
+    check(context, context.calling(views) { kiln_quantize_blocks(context.handle, $0[0], $0[1], format) })
+    check(context, context.calling(views) { kiln_dequantize_blocks(context.handle, $0[2], $0[0], format) })
     #expect(blocks.isIntact && y.isIntact)
     return (blocks.values, y.values)
   }
@@ -41,7 +41,7 @@ extension QuantTests {
     for index in 32..<64 { x[index] = 0x1p-140 }
     x[70] = .nan
     x[100] = .infinity
-    let got = Self.same("blocks") { context in bits(Self.gguf(x, [4, 64], format, context).y) }
+    let got = Self.same("blocks", onOpenCL: true) { context in bits(Self.gguf(x, [4, 64], format, context).y) }
     let y = got.map { Float(bitPattern: $0) }
     #expect(y[..<64].allSatisfy { $0 == 0 } && y[64..<128].allSatisfy { $0.isNaN })
     let largest = x[128...].map(abs).max()!
@@ -71,11 +71,12 @@ extension QuantTests {
       codes.view(KILN_U8), isNested ? nested.view(KILN_U8) : absmax.view(KILN_F32), scales.view(KILN_F32),
       offset.view(KILN_F32), source.view(KILN_F32), y.view(KILN_F32),
     ]
-    withPointers(views) { p in
-      let second = isNested ? (p[2], p[3]) : nil
-      check(context, kiln_quantize_nf4(context.handle, p[0], p[1], second?.0, second?.1, p[4]))
-      check(context, kiln_dequantize_nf4(context.handle, p[5], p[0], p[1], second?.0, second?.1))
-    }
+    check(context, context.calling(views) { p in
+      kiln_quantize_nf4(context.handle, p[0], p[1], isNested ? p[2] : nil, isNested ? p[3] : nil, p[4])
+    })
+    check(context, context.calling(views) { p in
+      kiln_dequantize_nf4(context.handle, p[5], p[0], p[1], isNested ? p[2] : nil, isNested ? p[3] : nil)
+    })
     #expect(codes.isIntact && absmax.isIntact && nested.isIntact && scales.isIntact && y.isIntact)
     return NF4Result(
       codes: codes.values, absmax: bits(absmax.values), nested: nested.values, scales: bits(scales.values),
@@ -86,7 +87,7 @@ extension QuantTests {
     for count in [1, 2, 63, 64, 65, 127, 20_001] {
       let x = Self.values(count, seed: 15, spread: 2)
       for isNested in [false, true] {
-        let got = Self.same("nf4 \(count)") { Self.nf4(x, isNested: isNested, $0) }
+        let got = Self.same("nf4 \(count)", onOpenCL: true) { Self.nf4(x, isNested: isNested, $0) }
         // Half of the widest gap between the numbers is 0.152; the scale is within 1 / 64 of itself or so when nested.
         let worst = x.indices.map { index in
           let block = index / 64 * 64..<min(index / 64 * 64 + 64, count)
@@ -99,7 +100,7 @@ extension QuantTests {
     var x = Self.values(192, seed: 16)
     for index in 0..<64 { x[index] = 0 }
     x[130] = .nan
-    let got = Self.same("nf4 faults") { Self.nf4(x, isNested: false, $0) }
+    let got = Self.same("nf4 faults", onOpenCL: true) { Self.nf4(x, isNested: false, $0) }
     #expect(got.codes[..<32].allSatisfy { $0 == 0x77 } && got.y[..<64].allSatisfy { $0 == 0 })
     #expect(got.y[128...].allSatisfy { Float(bitPattern: $0).isNaN })
     #expect(got.y[64..<128].allSatisfy { Float(bitPattern: $0).isFinite })

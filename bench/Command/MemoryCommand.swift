@@ -33,13 +33,15 @@ struct MemoryCommand: ParsableCommand {
     for group in try selected() { try run(group, on: context, speed: speed) }
   }
 
-  /// Multiply-adds per second meanwhile, if rates were measured now.
+  /// Multiply-adds per second meanwhile, in the mean, if rates were measured now.
   private func measureRates(on context: Context) throws -> Double? {
     guard rates || MachineRates.cached(for: context) == nil else { return nil }
     Output.line("measuring the rates of this machine")
-    let before = ComputeUnit.fma.measure(threads: context.threads, seconds: 0.5)
-    _ = try MachineRates.measure(on: context)
-    return (before + ComputeUnit.fma.measure(threads: context.threads, seconds: 0.5)) / 2
+    var speeds: [Double] = []
+    _ = try MachineRates.measure(on: context) { _ in
+      speeds.append(ComputeUnit.fma.measure(threads: context.threads, seconds: 0.3))
+    }
+    return speeds.reduce(0, +) / Double(speeds.count)
   }
 
   private func selected() throws -> [MemoryRuns.Group] {

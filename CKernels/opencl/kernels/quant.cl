@@ -194,3 +194,124 @@ __kernel void group_dequantize(
   const uint code = AT(uchar, codes)[i / BLOCK * bytes + at % bytes] >> (at / bytes * bits) & ((1u << bits) - 1);
   AT(float, y)[i] = (float)code * from_bf16(scale.x) + from_bf16(scale.y);
 }
+
+// NF4: blocks of 64 elements, two codes a byte.
+
+typedef struct {
+  float value[16];
+} nf4_numbers;
+
+// The nearest number's code, ties to the lower one.
+static uint nf4_code(const nf4_numbers *numbers, const float x) {
+  uint code = 0;
+  for (int k = 0; k < 15; k++) code += x > (numbers->value[k] + numbers->value[k + 1]) / 2;
+  return code;
+}
+
+__kernel void nf4_quantize(
+    MEMORY(uchar, codes), MEMORY(float, absmax), MEMORY(float, x), const long count, const nf4_numbers numbers) {
+  const long block = get_global_id(0), begin = block * 64;
+  const int n = min(64L, count - begin);
+  if (n <= 0) return;
+  __global const float *p = AT(float, x) + begin;
+  float most = 0;
+  for (int i = 0; i < n; i++) most = larger(most, p[i]);
+  const bool finite = most <= FLT_MAX;
+  const float inverse = 1 / fmax(most, 1e-38f);
+  AT(float, absmax)[block] = finite ? most : NAN;
+  for (int i = 0; i < n; i += 2) {
+    const uint high = nf4_code(&numbers, finite ? p[i] * inverse : 0);
+    const uint low = nf4_code(&numbers, finite && i + 1 < n ? p[i + 1] * inverse : 0);
+    AT(uchar, codes)[(begin + i) / 2] = high << 4 | low;
+  }
+}
+
+__kernel void nf4_dequantize(
+    MEMORY(float, y), MEMORY(uchar, codes), MEMORY(float, absmax), const long count, const nf4_numbers numbers) {
+  const long i = get_global_id(0);
+  if (i >= count) return;
+  const uint code = AT(uchar, codes)[i / 2] >> (i % 2 ? 0 : 4) & 15;
+  AT(float, y)[i] = numbers.value[code] * AT(float, absmax)[i / 64];
+}
+
+__kernel void mean(MEMORY(float, out), MEMORY(float, x), const long count) {
+  double sum = 0;
+  for (long i = 0; i < count; i++) sum += AT(float, x)[i];
+  *AT(float, out) = count > 0 ? sum / count : 0;
+}
+
+__kernel void shift(MEMORY(float, x), MEMORY(float, by), const float sign, const long count) {
+  const long i = get_global_id(0);
+  if (i < count) AT(float, x)[i] += sign * *AT(float, by);
+}
+
+// The blocks of GGUF: 32 elements behind one or two numbers of 16 bits. An item has a block.
+
+// As kiln_block_format numbers them.
+enum { Q4_0 = 2, Q4_1 = 3, Q8_0 = 8 };
+
+typedef struct {
+  long across, x, blocks;  // blocks in a row; from row to row of x and of the blocks
+  int bytes, format;       // bytes of a block
+} gguf;
+
+static void put_short(__global uchar *p, const uint code) {
+  p[0] = code;
+  p[1] = code >> 8;
+}
+
+static float short_value(__global const uchar *p, const narrow *f16) { return narrow_value(p[0] | p[1] << 8, f16); }
+
+// Codes of 4 bits, of the numbers x factor + add.
+static void pack(__global uchar *out, __global const float *x, const float low, const float factor, const float add) {
+  for (int j = 0; j < 16; j++) {
+    const uint first = fmin((x[j] - low) * factor + add, 15.0f), second = fmin((x[j + 16] - low) * factor + add, 15.0f);
+    out[j] = first | second << 4;
+  }
+}
+
+static float inverse_of(const float d) { return fabs(d) >= FLT_MIN ? 1 / d : 0; }
+
+__kernel void gguf_quantize(MEMORY(uchar, blocks), MEMORY(float, x), const long count, const gguf g, const narrow f16) {
+  const long block = get_global_id(0), row = block / g.across, at = block % g.across;
+  if (block >= count) return;
+  __global const float *p = AT(float, x) + row * g.x + at * 32;
+  __global uchar *out = AT(uchar, blocks) + row * g.blocks + at * g.bytes;
+  float low = p[0], high = p[0], signed_most = 0, most = 0;
+  for (int j = 0; j < 32; j++) {
+    low = p[j] < low ? p[j] : low;
+    high = p[j] > high ? p[j] : high;
+    if (fabs(p[j]) > fabs(signed_most)) signed_most = p[j];
+    most = larger(most, p[j]);
+  }
+  if (!(most <= FLT_MAX)) {
+    for (int i = 2; i < g.bytes; i++) out[i] = g.format == Q4_0 ? 0x88 : 0;
+    put_short(out, f16.nan);
+    return;
+  }
+  const float d = g.format == Q4_0 ? signed_most / -8 : g.format == Q4_1 ? (high - low) / 15 : most / 127;
+  const float factor = inverse_of(d);
+  put_short(out, narrow_code(d, &f16, 0, 0));
+  if (g.format == Q4_0) {
+    pack(out + 2, p, 0, factor, 8.5f);
+  } else if (g.format == Q4_1) {
+    put_short(out + 2, narrow_code(low, &f16, 0, 0));
+    pack(out + 4, p, low, factor, 0.5f);
+  } else {
+    for (int j = 0; j < 32; j++) out[2 + j] = (char)round(p[j] * factor);
+  }
+}
+
+__kernel void gguf_dequantize(
+    MEMORY(float, y), MEMORY(uchar, blocks), const long count, const gguf g, const narrow f16) {
+  const long block = get_global_id(0), row = block / g.across, at = block % g.across;
+  if (block >= count) return;
+  __global float *out = AT(float, y) + row * g.x + at * 32;
+  __global const uchar *p = AT(uchar, blocks) + row * g.blocks + at * g.bytes;
+  const float d = short_value(p, &f16), low = g.format == Q4_1 ? short_value(p + 2, &f16) : 0;
+  p += g.format == Q4_1 ? 4 : 2;
+  for (int j = 0; j < 32; j++) {
+    const int code = g.format == Q8_0 ? (char)p[j] : j < 16 ? p[j] & 15 : p[j - 16] >> 4;
+    out[j] = g.format == Q4_0 ? (code - 8) * d : g.format == Q4_1 ? code * d + low : code * d;
+  }
+}
