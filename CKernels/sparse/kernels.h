@@ -80,8 +80,8 @@ typedef struct kiln__sparse_kernels {
   // gradients [depth][KILN_SPARSE_WIDE] += the sums over `rows` rows of slabs of x, `depth` wide, and of dy.
   void (*gradient_blocks)(float *gradients, const float *x, const float *dy, int64_t rows, int64_t depth);
 
-  // NULL where picking is slow. The same for KILN_SPARSE_WIDE rows of W in groups of four, of which some are kept at places as vf_pick wants them:
-  // gradients [groups][kept][KILN_SPARSE_WIDE] += from a slab of x, `ld` wide.
+  // NULL where picking is slow. The same for KILN_SPARSE_WIDE rows of W in groups of four, of which some are kept, at
+  // places as vf_pick wants them: gradients [groups][kept][KILN_SPARSE_WIDE] += from a slab of x, `ld` wide.
   void (*gradient_groups)(float *gradients, const int32_t *places, const float *x, int64_t ld, const float *dy,
                           int64_t rows, int64_t groups, int kept);
 } kiln__sparse_kernels;
