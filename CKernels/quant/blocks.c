@@ -73,19 +73,6 @@ static kiln_status run(kiln_context *ctx, const block_task *t, kiln__block_body 
   return KILN_OK;
 }
 
-static kiln_status dynamic_opencl(kiln_context *ctx, const block_task *t, kiln__map_kind kind, bool quantizes) {
-  const void *map;
-  KILN_TRY(kiln__cl_takes(ctx, t->dtype));
-  KILN_TRY(kiln__map_opencl(ctx, kind, &map));
-  if (quantizes) {
-    return KILN_CL_LAUNCH(ctx, KILN_CL_QUANT, "dynamic_quantize",
-                          kiln__cl_each(kiln__ceil_div(t->count, KILN_QUANT_BLOCK), 1, 1), CL_AT(t->codes),
-                          CL_AT(t->scales), CL_AT(t->x), CL_AT(map), CL_LONG(t->count));
-  }
-  return KILN_CL_LAUNCH(ctx, KILN_CL_QUANT, "dynamic_dequantize", kiln__cl_each(t->count, 1, 1), CL_AT(t->x),
-                        CL_AT(t->codes), CL_AT(t->scales), CL_AT(map), CL_LONG(t->count));
-}
-
 static kiln_status groups_opencl(kiln_context *ctx, const block_task *t, bool quantizes) {
   KILN_TRY(kiln__cl_takes(ctx, t->dtype));
   if (quantizes) {
@@ -106,7 +93,11 @@ static kiln_status run_dynamic(kiln_context *ctx, const char *name, const kiln_t
   KILN_TRY(kiln__check_count(ctx, "scales", scales, KILN_F32, kiln__ceil_div(t.count, KILN_QUANT_BLOCK)));
   t.codes = kiln__data(codes);
   t.scales = kiln__data(scales);
-  if (ctx->cl) return dynamic_opencl(ctx, &t, kind, body == dynamic_quantize);
+  if (ctx->cl) {
+    KILN_TRY(kiln__cl_takes(ctx, t.dtype));
+    if (body == dynamic_quantize) return kiln__to_dynamic_opencl(ctx, t.codes, t.scales, t.x, kind, t.count);
+    return kiln__from_dynamic_opencl(ctx, t.x, t.codes, t.scales, kind, t.count);
+  }
   kiln__dynamic_map map;
   kiln__dynamic_map_make(&map, kind);
   t.map = &map;

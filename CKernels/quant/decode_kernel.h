@@ -50,21 +50,6 @@ VEC vf quant_decode_narrow(vi code, kiln__narrow_type t) {
   return (vf)(sign | vi_select(magnitude >= (int32_t)t.infinity, special, finite));
 }
 
-// table[index] for indices of 0 ... 15.
-VEC vf quant_lookup(const float table[16], vi index) {
-#if KILN_VL == 8 && defined(__x86_64__)
-  vi low = (vi)__builtin_ia32_permvarsf256(vf_load(table), index);
-  vi high = (vi)__builtin_ia32_permvarsf256(vf_load(table + 8), index);
-  return (vf)vi_select(index > 7, high, low);
-#elif KILN_VL == 16 && defined(__x86_64__)
-  return __builtin_ia32_permvarsf512(vf_load(table), index);
-#else
-  vf v;
-  for (int i = 0; i < KILN_VL; i++) v[i] = table[index[i]];
-  return v;
-#endif
-}
-
 // table[index] for indices of 0 ... 7.
 VEC vf quant_lookup_8(const float table[8], vi index) {
 #if KILN_VL == 8 && defined(__x86_64__)
@@ -77,6 +62,19 @@ VEC vf quant_lookup_8(const float table[8], vi index) {
 #else
   vf v;
   for (int i = 0; i < KILN_VL; i++) v[i] = table[index[i] & 7];
+  return v;
+#endif
+}
+
+// table[index] for indices of 0 ... 15.
+VEC vf quant_lookup(const float table[16], vi index) {
+#if KILN_VL == 8 && defined(__x86_64__)
+  return vf_select(index > 7, quant_lookup_8(table + 8, index), quant_lookup_8(table, index));
+#elif KILN_VL == 16 && defined(__x86_64__)
+  return __builtin_ia32_permvarsf512(vf_load(table), index);
+#else
+  vf v;
+  for (int i = 0; i < KILN_VL; i++) v[i] = table[index[i]];
   return v;
 #endif
 }

@@ -3,7 +3,7 @@
 
 #include "simd/half.h"
 
-enum { BANDS = 7 };
+enum { BANDS = KILN_MAP_BANDS - 1 };  // and one of 1 alone
 
 // The k-th of n + 1 numbers from 0.1 to 1, as torch.linspace rounds them: by one multiply-add from the nearer end.
 static float part(int k, int n) {
@@ -53,7 +53,7 @@ static void fill_bands(kiln__dynamic_map *map, bool is_signed) {
     fill_band(map, band, k, parts, start, 9 * start);
     k += parts;
   }
-  fill_band(map, BANDS, 255 - map->zero, 1, 0, 2);
+  fill_band(map, BANDS, 255 - map->zero, 1, 0, 2);  // half a step at 1, far from both ends
 }
 
 // What finds the nearest of the map's numbers.

@@ -142,8 +142,8 @@ static void quant_from_int8(float *y, const int8_t *q, const float *scale, int64
   }
 }
 
-// Which magnitudes of the map are the nearest to x of [0, 1], times 2^KILN_MAP_PLACES, and a fraction. The bits of x as an
-// integer give its logarithm within 0.03, and so its band, or the one before.
+// Which magnitudes of the map are the nearest to x of [0, 1], times 2^KILN_MAP_PLACES, and a fraction. The bits of x as
+// an integer give its logarithm within 0.03, and so its band, or the one before.
 VEC vi quant_places(vf x, const kiln__dynamic_map *map) {
   vf rough = vf_fma(vf_of((vi)x), vf_set(0x1.34413cp-25f), vf_set(-31.73081f));  // log10(x) + 6.5
   vi band = __builtin_convertvector(rough, vi);
@@ -153,16 +153,14 @@ VEC vi quant_places(vf x, const kiln__dynamic_map *map) {
   return __builtin_convertvector(vf_min(exact, quant_lookup_8(map->last, band)), vi);
 }
 
-// Where places are beside an integer's, the edge itself decides.
 VEC vi quant_near_edge(vi places) { return ((places + 1) & ((1 << KILN_MAP_PLACES) - 2)) == 0; }
 
-static __attribute__((noinline)) void quant_settle(int32_t places[KILN_WL], const float x[KILN_WL],
+// Magnitudes k that may be one too small or too large.
+static __attribute__((noinline)) void quant_settle(int32_t k[KILN_WL], const float x[KILN_WL],
                                                    const kiln__dynamic_map *map) {
   for (int i = 0; i < KILN_WL; i++) {
-    int32_t k = places[i] >> KILN_MAP_PLACES;
-    if (k > 0 && x[i] < map->edge[k - 1]) k--;
-    else if (x[i] >= map->edge[k]) k++;
-    places[i] = k << KILN_MAP_PLACES;
+    if (k[i] > 0 && x[i] < map->edge[k[i] - 1]) k[i]--;
+    else if (x[i] >= map->edge[k[i]]) k[i]++;
   }
 }
 
@@ -171,28 +169,29 @@ VEC void quant_dynamic_codes(uint8_t *codes, const float *x, float inverse, cons
                              bool has_signs) {
   typedef uint8_t vwb __attribute__((ext_vector_type(KILN_WL)));
   vf v[4], size[4];
-  vi places[4], near = 0;
+  vi k[4], near = 0, most = map->most;
   for (int j = 0; j < 4; j++) {
     v[j] = vf_load(x + j * KILN_VL) * inverse;
     size[j] = has_signs ? vf_abs(v[j]) : vf_max(v[j], vf_set(0));
-    places[j] = quant_places(size[j], map);
-    near |= quant_near_edge(places[j]);
+    vi places = quant_places(size[j], map);
+    near |= quant_near_edge(places);
+    k[j] = places >> KILN_MAP_PLACES;
   }
+  // Copies, so that in all other cases everything stays in registers.
   if (__builtin_reduce_or(near)) {
     float sizes[KILN_WL];
     int32_t settled[KILN_WL];
     memcpy(sizes, size, sizeof sizes);
-    memcpy(settled, places, sizeof settled);
+    memcpy(settled, k, sizeof settled);
     quant_settle(settled, sizes, map);
-    memcpy(places, settled, sizeof places);
+    memcpy(k, settled, sizeof k);
   }
-  vwi code;
-  for (int j = 0; j < 4; j++) {
-    vi k = places[j] >> KILN_MAP_PLACES, most = map->most;
-    if (has_signs) k = map->zero + vi_select(v[j] < 0.0f, vi_select(k < most, -k, -most), k);
-    memcpy((char *)&code + j * sizeof k, &k, sizeof k);
+  for (int j = 0; j < 4 && has_signs; j++) {
+    k[j] = map->zero + vi_select(v[j] < 0.0f, vi_select(k[j] < most, -k[j], -most), k[j]);
   }
-  vwb bytes = __builtin_convertvector(code, vwb);
+  vwi all;
+  memcpy(&all, k, sizeof all);
+  vwb bytes = __builtin_convertvector(all, vwb);
   memcpy(codes, &bytes, sizeof bytes);
 }
 

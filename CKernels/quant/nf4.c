@@ -100,52 +100,33 @@ static void dequantize_absmax(const nf4_task *t, const uint8_t *codes, const flo
   for (int64_t i = 0; i < t->blocks; i++) t->absmax[i] += offset;
 }
 
-typedef struct nf4_numbers {
-  float value[16];
-} nf4_numbers;
-
-static nf4_numbers numbers(void) {
-  nf4_numbers n;
-  memcpy(n.value, kiln__nf4, sizeof n.value);
-  return n;
-}
-
-// absmax, one element each, from or to its codes: see quantize_absmax and dequantize_absmax.
-static kiln_status shift_opencl(kiln_context *ctx, const nf4_task *t, const float *offset, float sign) {
+// absmax += sign * offset.
+static kiln_status shift_opencl(kiln_context *ctx, const nf4_task *t, const void *offset, float sign) {
   return KILN_CL_LAUNCH(ctx, KILN_CL_QUANT, "shift", kiln__cl_each(t->blocks, 1, 1), CL_AT(t->absmax), CL_AT(offset),
                         CL_FLOAT(sign), CL_LONG(t->blocks));
 }
 
 static kiln_status quantize_opencl(kiln_context *ctx, const nf4_task *t, const void *codes, const void *scales,
                                    const void *offset) {
-  const nf4_numbers all = numbers();
-  const void *map;
   KILN_TRY(kiln__cl_takes(ctx, t->dtype));
   KILN_TRY(KILN_CL_LAUNCH(ctx, KILN_CL_QUANT, "nf4_quantize", kiln__cl_each(t->blocks, 1, 1), CL_AT(t->codes),
-                          CL_AT(t->absmax), CL_AT(t->x), CL_LONG(t->count), CL_STRUCT(all)));
+                          CL_AT(t->absmax), CL_AT(t->x), CL_LONG(t->count), CL_STRUCT(kiln__nf4)));
   if (!scales) return KILN_OK;
-  KILN_TRY(kiln__map_opencl(ctx, KILN_MAP_SIGNED, &map));
   KILN_TRY(KILN_CL_LAUNCH(ctx, KILN_CL_QUANT, "mean", ((kiln__cl_grid){1, 1, 1, 1}), CL_AT(offset), CL_AT(t->absmax),
                           CL_LONG(t->blocks)));
   KILN_TRY(shift_opencl(ctx, t, offset, -1));
-  return KILN_CL_LAUNCH(ctx, KILN_CL_QUANT, "dynamic_quantize",
-                        kiln__cl_each(kiln__ceil_div(t->blocks, SCALES_BLOCK), 1, 1), CL_AT(codes), CL_AT(scales),
-                        CL_AT(t->absmax), CL_AT(map), CL_LONG(t->blocks));
+  return kiln__to_dynamic_opencl(ctx, codes, scales, t->absmax, KILN_MAP_SIGNED, t->blocks);
 }
 
 static kiln_status dequantize_opencl(kiln_context *ctx, const nf4_task *t, const void *codes, const void *scales,
                                      const void *offset) {
-  const nf4_numbers all = numbers();
-  const void *map;
   KILN_TRY(kiln__cl_takes(ctx, t->dtype));
   if (scales) {
-    KILN_TRY(kiln__map_opencl(ctx, KILN_MAP_SIGNED, &map));
-    KILN_TRY(KILN_CL_LAUNCH(ctx, KILN_CL_QUANT, "dynamic_dequantize", kiln__cl_each(t->blocks, 1, 1),
-                            CL_AT(t->absmax), CL_AT(codes), CL_AT(scales), CL_AT(map), CL_LONG(t->blocks)));
+    KILN_TRY(kiln__from_dynamic_opencl(ctx, t->absmax, codes, scales, KILN_MAP_SIGNED, t->blocks));
     KILN_TRY(shift_opencl(ctx, t, offset, 1));
   }
   return KILN_CL_LAUNCH(ctx, KILN_CL_QUANT, "nf4_dequantize", kiln__cl_each(t->count, 1, 1), CL_AT(t->x),
-                        CL_AT(t->codes), CL_AT(t->absmax), CL_LONG(t->count), CL_STRUCT(all));
+                        CL_AT(t->codes), CL_AT(t->absmax), CL_LONG(t->count), CL_STRUCT(kiln__nf4));
 }
 
 static void *data_of(const kiln_tensor *t) { return t ? kiln__data(t) : NULL; }

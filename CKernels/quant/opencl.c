@@ -27,3 +27,20 @@ kiln_status kiln__map_opencl(kiln_context *ctx, kiln__map_kind kind, const void 
   *out = ctx->cl->maps[kind];
   return KILN_OK;
 }
+
+kiln_status kiln__to_dynamic_opencl(kiln_context *ctx, const void *codes, const void *scales, const void *x,
+                                    kiln__map_kind kind, int64_t count) {
+  const void *map;
+  KILN_TRY(kiln__map_opencl(ctx, kind, &map));
+  return KILN_CL_LAUNCH(ctx, KILN_CL_QUANT, "dynamic_quantize",
+                        kiln__cl_each(kiln__ceil_div(count, KILN_QUANT_BLOCK), 1, 1), CL_AT(codes), CL_AT(scales),
+                        CL_AT(x), CL_AT(map), CL_LONG(count));
+}
+
+kiln_status kiln__from_dynamic_opencl(kiln_context *ctx, const void *y, const void *codes, const void *scales,
+                                      kiln__map_kind kind, int64_t count) {
+  const void *map;
+  KILN_TRY(kiln__map_opencl(ctx, kind, &map));
+  return KILN_CL_LAUNCH(ctx, KILN_CL_QUANT, "dynamic_dequantize", kiln__cl_each(count, 1, 1), CL_AT(y), CL_AT(codes),
+                        CL_AT(scales), CL_AT(map), CL_LONG(count));
+}

@@ -24,5 +24,11 @@ typedef struct kiln__cl_gguf {
 // The map of dynamic 8-bit codes in the device's memory, made when it is first asked for.
 kiln_status kiln__map_opencl(kiln_context *ctx, kiln__map_kind kind, const void **out);
 
+// kiln_quantize_dynamic and kiln_dequantize_dynamic, of addresses.
+kiln_status kiln__to_dynamic_opencl(kiln_context *ctx, const void *codes, const void *scales, const void *x,
+                                    kiln__map_kind kind, int64_t count);
+kiln_status kiln__from_dynamic_opencl(kiln_context *ctx, const void *y, const void *codes, const void *scales,
+                                      kiln__map_kind kind, int64_t count);
+
 #pragma GCC visibility pop
 #endif

@@ -71,12 +71,16 @@ extension QuantTests {
       codes.view(KILN_U8), isNested ? nested.view(KILN_U8) : absmax.view(KILN_F32), scales.view(KILN_F32),
       offset.view(KILN_F32), source.view(KILN_F32), y.view(KILN_F32),
     ]
-    check(context, context.calling(views) { p in
-      kiln_quantize_nf4(context.handle, p[0], p[1], isNested ? p[2] : nil, isNested ? p[3] : nil, p[4])
-    })
-    check(context, context.calling(views) { p in
-      kiln_dequantize_nf4(context.handle, p[5], p[0], p[1], isNested ? p[2] : nil, isNested ? p[3] : nil)
-    })
+    check(
+      context,
+      context.calling(views) { p in
+        kiln_quantize_nf4(context.handle, p[0], p[1], isNested ? p[2] : nil, isNested ? p[3] : nil, p[4])
+      })
+    check(
+      context,
+      context.calling(views) { p in
+        kiln_dequantize_nf4(context.handle, p[5], p[0], p[1], isNested ? p[2] : nil, isNested ? p[3] : nil)
+      })
     #expect(codes.isIntact && absmax.isIntact && nested.isIntact && scales.isIntact && y.isIntact)
     return NF4Result(
       codes: codes.values, absmax: bits(absmax.values), nested: nested.values, scales: bits(scales.values),

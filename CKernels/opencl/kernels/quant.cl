@@ -262,15 +262,13 @@ static void put_short(__global uchar *p, const uint code) {
 
 static float short_value(__global const uchar *p, const narrow *f16) { return narrow_value(p[0] | p[1] << 8, f16); }
 
-// Codes of 4 bits, of the numbers x factor + add.
+// Codes of 4 bits: (x - low) factor + add, without its fraction.
 static void pack(__global uchar *out, __global const float *x, const float low, const float factor, const float add) {
   for (int j = 0; j < 16; j++) {
     const uint first = fmin((x[j] - low) * factor + add, 15.0f), second = fmin((x[j + 16] - low) * factor + add, 15.0f);
     out[j] = first | second << 4;
   }
 }
-
-static float inverse_of(const float d) { return fabs(d) >= FLT_MIN ? 1 / d : 0; }
 
 __kernel void gguf_quantize(MEMORY(uchar, blocks), MEMORY(float, x), const long count, const gguf g, const narrow f16) {
   const long block = get_global_id(0), row = block / g.across, at = block % g.across;
@@ -290,7 +288,7 @@ __kernel void gguf_quantize(MEMORY(uchar, blocks), MEMORY(float, x), const long 
     return;
   }
   const float d = g.format == Q4_0 ? signed_most / -8 : g.format == Q4_1 ? (high - low) / 15 : most / 127;
-  const float factor = inverse_of(d);
+  const float factor = fabs(d) >= FLT_MIN ? 1 / d : 0;
   put_short(out, narrow_code(d, &f16, 0, 0));
   if (g.format == Q4_0) {
     pack(out + 2, p, 0, factor, 8.5f);
