@@ -43,6 +43,7 @@ enum {
   CL_DRIVER_VERSION = 0x102D,
   CL_DEVICE_VERSION = 0x102F,
   CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT = 0x103A,
+  CL_DEVICE_MAX_NUM_SUB_GROUPS = 0x105C,
 
   CL_QUEUE_PROFILING_ENABLE = 1 << 1,
   CL_MEM_READ_WRITE = 1 << 0,
@@ -87,6 +88,7 @@ enum {
   F(cl_int, clEnqueueMarkerWithWaitList, (cl_command_queue, cl_uint, const cl_event *, cl_event *))                   \
   F(cl_int, clFlush, (cl_command_queue))                                                                              \
   F(cl_int, clFinish, (cl_command_queue))                                                                             \
+  F(cl_int, clWaitForEvents, (cl_uint, const cl_event *))                                                             \
   F(cl_int, clReleaseEvent, (cl_event))                                                                               \
   F(cl_int, clGetEventProfilingInfo, (cl_event, cl_uint, size_t, void *, size_t *))
 

@@ -55,8 +55,15 @@ kiln_status kiln_transfer_read(kiln_transfer *t, size_t offset, void *host, size
 kiln_status kiln_transfer_write(kiln_transfer *t, size_t offset, const void *host, size_t bytes) {
   KILN_TRY(check(t, offset, host, bytes));
   if (bytes == 0) return KILN_OK;
-  return status_of(t->cl->api->clEnqueueWriteBuffer(t->cl->transfers, t->memory, 1, t->offset + offset, bytes, host, 1,
-                                                    &t->ready, NULL));
+  // A blocking write may come back as soon as `host` is free: other queues are to see the bytes, too.
+  const kiln__cl_api *api = t->cl->api;
+  cl_event written;
+  cl_int code = api->clEnqueueWriteBuffer(t->cl->transfers, t->memory, 1, t->offset + offset, bytes, host, 1, &t->ready,
+                                          &written);
+  if (code != CL_SUCCESS) return status_of(code);
+  code = api->clWaitForEvents(1, &written);
+  api->clReleaseEvent(written);
+  return status_of(code);
 }
 
 void kiln_transfer_end(kiln_transfer *t) {
