@@ -7,11 +7,11 @@ typedef struct activation_task {
   kiln__dropout_args dropout;
 } activation_task;
 
-// On an OpenCL device, of F32.
+// On an OpenCL device.
 static kiln_status map(kiln_context *ctx, const char *kernel, const kiln__spans *spans, kiln_dtype dtype,
                        const kiln__cl_arg *arg) {
-  KILN_TRY(kiln__cl_takes(ctx, dtype));
-  return kiln__cl_map(ctx, KILN_CL_ACTIVATION, kernel, spans, 8, arg, arg != NULL);
+  KILN_TRY(kiln__cl_takes_real(ctx, dtype));
+  return kiln__cl_map(ctx, kiln__cl_of(KILN_CL_ACTIVATION, dtype), kernel, spans, 8, arg, arg != NULL);
 }
 
 // Views of one shape and dtype that fold into rows; the last one is what the others must be like. The first `outputs`
@@ -128,8 +128,8 @@ kiln_status kiln_dropout(kiln_context *ctx, const kiln_tensor *y, const kiln_ten
       .scale = 1 / (1 - (double)o.probability)};
   if (ctx->cl) {
     const kiln__dropout_args *a = &t.dropout;
-    KILN_TRY(kiln__cl_takes(ctx, x->dtype));
-    return kiln__cl_map(ctx, KILN_CL_ACTIVATION, "dropout", &spans, 1,
+    KILN_TRY(kiln__cl_takes_real(ctx, x->dtype));
+    return kiln__cl_map(ctx, kiln__cl_of(KILN_CL_ACTIVATION, x->dtype), "dropout", &spans, 1,
                         (const kiln__cl_arg[]){CL_RANDOM(a->random), CL_STRUCT(a->threshold),
                                                CL_FLOAT((float)a->scale)}, 4);
   }

@@ -188,8 +188,8 @@ kiln_status kiln_attention_fwd(kiln_context *ctx, const kiln_tensor *o, const ki
   t.args.lse = lse_heads(lse);
   if (kiln__count(q) == 0) return KILN_OK;
   if (ctx->cl) {
-    KILN_TRY(kiln__cl_takes(ctx, q->dtype));
-    return kiln__attention_fwd_opencl(ctx, &t.args, t.b, t.h, t.hkv);
+    KILN_TRY(kiln__cl_takes_real(ctx, q->dtype));
+    return kiln__attention_fwd_opencl(ctx, q->dtype, &t.args, t.b, t.h, t.hkv);
   }
   if (t.kernels->few(&t.args)) return query_fwd(ctx, &t);
   KILN_TRY(take(ctx, &t.scratch_bytes, t.kernels->scratch(&t.args, false), ctx->threads, &t.scratch));
@@ -248,8 +248,8 @@ kiln_status kiln_attention_bwd(kiln_context *ctx, const kiln_tensor *dq, const k
   t.args.dv = heads(dv);
   if (kiln__count(saved->q) == 0 && kiln__count(saved->k) == 0) return KILN_OK;
   if (ctx->cl) {
-    KILN_TRY(kiln__cl_takes(ctx, saved->q->dtype));
-    return kiln__attention_bwd_opencl(ctx, &t.args, t.b, t.h, t.hkv);
+    KILN_TRY(kiln__cl_takes_real(ctx, saved->q->dtype));
+    return kiln__attention_bwd_opencl(ctx, saved->q->dtype, &t.args, t.b, t.h, t.hkv);
   }
   KILN_TRY(take_backward_scratch(ctx, &t));
   if (ctx->query) return KILN_OK;

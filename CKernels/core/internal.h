@@ -134,7 +134,7 @@ void kiln__scratch_release(kiln_context *ctx, size_t mark);
 void kiln__sum_rows(const kiln_context *ctx, kiln_dtype dtype, void *out, const kiln__rows *x, bool accumulate);
 
 // The same on the device of an OpenCL context, of F32.
-kiln_status kiln__sum_rows_opencl(kiln_context *ctx, void *out, const kiln__rows *x, bool accumulate);
+kiln_status kiln__sum_rows_opencl(kiln_context *ctx, kiln_dtype dtype, void *out, const kiln__rows *x, bool accumulate);
 
 // kiln_gemm inside another function: its scratch is taken on top of the caller's and given back.
 kiln_status kiln__gemm(kiln_context *ctx, const kiln_tensor *c, const kiln_tensor *a, const kiln_tensor *b,

@@ -16,8 +16,8 @@ kiln_status kiln_add(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor 
   kiln__spans spans;
   KILN_TRY(kiln__spans_rows(ctx, (const char *[]){"y", "a", "b"}, (const kiln_tensor *[]){y, a, b}, 3, &spans));
   if (ctx->cl) {
-    KILN_TRY(kiln__cl_takes(ctx, dtype));
-    return kiln__cl_map(ctx, KILN_CL_ELEMENTWISE, "add", &spans, 1, NULL, 0);
+    KILN_TRY(kiln__cl_takes_real(ctx, dtype));
+    return kiln__cl_map(ctx, kiln__cl_of(KILN_CL_ELEMENTWISE, dtype), "add", &spans, 1, NULL, 0);
   }
   kiln__spans_stream(&spans, 1);
   if (!ctx->query) kiln__for_spans(ctx, &spans, add_span, (void *)ctx->kernels[dtype].elementwise);

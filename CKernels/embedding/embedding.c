@@ -63,21 +63,22 @@ static void fwd_chunk(void *arg, int64_t chunk, int thread) {
 }
 
 static kiln_status fwd_opencl(kiln_context *ctx, const embedding_task *t, kiln_dtype dtype) {
-  KILN_TRY(kiln__cl_takes(ctx, dtype));
+  KILN_TRY(kiln__cl_takes_real(ctx, dtype));
   const kiln__embedding_args *a = &t->args;
   kiln__cl_grid grid = kiln__cl_each(t->y.cols, t->y.rows, 1);
-  return KILN_CL_LAUNCH(ctx, KILN_CL_EMBEDDING, "embedding_fwd", grid, CL_AT(t->y.data), CL_AT(t->table.data),
-                        CL_AT(a->ids), CL_LONG(a->ids_count), CL_LONG(t->y.cols), CL_LONG(t->y.stride),
+  const char *name = a->wide_table ? "embedding_fwd_wide" : "embedding_fwd";
+  return KILN_CL_LAUNCH(ctx, kiln__cl_of(KILN_CL_EMBEDDING, dtype), name, grid, CL_AT(t->y.data),
+                        CL_AT(t->table.data), CL_AT(a->ids), CL_LONG(a->ids_count), CL_LONG(t->y.cols), CL_LONG(t->y.stride),
                         CL_LONG(t->table.stride), CL_LONG(t->table.rows), CL_INT(a->accumulate));
 }
 
-static kiln_status bwd_opencl(kiln_context *ctx, const embedding_task *t, const kiln_tensor *dtable) {
-  KILN_TRY(kiln__cl_takes(ctx, dtable->dtype));
+static kiln_status bwd_opencl(kiln_context *ctx, const embedding_task *t, const kiln_tensor *dtable, kiln_dtype dtype) {
+  KILN_TRY(kiln__cl_takes_real(ctx, dtype));
   const kiln__embedding_args *a = &t->args;
   if (!a->accumulate) KILN_TRY(kiln__cl_zero(ctx, dtable));
   kiln__cl_grid grid = kiln__cl_each(t->y.cols, 1, 1);
-  return KILN_CL_LAUNCH(ctx, KILN_CL_EMBEDDING, "embedding_bwd", grid, CL_AT(t->table.data), CL_AT(t->y.data),
-                        CL_AT(a->ids), CL_LONG(a->ids_count), CL_LONG(t->y.rows), CL_LONG(t->y.cols),
+  return KILN_CL_LAUNCH(ctx, kiln__cl_of(KILN_CL_EMBEDDING, dtype), "embedding_bwd", grid, CL_AT(t->table.data),
+                        CL_AT(t->y.data), CL_AT(a->ids), CL_LONG(a->ids_count), CL_LONG(t->y.rows), CL_LONG(t->y.cols),
                         CL_LONG(t->y.stride), CL_LONG(t->table.stride), CL_LONG(t->table.rows));
 }
 
@@ -117,7 +118,7 @@ kiln_status kiln_embedding_bwd(kiln_context *ctx, const kiln_tensor *dtable, con
   KILN_TRY(kiln__begin_device(ctx, "embedding_bwd"));
   embedding_task t = {0};
   KILN_TRY(prepare(ctx, "dy", dy, "dtable", dtable, false, ids, options, &t));
-  if (ctx->cl) return bwd_opencl(ctx, &t, dtable);
+  if (ctx->cl) return bwd_opencl(ctx, &t, dtable, dy->dtype);
   if (ctx->query || t.y.cols == 0) return KILN_OK;
   t.args.dy = t.y.data;
   t.args.dtable = t.table.data;

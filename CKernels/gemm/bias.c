@@ -13,8 +13,8 @@ kiln_status kiln_bias_bwd(kiln_context *ctx, const kiln_tensor *dbias, const kil
   KILN_TRY(kiln__check(ctx, "dbias", dbias));
   KILN_TRY(kiln__check_vector(ctx, "dbias", dbias, kiln__wide(dtype), rows.cols));
   if (ctx->cl) {
-    KILN_TRY(kiln__cl_takes(ctx, dtype));
-    return kiln__sum_rows_opencl(ctx, kiln__data(dbias), &rows, o.accumulate);
+    KILN_TRY(kiln__cl_takes_real(ctx, dtype));
+    return kiln__sum_rows_opencl(ctx, dtype, kiln__data(dbias), &rows, o.accumulate);
   }
   if (ctx->query || rows.cols == 0) return KILN_OK;
   kiln__sum_rows(ctx, dtype, kiln__data(dbias), &rows, o.accumulate);

@@ -240,8 +240,8 @@ kiln_status kiln__gemm(kiln_context *ctx, const kiln_tensor *c, const kiln_tenso
   const kiln__gemm_kernels *kernels = mixed ? of_a->gemm_mixed : of_a->gemm;
   bool by_openblas = ctx->openblas.sgemm && plain && g.a_dtype == KILN_F32 && kiln__openblas_takes(&g);
   bool prefers_direct = plain && !o.bias_gradient && kernels->prefers_direct && kernels->prefers_direct(&g);
-  if (ctx->cl && (!plain || g.a_dtype != KILN_F32 || g.finish.dtype != KILN_F32)) {
-    return kiln__fail(ctx, KILN_ERR_DTYPE, "OpenCL has products of dense f32 alone, so far");
+  if (ctx->cl && (!plain || kiln__wide(g.a_dtype) != KILN_F32)) {
+    return kiln__fail(ctx, KILN_ERR_DTYPE, "OpenCL has products of dense f32, bf16 and f16 alone, so far");
   }
   size_t mark = kiln__scratch_mark(ctx);
   kiln_status status = ctx->cl       ? kiln__gemm_opencl(ctx, &g)

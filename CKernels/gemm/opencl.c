@@ -25,15 +25,15 @@ typedef struct panels {
   int32_t width, group;
 } panels;
 
-static kiln_status pack(kiln_context *ctx, panels *p, const kiln__matrix *x, int64_t across, int64_t along,
-                        const kiln__gemm_args *g) {
+static kiln_status pack(kiln_context *ctx, panels *p, const kiln__matrix *x, kiln_dtype dtype, int64_t across,
+                        int64_t along, const kiln__gemm_args *g) {
   p->count = kiln__ceil_div(p->extent, p->width);
   p->stride = kiln__round_up(g->k, OF_4);
   KILN_TRY(kiln__scratch(ctx, (size_t)(g->batches * p->count * p->width * p->stride) * sizeof(float),
                          (void **)&p->data));
   kiln__cl_grid grid = {p->count, kiln__ceil_div(g->k, PACK_K), g->batches, 1};
-  return KILN_CL_LAUNCH(ctx, KILN_CL_GEMM, "gemm_pack", grid, CL_AT(p->data), CL_AT(x->data), CL_LONG(x->batch),
-                        CL_LONG(across), CL_LONG(along), CL_LONG(p->extent), CL_LONG(g->k), CL_LONG(p->stride),
+  return KILN_CL_LAUNCH(ctx, kiln__cl_of(KILN_CL_GEMM, dtype), "gemm_pack", grid, CL_AT(p->data), CL_AT(x->data),
+                        CL_LONG(x->batch), CL_LONG(across), CL_LONG(along), CL_LONG(p->extent), CL_LONG(g->k), CL_LONG(p->stride),
                         CL_INT(p->width), CL_INT(p->group));
 }
 
@@ -48,8 +48,8 @@ kiln_status kiln__gemm_opencl(kiln_context *ctx, const kiln__gemm_args *g) {
   bool of_4 = tile->items == 0 && g->a.col == 1;
   panels a = {.extent = g->m, .width = tile->rows, .group = of_4 ? OF_4 : 1};
   panels b = {.extent = g->n, .width = tile->columns, .group = 1};
-  KILN_TRY(pack(ctx, &a, &g->a, g->a.row, g->a.col, g));
-  KILN_TRY(pack(ctx, &b, &g->b, g->b.col, g->b.row, g));
+  KILN_TRY(pack(ctx, &a, &g->a, g->a_dtype, g->a.row, g->a.col, g));
+  KILN_TRY(pack(ctx, &b, &g->b, g->b_dtype, g->b.col, g->b.row, g));
   const kiln__gemm_finish *f = &g->finish;
   // Enough groups for every unit several times over.
   int64_t groups = 4 * ctx->cl->info.compute_units, tiles = tile->items == 0 ? STRIPS : 1;
@@ -63,12 +63,12 @@ kiln_status kiln__gemm_opencl(kiln_context *ctx, const kiln__gemm_args *g) {
                         !f->activation};
   kiln__cl_grid grid = {b.count, kiln__ceil_div(a.count, tiles), g->batches, kiln__max(1, tile->items * tile->items)};
   const char *name = of_4 ? "gemm_tiles_of_4" : "gemm_tiles";
-  // Only sums can go on in c.
-  int64_t run = p.plain && g->k > LONG_K ? RUN_K : kiln__max(g->k, 1);
+  // Only sums can go on in c, and only where it does not round them.
+  kiln__cl_program program = kiln__cl_of(KILN_CL_GEMM, f->dtype);
+  int64_t run = p.plain && f->dtype == KILN_F32 && g->k > LONG_K ? RUN_K : kiln__max(g->k, 1);
   for (p.first_k = 0; p.first_k < kiln__max(g->k, 1); p.first_k += run, p.accumulate = 1) {
     p.last_k = kiln__min(p.first_k + run, g->k);
-    KILN_TRY(KILN_CL_LAUNCH(ctx, KILN_CL_GEMM, name, grid, CL_AT(f->c.data), CL_AT(a.data), CL_AT(b.data),
-                            CL_AT(f->bias), CL_AT(f->residual.data), CL_AT(f->preactivation.data),
+    KILN_TRY(KILN_CL_LAUNCH(ctx, program, name, grid, CL_AT(f->c.data), CL_AT(a.data), CL_AT(b.data), CL_AT(f->bias), CL_AT(f->residual.data), CL_AT(f->preactivation.data),
                             CL_AT(f->gradient_at.data), CL_STRUCT(p)));
   }
   return g->bias_gradient ? bias_gradient(ctx, g, g->bias_gradient_of_b ? &b : &a) : KILN_OK;

@@ -81,7 +81,7 @@ kiln_status kiln_cross_entropy(kiln_context *ctx, const kiln_tensor *loss, const
   call.v = rows.cols;
   KILN_TRY(kiln__loss_begin(ctx, &call, loss, targets, options));
   if (ctx->cl) {
-    KILN_TRY(kiln__loss_rows_opencl(ctx, &call, 0, &drows, &rows));
+    KILN_TRY(kiln__loss_rows_opencl(ctx, &call, call.dtype, 0, &drows, &rows));
     return kiln__loss_end_opencl(ctx, &call);
   }
   if (ctx->query) return KILN_OK;

@@ -26,7 +26,7 @@ void kiln__loss_end(const kiln__loss_call *call);
 
 // The same on the device of an OpenCL context: rows of logits from row `first` of the call on, the sum, and both with the
 // products around them.
-kiln_status kiln__loss_rows_opencl(kiln_context *ctx, const kiln__loss_call *call, int64_t first,
+kiln_status kiln__loss_rows_opencl(kiln_context *ctx, const kiln__loss_call *call, kiln_dtype dtype, int64_t first,
                                    const kiln__rows *dlogits, const kiln__rows *logits);
 kiln_status kiln__loss_end_opencl(kiln_context *ctx, const kiln__loss_call *call);
 kiln_status kiln__linear_cross_entropy_opencl(kiln_context *ctx, const kiln__loss_call *call, const kiln_tensor *dx,

@@ -34,10 +34,12 @@ static void fwd_chunk(void *arg, int64_t chunk, int thread) {
   if (t->args.streamed) atomic_thread_fence(memory_order_seq_cst);
 }
 
-static kiln_status fwd_opencl(kiln_context *ctx, const kiln__norm_args *a, int64_t rows) {
-  kiln__cl_grid grid = {rows, 1, 1, ctx->cl->group};
-  return KILN_CL_LAUNCH(ctx, KILN_CL_NORM, "norm_fwd", grid, CL_AT(a->y), CL_AT(a->x), CL_AT(a->gain), CL_AT(a->bias),
-                        CL_LONG(a->c), CL_LONG(a->ldy), CL_LONG(a->ldx), CL_FLOAT(a->eps), CL_INT(a->center));
+static kiln_status fwd_opencl(kiln_context *ctx, const norm_task *t) {
+  const kiln__norm_args *a = &t->args;
+  kiln__cl_grid grid = {a->c ? t->rows : 0, 1, 1, ctx->cl->group};
+  return KILN_CL_LAUNCH(ctx, kiln__cl_of(KILN_CL_NORM, t->dtype), "norm_fwd", grid, CL_AT(a->y), CL_AT(a->x),
+                        CL_AT(a->gain), CL_AT(a->bias), CL_LONG(a->c), CL_LONG(a->ldy), CL_LONG(a->ldx),
+                        CL_FLOAT(a->eps), CL_INT(a->center));
 }
 
 static kiln_status fwd(kiln_context *ctx, const kiln_tensor *y, const kiln_tensor *x, const kiln_tensor *gain,
@@ -57,8 +59,8 @@ static kiln_status fwd(kiln_context *ctx, const kiln_tensor *y, const kiln_tenso
                              .bias = kiln__data(bias), .c = rx.cols, .eps = o.eps, .center = center};
   t.rows = rx.rows;
   if (ctx->cl) {
-    KILN_TRY(kiln__cl_takes(ctx, t.dtype));
-    return fwd_opencl(ctx, &t.args, rx.cols ? t.rows : 0);
+    KILN_TRY(kiln__cl_takes_real(ctx, t.dtype));
+    return fwd_opencl(ctx, &t);
   }
   if (ctx->query || rx.rows == 0 || rx.cols == 0) return KILN_OK;
   t.args.streamed = is_streamed(&t, ry.data);
@@ -81,8 +83,8 @@ static void bwd_chunk(void *arg, int64_t chunk, int thread) {
 static kiln_status rows_opencl(kiln_context *ctx, const norm_task *t, void *dx, void *stats) {
   const kiln__norm_args *a = &t->args;
   kiln__cl_grid grid = {a->c ? t->rows : 0, 1, 1, ctx->cl->group};
-  return KILN_CL_LAUNCH(ctx, KILN_CL_NORM, "norm_bwd", grid, CL_AT(dx), CL_AT(stats), CL_AT(a->dy), CL_AT(a->x),
-                        CL_AT(a->gain), CL_LONG(a->c), CL_LONG(a->lddx), CL_LONG(a->lddy), CL_LONG(a->ldx),
+  return KILN_CL_LAUNCH(ctx, kiln__cl_of(KILN_CL_NORM, t->dtype), "norm_bwd", grid, CL_AT(dx), CL_AT(stats),
+                        CL_AT(a->dy), CL_AT(a->x), CL_AT(a->gain), CL_LONG(a->c), CL_LONG(a->lddx), CL_LONG(a->lddy), CL_LONG(a->ldx),
                         CL_FLOAT(a->eps), CL_INT(a->center), CL_INT(a->accumulate_dx));
 }
 
@@ -94,13 +96,13 @@ static kiln_status bwd_opencl(kiln_context *ctx, const norm_task *t, bool has_pa
     KILN_TRY(kiln__scratch(ctx, (size_t)t->rows * 2 * sizeof(float), &stats));
     KILN_TRY(rows_opencl(ctx, t, NULL, stats));
     kiln__cl_grid grid = kiln__cl_each(a->c, t->chunks, 1);
-    KILN_TRY(KILN_CL_LAUNCH(ctx, KILN_CL_NORM, "norm_params", grid, CL_AT(t->partial_gain), CL_AT(t->partial_bias),
-                            CL_AT(stats), CL_AT(a->dy), CL_AT(a->x), CL_LONG(a->c), CL_LONG(a->lddy), CL_LONG(a->ldx),
+    KILN_TRY(KILN_CL_LAUNCH(ctx, kiln__cl_of(KILN_CL_NORM, t->dtype), "norm_params", grid,
+                            CL_AT(t->partial_gain), CL_AT(t->partial_bias), CL_AT(stats), CL_AT(a->dy), CL_AT(a->x), CL_LONG(a->c), CL_LONG(a->lddy), CL_LONG(a->ldx),
                             CL_LONG(t->rows), CL_LONG(t->rows_per_chunk)));
     kiln__rows partial = {t->partial_gain, t->chunks, a->c, a->c};
-    if (t->dgain) KILN_TRY(kiln__sum_rows_opencl(ctx, t->dgain, &partial, t->accumulate_params));
+    if (t->dgain) KILN_TRY(kiln__sum_rows_opencl(ctx, KILN_F32, t->dgain, &partial, t->accumulate_params));
     partial.data = t->partial_bias;
-    if (t->dbias) KILN_TRY(kiln__sum_rows_opencl(ctx, t->dbias, &partial, t->accumulate_params));
+    if (t->dbias) KILN_TRY(kiln__sum_rows_opencl(ctx, KILN_F32, t->dbias, &partial, t->accumulate_params));
   }
   return a->dx ? rows_opencl(ctx, t, a->dx, NULL) : KILN_OK;
 }
@@ -135,7 +137,7 @@ static kiln_status bwd(kiln_context *ctx, const kiln_tensor *dx, const kiln_tens
   t.dbias = kiln__data(dbias);
   t.accumulate_params = o.accumulate_params;
   if (ctx->cl) {
-    KILN_TRY(kiln__cl_takes(ctx, t.dtype));
+    KILN_TRY(kiln__cl_takes_real(ctx, t.dtype));
     return bwd_opencl(ctx, &t, dgain || dbias);
   }
   if (ctx->query || rx.cols == 0) return KILN_OK;

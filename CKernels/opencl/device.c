@@ -109,12 +109,15 @@ kiln_status kiln__cl_create(int32_t index, const char *cache, const char *tile, 
   cl->device = f.device;
   describe(api, &f, &cl->info);
   kiln__cl_choose_cache(cl->cache, cache);
-  cl->group = cl->info.is_cpu ? 1 : 64;
   kiln_status status = choose_tile(cl, tile, error, size);
   if (status != KILN_OK) {
     kiln__cl_end(cl);
     return status;
   }
+  cl->group = cl->tile->items > 0 ? 64 : 1;
+  cl_uint subgroups = 0;
+  api->clGetDeviceInfo(cl->device, CL_DEVICE_MAX_NUM_SUB_GROUPS, sizeof subgroups, &subgroups, NULL);
+  cl->has_subgroups = subgroups > 0 && strncmp(cl->info.version, "OpenCL 3", 8) == 0;
   cl_int code;
   cl->context = api->clCreateContext(NULL, 1, &cl->device, NULL, NULL, &code);
   if (code == CL_SUCCESS) cl->queue = api->clCreateCommandQueue(cl->context, cl->device, CL_QUEUE_PROFILING_ENABLE, &code);

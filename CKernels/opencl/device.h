@@ -18,10 +18,17 @@ typedef struct kiln__cl_buffer {
 
 typedef enum kiln__cl_program {
   KILN_CL_ACTIVATION, KILN_CL_ATTENTION, KILN_CL_ELEMENTWISE, KILN_CL_EMBEDDING, KILN_CL_GEMM, KILN_CL_LOSS,
-  KILN_CL_NORM, KILN_CL_OPTIM, KILN_CL_QUANT, KILN_CL_ROPE, KILN_CL_PROGRAMS
+  KILN_CL_NORM, KILN_CL_OPTIM, KILN_CL_QUANT, KILN_CL_ROPE, KILN_CL_FAMILIES,
+  KILN_CL_PROGRAMS = 3 * KILN_CL_FAMILIES  // in F32, BF16 and F16
 } kiln__cl_program;
 
-enum { KILN_CL_KERNELS = 128, KILN_CL_PATH = 1024 };
+// The program of a family for tensors of F32, BF16 or F16.
+static inline kiln__cl_program kiln__cl_of(kiln__cl_program family, kiln_dtype dtype) {
+  int type = dtype == KILN_BF16 ? 1 : dtype == KILN_F16 ? 2 : 0;
+  return (kiln__cl_program)(type * KILN_CL_FAMILIES + family);
+}
+
+enum { KILN_CL_KERNELS = 256, KILN_CL_PATH = 1024 };
 
 typedef struct kiln__cl {
   const kiln__cl_api *api;
@@ -31,7 +38,13 @@ typedef struct kiln__cl {
   kiln__cl_buffer *buffers;  // by address
   int buffer_count, buffer_capacity;
   cl_program programs[KILN_CL_PROGRAMS];
-  struct { const char *name; cl_kernel kernel; int64_t launches; double seconds; } kernels[KILN_CL_KERNELS];
+  struct {
+    const char *name;
+    kiln__cl_program program;
+    cl_kernel kernel;
+    int64_t launches;
+    double seconds;
+  } kernels[KILN_CL_KERNELS];
   int kernel_count;
   bool is_profiled;
   struct { cl_kernel kernel; cl_event event; } *events;  // not counted yet
@@ -41,6 +54,7 @@ typedef struct kiln__cl {
   const kiln__cl_tile *tile;
   char cache[KILN_CL_PATH];  // folder of compiled programs; "" for none
   int32_t group;             // work items that share a row: 1 where an item has vectors of its own
+  bool has_subgroups;        // in which a group may reduce
 } kiln__cl;
 
 // Every public function of devices starts with it: refuses contexts of the host, too.

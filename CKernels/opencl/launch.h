@@ -45,8 +45,9 @@ kiln_status kiln__cl_launch(kiln_context *ctx, kiln__cl_program program, const c
   kiln__cl_launch(ctx, program, name, grid, (const kiln__cl_arg[]){__VA_ARGS__}, \
                   (int)(sizeof((const kiln__cl_arg[]){__VA_ARGS__}) / sizeof(kiln__cl_arg)))
 
-// Fails unless there are kernels for tensors of a type, which is F32.
+// Fails unless there are kernels for tensors of a type, which is F32; the second takes BF16 and F16, too.
 kiln_status kiln__cl_takes(kiln_context *ctx, kiln_dtype dtype);
+kiln_status kiln__cl_takes_real(kiln_context *ctx, kiln_dtype dtype);
 
 // A kernel with an item for each element of some views, or for so many: it takes their addresses, how they lie, then
 // `args`.

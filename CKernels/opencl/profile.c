@@ -70,9 +70,12 @@ kiln_status kiln_device_times(kiln_context *ctx, kiln_kernel_time *times, int32_
   int32_t n = 0;
   for (int k = 0; k < ctx->cl->kernel_count; k++) {
     if (ctx->cl->kernels[k].launches == 0) continue;
-    strncpy(all[n].name, ctx->cl->kernels[k].name, sizeof all[n].name - 1);
-    all[n].launches = ctx->cl->kernels[k].launches;
-    all[n++].seconds = ctx->cl->kernels[k].seconds;
+    int32_t i = 0;  // one of the same name may be there, for another type
+    while (i < n && strcmp(all[i].name, ctx->cl->kernels[k].name) != 0) i++;
+    strncpy(all[i].name, ctx->cl->kernels[k].name, sizeof all[i].name - 1);
+    all[i].launches += ctx->cl->kernels[k].launches;
+    all[i].seconds += ctx->cl->kernels[k].seconds;
+    n = kiln__max(n, i + 1);
   }
   qsort(all, (size_t)n, sizeof *all, by_time);
   memcpy(times, all, (size_t)kiln__min(n, capacity) * sizeof *all);

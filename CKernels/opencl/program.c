@@ -92,10 +92,14 @@ static kiln_status refuse(kiln_context *ctx, cl_program program, const char *nam
 
 static kiln_status build(kiln_context *ctx, kiln__cl_program id, cl_program *out) {
   const kiln__cl *cl = ctx->cl;
-  const kiln__cl_source *source = &kiln__cl_sources[id];
+  static const char *const types[] = {"", " -DBF16", " -DF16"};
+  kiln__cl_program family = (kiln__cl_program)(id % KILN_CL_FAMILIES);
+  const kiln__cl_source *source = &kiln__cl_sources[family];
   char options[OPTIONS], path[KILN_CL_FILE];
-  int length = snprintf(options, OPTIONS, "-cl-std=CL1.2 -DGROUP=%d", cl->group);
-  if (id == KILN_CL_GEMM) kiln__cl_tile_options(cl->tile, options + length, OPTIONS - (size_t)length);
+  const char *language = cl->has_subgroups && cl->group > 1 ? "CL3.0 -DSUBGROUPS" : "CL1.2";
+  int length = snprintf(options, OPTIONS, "-cl-std=%s -DGROUP=%d%s", language, cl->group,
+                        types[id / KILN_CL_FAMILIES]);
+  if (family == KILN_CL_GEMM) kiln__cl_tile_options(cl->tile, options + length, OPTIONS - (size_t)length);
   const char *base = file_of(cl, source, options, path) ? path : NULL;
   cl_program program = base ? from_binary(cl, base, options) : NULL;
   if (!program) {
@@ -120,7 +124,7 @@ kiln_status kiln__cl_kernel(kiln_context *ctx, kiln__cl_program program, const c
   kiln__cl *cl = ctx->cl;
   for (int i = 0; i < cl->kernel_count; i++) {
     *out = cl->kernels[i].kernel;
-    if (cl->kernels[i].name == name) return KILN_OK;
+    if (cl->kernels[i].name == name && cl->kernels[i].program == program) return KILN_OK;
   }
   if (!cl->programs[program]) KILN_TRY(build(ctx, program, &cl->programs[program]));
   if (cl->kernel_count == KILN_CL_KERNELS) return kiln__fail(ctx, KILN_ERR_DEVICE, "more kernels than there are");
@@ -128,6 +132,7 @@ kiln_status kiln__cl_kernel(kiln_context *ctx, kiln__cl_program program, const c
   *out = cl->api->clCreateKernel(cl->programs[program], name, &code);
   if (code != CL_SUCCESS) return kiln__cl_fail(ctx, name, code);
   cl->kernels[cl->kernel_count].name = name;
+  cl->kernels[cl->kernel_count].program = program;
   cl->kernels[cl->kernel_count++].kernel = *out;
   return KILN_OK;
 }

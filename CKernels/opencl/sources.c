@@ -38,7 +38,7 @@ static const char rope[] = {
 
 const kiln__cl_source kiln__cl_common = SOURCE(common);
 
-const kiln__cl_source kiln__cl_sources[KILN_CL_PROGRAMS] = {
+const kiln__cl_source kiln__cl_sources[KILN_CL_FAMILIES] = {
     [KILN_CL_ACTIVATION] = SOURCE(activation),
     [KILN_CL_ATTENTION] = SOURCE(attention),
     [KILN_CL_ELEMENTWISE] = SOURCE(elementwise),

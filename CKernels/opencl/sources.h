@@ -15,7 +15,7 @@ typedef struct kiln__cl_source {
 // What comes before every program.
 extern const kiln__cl_source kiln__cl_common;
 
-extern const kiln__cl_source kiln__cl_sources[KILN_CL_PROGRAMS];
+extern const kiln__cl_source kiln__cl_sources[KILN_CL_FAMILIES];
 
 #pragma GCC visibility pop
 #endif

@@ -108,7 +108,7 @@ static kiln_status take_scratch(kiln_context *ctx, rope_task *t) {
 // The frequencies come from the host.
 static kiln_status rope_opencl(kiln_context *ctx, const rope_task *t, const kiln_rope_options *o, kiln_dtype dtype) {
   enum { MOST = 1024 };
-  KILN_TRY(kiln__cl_takes(ctx, dtype));
+  KILN_TRY(kiln__cl_takes_real(ctx, dtype));
   const kiln__rope_args *a = &t->args;
   if (a->half > MOST) return kiln__fail(ctx, KILN_ERR_SHAPE, "OpenCL takes heads of %d elements at most", 2 * MOST);
   double frequencies[MOST];
@@ -118,8 +118,8 @@ static kiln_status rope_opencl(kiln_context *ctx, const rope_task *t, const kiln
                           CL_AT(t->sin), CL_AT(t->positions), CL_AT(t->frequencies), CL_LONG(a->half),
                           CL_DOUBLE(t->direction)));
   int64_t heads[] = {a->t, a->h, a->half, a->y_b, a->y_t, a->y_h, a->x_b, a->x_t, a->x_h};
-  return KILN_CL_LAUNCH(ctx, KILN_CL_ROPE, "rope_rotate", kiln__cl_each(a->half, t->rows, a->h), CL_AT(a->y),
-                        CL_AT(a->x), CL_AT(t->cos), CL_AT(t->sin), CL_STRUCT(heads));
+  return KILN_CL_LAUNCH(ctx, kiln__cl_of(KILN_CL_ROPE, dtype), "rope_rotate", kiln__cl_each(a->half, t->rows, a->h),
+                        CL_AT(a->y), CL_AT(a->x), CL_AT(t->cos), CL_AT(t->sin), CL_STRUCT(heads));
 }
 
 static kiln_status rope(kiln_context *ctx, const char *y_name, const kiln_tensor *y, const char *x_name,

@@ -100,8 +100,7 @@ public final class Graph {
     do throws(KilnError) {
       outputTypes = try operation.outputs(for: inputs.map(\.type))
     } catch {
-      throw KilnError(
-        error.kind, "\(scope.isEmpty ? "" : scope + ": ")\(operation.label): \(error.message)", hint: error.hint)
+      throw error.within(operation.label).within(scope)
     }
     let outputs = outputTypes.map { append($0, .node(nodes.count)) }
     nodes.append(Node(operation: operation, inputs: inputs, outputs: outputs, scope: scope, origin: origin))
@@ -141,5 +140,12 @@ public final class Graph {
     types.append(type)
     sources.append(source)
     return Value(graph: self, id: types.count - 1, type: type)
+  }
+}
+
+extension KilnError {
+  /// The same, told of a part of the graph; an empty name adds nothing.
+  func within(_ scope: String) -> KilnError {
+    scope.isEmpty ? self : KilnError(kind, "\(scope): \(message)", hint: hint)
   }
 }

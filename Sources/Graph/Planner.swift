@@ -65,7 +65,7 @@ public struct Planner {
         try node.operation.run(
           in: StepContext(context: context), inputs: empty(node.inputs), outputs: empty(node.outputs))
       } catch {
-        throw KilnError(error.kind, "\(node.scope): \(error.message)", hint: error.hint)
+        throw error.within(node.scope)
       }
     }
   }

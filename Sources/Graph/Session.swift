@@ -98,8 +98,7 @@ public final class Session {
         try node.operation.run(in: step, inputs: inputs, outputs: outputs)
         if checking, node.operation.background == nil { try check(node, outputs) }
       } catch {
-        throw error.kind == .numerics || node.scope.isEmpty
-          ? error : KilnError(error.kind, "\(node.scope): \(error.message)", hint: error.hint)
+        throw error.kind == .numerics ? error : error.within(node.scope)
       }
     }
   }

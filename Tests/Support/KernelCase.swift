@@ -149,7 +149,7 @@ public struct KernelCase {
   /// Whether the operation takes bf16 and f16.
   public var hasNarrow = true
 
-  /// Functions that have kernels for OpenCL devices, in fp32: what names of cases begin with.
+  /// Functions that have kernels for OpenCL devices: what names of cases begin with.
   public static let onOpenCL: Set<Substring> = [
     "add", "sum_squares", "bias_bwd", "layer_norm_fwd", "layer_norm_bwd", "rms_norm_fwd", "rms_norm_bwd",
     "activation_fwd", "activation_bwd", "swiglu_fwd", "swiglu_bwd", "dropout", "gemm", "embedding_fwd",
@@ -220,19 +220,26 @@ public struct KernelCase {
         }
       }
     }
-    guard let function = name.split(separator: " ").first, Self.onOpenCL.contains(function), TestContext.hasOpenCL
-    else { return }
-    let device = TestContext(device: KILN_DEVICE_OPENCL)
-    for layout in Layout.allCases {
-      let results = run(device, KILN_F32, layout)
-      for index in outputs.indices {
-        compare(
-          results[index].values, plain[index], exact[index], ulps: 2 * ulps,
-          "\(name), output \(index), OpenCL, \(layout)")
+    for device in devices {
+      for layout in Layout.allCases {
+        let results = run(device, KILN_F32, layout)
+        for index in outputs.indices {
+          compare(
+            results[index].values, plain[index], exact[index], ulps: 2 * ulps,
+            "\(name), output \(index), OpenCL, \(layout)")
+        }
+        let again = run(device, KILN_F32, layout)
+        #expect(zip(again, results).allSatisfy { $0.bits == $1.bits }, "\(name): other bits on OpenCL the second time")
       }
-      let again = run(device, KILN_F32, layout)
-      #expect(zip(again, results).allSatisfy { $0.bits == $1.bits }, "\(name): other bits on OpenCL the second time")
     }
+  }
+
+  /// The OpenCL device, if there is one and kernels for it; for those that share rows in a group, also as a GPU is used.
+  private var devices: [TestContext] {
+    guard let function = name.split(separator: " ").first, Self.onOpenCL.contains(function), TestContext.hasOpenCL
+    else { return [] }
+    let sharesRows = function.contains("norm") || function.contains("cross_entropy")
+    return [nil, "32x32/8"].prefix(sharesRows ? 2 : 1).map { TestContext(device: KILN_DEVICE_OPENCL, tile: $0) }
   }
 
   private func check(in type: Narrow, ulps: Double, narrowUlps: Double) {
@@ -255,6 +262,9 @@ public struct KernelCase {
         let again = run(TestContext(isa: isa, threads: 3), type.dtype, layout)
         #expect(zip(again, results).allSatisfy { $0.bits == $1.bits }, "\(name): other bits in \(type) with 3 threads")
       }
+    }
+    for device in devices {
+      for layout in Layout.allCases { check(run(device, type.dtype, layout), "OpenCL, \(layout)") }
     }
   }
 

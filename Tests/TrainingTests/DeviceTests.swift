@@ -126,7 +126,7 @@ struct DeviceTests: TinyRuns {
   /// What has no kernels there is an error before the first step.
   @Test(arguments: GoldenTests.openCL) func gapsAreToldAtOnce(_ device: Context.Device) throws {
     let changes: [(String, (inout TrainingConfiguration) -> Void)] = [
-      ("bf16", { $0.precision = .bf16 }),
+      ("quantize_int8", { $0.precision = .int8 }), ("adam: OpenCL", { ($0.precision, $0.master) = (.bf16, .none) }),
       ("mask_groups", { $0.sparsity = .srSTE }), ("slim", { $0.slimming = 1 }),
     ]
     try withTemporaryFolder { folder in

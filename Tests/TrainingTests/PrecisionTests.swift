@@ -27,7 +27,7 @@ struct PrecisionTests {
 
   @Test(arguments: Autocast.names, narrow)
   func gradientsAreAsNearToFP32AsUnderAutocast(_ name: String, _ precision: Precision) throws {
-    for device in GoldenTests.hosts { try compareGradients(of: name, in: precision, on: device) }
+    for device in GoldenTests.devices { try compareGradients(of: name, in: precision, on: device) }
   }
 
   /// Of all gradients together, relative to the size of those in fp32.
@@ -64,14 +64,17 @@ struct PrecisionTests {
   }
 
   @Test(arguments: Autocast.names, narrow) func tenStepsStayNearFP32(_ name: String, _ precision: Precision) throws {
-    for microBatch in [4, 2] { try compareSteps(of: name, in: precision, microBatch) }
+    for microBatch in [4, 2] { try compareSteps(of: name, in: precision, microBatch, on: .cpu) }
+    for device in GoldenTests.openCL { try compareSteps(of: name, in: precision, 4, on: device) }
   }
 
-  private func compareSteps(of name: String, in precision: Precision, _ microBatch: Int) throws {
+  private func compareSteps(
+    of name: String, in precision: Precision, _ microBatch: Int, on device: Context.Device
+  ) throws {
     var run: Golden.Run = try Golden.decode("\(precision).json", of: name)
     run.microBatch = microBatch
     let autocast = try Autocast.load(name, in: precision)
-    let metrics = try Golden.load(name).train(run, of: name, in: precision)
+    let metrics = try Golden.load(name).train(run, of: name, on: device, in: precision)
     func largest(_ a: [Double], _ b: [Double]) -> Double { zip(a, b).map { abs($0 / $1 - 1) }.max() ?? .infinity }
     let lossError = largest(metrics.map(\.loss), run.loss)
     #expect(lossError > 0, "\(precision) gives the very bits of fp32")
@@ -83,11 +86,15 @@ struct PrecisionTests {
   /// Weights converted once, when they are loaded, are the weights converted at each use.
   @Test(arguments: Autocast.names, narrow)
   func keepingNarrowWeightsChangesNoBit(_ name: String, _ precision: Precision) throws {
+    for device in [.cpu] + GoldenTests.openCL { try keepNarrowWeights(of: name, in: precision, on: device) }
+  }
+
+  private func keepNarrowWeights(of name: String, in precision: Precision, on device: Context.Device) throws {
     let golden = try Golden.load(name)
     let (model, files) = try ModelFiles.open(Golden.folder(name).path)
-    let context = try Context(threads: 2)
+    let context = try Context(device: device, threads: 2)
     let losses = try [true, false].map { hasMasters in
-      let store = ParameterStore()
+      let store = ParameterStore(on: context)
       try ModelFiles.load(
         model, from: files, into: store, access: .mapped, precision: hasMasters ? .fp32 : precision, context: context)
       let evaluator = try Evaluator(
@@ -102,10 +109,14 @@ struct PrecisionTests {
   /// Logits of the next token over a cache, in fp32 from narrow weights and activations.
   @Test(arguments: Autocast.names, narrow)
   func logitsOverACacheAreNearFP32(_ name: String, _ precision: Precision) throws {
+    for device in [.cpu] + GoldenTests.openCL { try compareLogits(of: name, in: precision, on: device) }
+  }
+
+  private func compareLogits(of name: String, in precision: Precision, on device: Context.Device) throws {
     let golden = try Golden.load(name)
     let (model, files) = try ModelFiles.open(Golden.folder(name).path)
-    let context = try Context(threads: 2)
-    let store = ParameterStore()
+    let context = try Context(device: device, threads: 2)
+    let store = ParameterStore(on: context)
     try ModelFiles.load(model, from: files, into: store, access: .mapped, precision: precision, context: context)
     let graph = Graph(precision: precision, hasMasters: false)
     let time = golden.context

@@ -70,9 +70,9 @@ static void transpose(
 }
 
 static void untranspose(
-    __global float *rows, __global const float16 *from, const long stride, const int count, const long d) {
+    __global real *rows, __global const float16 *from, const long stride, const int count, const long d) {
   for (int r = 0; r < count; r++) {
-    for (long e = 0; e < d; e++) rows[r * stride + e] = ((__global const float *)(from + e))[r];
+    for (long e = 0; e < d; e++) put(((__global const float *)(from + e))[r], rows + r * stride + e);
   }
 }
 
@@ -100,7 +100,7 @@ static void untranspose(
 #define EACH_LANE (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
 
 __kernel void attention_fwd(
-    MEMORY(float, o), MEMORY(float, lse), MEMORY(float, q), MEMORY(float, k), MEMORY(float, v), MEMORY(int, offsets),
+    MEMORY(real, o), MEMORY(float, lse), MEMORY(float, q), MEMORY(float, k), MEMORY(float, v), MEMORY(int, offsets),
     MEMORY(float, scratch), const attention a) {
   const long block = get_global_id(0), head = get_global_id(1), b = get_global_id(2), first = block * LANES;
   const long key_head = head / (a.heads / a.key_heads);
@@ -137,34 +137,35 @@ __kernel void attention_fwd(
   }
   const float16 factor = select(1 / sum, (float16)(0), sum == 0.0f);
   for (long e = 0; e < a.d; e++) ot[e] = ot[e] * factor;
-  untranspose(ROW(float, o, a.o, b, first, head), ot, a.o.t, count, a.d);
+  untranspose(ROW(real, o, a.o, b, first, head), ot, a.o.t, count, a.d);
   if (!lse_memory) return;
   float logs[LANES];
   vstore16(select((float16)(-INFINITY), top + log(sum), lows < highs), 0, logs);
   for (int r = 0; r < count; r++) *ROW(float, lse, a.lse, b, first + r, head) = logs[r];
 }
 
-// Rows one after the other, by head: to [b, heads, t, d]. Whoever meets all of them reads them from there, in one
-// stream.
-__kernel void attention_gather(MEMORY(float, to), MEMORY(float, x), const strides of, const long d) {
+// Rows one after the other, by head, in fp32: to [b, heads, t, d]. Whoever meets all of them reads them from there, in
+// one stream.
+__kernel void attention_gather(MEMORY(float, to), MEMORY(real, x), const strides of, const long d) {
   const long i = get_global_id(0), head = get_global_id(1), b = get_global_id(2);
-  __global const float *from = ROW(float, x, of, b, i, head);
+  __global const real *from = ROW(real, x, of, b, i, head);
   __global float *row = AT(float, to) + ((b * get_global_size(1) + head) * get_global_size(0) + i) * d;
-  for (long e = 0; e < d; e++) row[e] = from[e];
+  for (long e = 0; e < d; e++) row[e] = get(from + e);
 }
 
 // delta [b, heads, tq] = the sums of d_o * o over a row.
-__kernel void attention_delta(MEMORY(float, delta), MEMORY(float, o), MEMORY(float, d_o), const attention a) {
+__kernel void attention_delta(MEMORY(float, delta), MEMORY(real, o), MEMORY(float, d_o), const attention a) {
   const long i = get_global_id(0), head = get_global_id(1), b = get_global_id(2);
-  __global const float *x = ROW(float, o, a.o, b, i, head), *y = ROW(float, d_o, a.d_o, b, i, head);
+  __global const real *x = ROW(real, o, a.o, b, i, head);
+  __global const float *y = ROW(float, d_o, a.d_o, b, i, head);
   float sum = 0;
-  for (long e = 0; e < a.d; e++) sum += x[e] * y[e];
+  for (long e = 0; e < a.d; e++) sum += get(x + e) * y[e];
   AT(float, delta)[(b * a.heads + head) * a.tq + i] = sum;
 }
 
 // p and ds of all lanes, from a product with scale and one with d_o: p = exp(s - lse), ds = p (dp - delta) scale.
 __kernel void attention_dq(
-    MEMORY(float, dq), MEMORY(float, q), MEMORY(float, k), MEMORY(float, v), MEMORY(float, d_o), MEMORY(float, lse),
+    MEMORY(real, dq), MEMORY(float, q), MEMORY(float, k), MEMORY(float, v), MEMORY(float, d_o), MEMORY(float, lse),
     MEMORY(float, delta), MEMORY(int, offsets), MEMORY(float, scratch), const attention a) {
   const long block = get_global_id(0), head = get_global_id(1), b = get_global_id(2), first = block * LANES;
   const long key_head = head / (a.heads / a.key_heads);
@@ -196,12 +197,12 @@ __kernel void attention_dq(
     GRADIENT(0) GRADIENT(1) GRADIENT(2) GRADIENT(3)
     ADD(dqt, dqt[e], d, k)
   }
-  untranspose(ROW(float, dq, a.dq, b, first, head), dqt, a.dq.t, count, a.d);
+  untranspose(ROW(real, dq, a.dq, b, first, head), dqt, a.dq.t, count, a.d);
 }
 
 // 16 keys of a key head, which meet every query of its query heads.
 __kernel void attention_dkv(
-    MEMORY(float, dk), MEMORY(float, dv), MEMORY(float, q), MEMORY(float, k), MEMORY(float, v), MEMORY(float, d_o),
+    MEMORY(real, dk), MEMORY(real, dv), MEMORY(float, q), MEMORY(float, k), MEMORY(float, v), MEMORY(float, d_o),
     MEMORY(float, lse), MEMORY(float, delta), MEMORY(int, offsets), MEMORY(float, scratch), const attention a) {
   const long block = get_global_id(0), key_head = get_global_id(1), b = get_global_id(2), first = block * LANES;
   const long group = a.heads / a.key_heads;
@@ -235,6 +236,6 @@ __kernel void attention_dkv(
       ADD(dvt, dvt[e], s, o)
     }
   }
-  untranspose(ROW(float, dk, a.dk, b, first, key_head), dkt, a.dk.t, count, a.d);
-  untranspose(ROW(float, dv, a.dv, b, first, key_head), dvt, a.dv.t, count, a.d);
+  untranspose(ROW(real, dk, a.dk, b, first, key_head), dkt, a.dk.t, count, a.d);
+  untranspose(ROW(real, dv, a.dv, b, first, key_head), dvt, a.dv.t, count, a.d);
 }

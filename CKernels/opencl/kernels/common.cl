@@ -9,6 +9,50 @@
 #define MEMORY(T, x) __global T *x##_memory, ulong x##_at
 #define AT(T, x) ((__global T *)((__global char *)x##_memory + x##_at))
 
+// Tensors are kept as `real`, which is float, or in 16 bits, BF16 or F16, and are floats in registers: get and put one,
+// get8 and put8 as many side by side.
+#if defined(BF16)
+typedef ushort real;
+static inline float get(__global const real *p) { return as_float((uint)*p << 16); }
+static inline void put(const float x, __global real *p) {
+  const uint bits = as_uint(x);
+  *p = isnan(x) ? 0x7fc0 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+#define REALS(n)                                                                                                 \
+  static inline float##n get##n(__global const real *p) {                                                        \
+    return as_float##n(convert_uint##n(vload##n(0, p)) << 16);                                                   \
+  }                                                                                                              \
+  static inline void put##n(const float##n x, __global real *p) {                                                \
+    const uint##n bits = as_uint##n(x), rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;                      \
+    vstore##n(convert_ushort##n(isnan(x) ? (uint##n)(0x7fc0) : rounded), 0, p);                                  \
+  }
+#elif defined(F16)
+typedef half real;
+static inline float get(__global const real *p) { return vload_half(0, p); }
+static inline void put(const float x, __global real *p) { vstore_half_rte(x, 0, p); }
+// By way of a vector that is aligned, since pocl takes half vectors to be.
+#define REALS(n)                                                         \
+  static inline float##n get##n(__global const real *p) {                \
+    const ushort##n bits = vload##n(0, (__global const ushort *)p);      \
+    return vload_half##n(0, (const half *)&bits);                        \
+  }                                                                      \
+  static inline void put##n(const float##n x, __global real *p) {        \
+    ushort##n bits;                                                      \
+    vstore_half##n##_rte(x, 0, (half *)&bits);                           \
+    vstore##n(bits, 0, (__global ushort *)p);                            \
+  }
+#else
+typedef float real;
+static inline float get(__global const real *p) { return *p; }
+static inline void put(const float x, __global real *p) { *p = x; }
+#define REALS(n)                                                                        \
+  static inline float##n get##n(__global const real *p) { return vload##n(0, p); }      \
+  static inline void put##n(const float##n x, __global real *p) { vstore##n(x, 0, p); }
+#endif
+REALS(4)
+REALS(8)
+REALS(16)
+
 // How up to 6 views of one shape lie: `rank` dimensions, the last one first to run.
 typedef struct {
   long count, rank;
@@ -27,8 +71,20 @@ static inline long place(const layout *l, int view, long i) {
 
 // group_sum and group_max: over a work group, for each of its items.
 #define SUM(a, b) ((a) + (b))
-#if GROUP > 1
-#define REDUCTION(name, PAIR)                                                                              \
+#ifdef SUBGROUPS
+// Each subgroup by itself, then one after the other.
+#define REDUCTION(name, PAIR, OF_SUBGROUP)                                                                 \
+  static inline float name(float x, __local float *shared) {                                               \
+    const float part = OF_SUBGROUP(x);                                                                     \
+    barrier(CLK_LOCAL_MEM_FENCE);                                                                          \
+    if (get_sub_group_local_id() == 0) shared[get_sub_group_id()] = part;                                  \
+    barrier(CLK_LOCAL_MEM_FENCE);                                                                          \
+    float all = shared[0];                                                                                 \
+    for (uint i = 1; i < get_num_sub_groups(); i++) all = PAIR(all, shared[i]);                            \
+    return all;                                                                                            \
+  }
+#elif GROUP > 1
+#define REDUCTION(name, PAIR, OF_SUBGROUP)                                                                 \
   static inline float name(float x, __local float *shared) {                                               \
     const int item = get_local_id(0);                                                                      \
     barrier(CLK_LOCAL_MEM_FENCE);                                                                          \
@@ -41,11 +97,11 @@ static inline long place(const layout *l, int view, long i) {
     return shared[0];                                                                                      \
   }
 #else
-#define REDUCTION(name, PAIR) \
+#define REDUCTION(name, PAIR, OF_SUBGROUP) \
   static inline float name(float x, __local float *shared) { return x; }
 #endif
-REDUCTION(group_sum, SUM)
-REDUCTION(group_max, max)
+REDUCTION(group_sum, SUM, sub_group_reduce_add)
+REDUCTION(group_max, max, sub_group_reduce_max)
 
 static inline float sum_of(float8 v) {
   const float4 a = v.lo + v.hi;
@@ -75,9 +131,9 @@ enum { NONE, RELU, GELU_TANH, GELU_ERF, SILU };
     switch (kind) {                                                                           \
       case RELU: return x > 0.0f ? (T)(1.0f) : x <= 0.0f ? (T)(0.0f) : x;                     \
       case GELU_TANH: {                                                                       \
-        const T t = tanh(0.79788456f * (near + 0.044715f * near * near * near));              \
-        return (1.0f + t) / 2.0f                                                              \
-               + near / 2.0f * (1.0f - t * t) * 0.79788456f * (1.0f + 0.134145f * near * near); \
+        const T e = exp(min(-1.59576912f * (near + 0.044715f * near * near * near), (T)(80.0f))); \
+        const T s = 1.0f / (1.0f + e);                                                        \
+        return s + near * s * (e * s) * 1.59576912f * (1.0f + 0.134145f * near * near);       \
       }                                                                                       \
       case GELU_ERF:                                                                          \
         return (1.0f + erf(near * 0.70710678f)) / 2.0f + near * 0.39894228f * exp(-near * near / 2.0f); \

@@ -1,8 +1,9 @@
 // Sums, copies and fills, with an item for each element; sums over rows and of squares.
 
-__kernel void add(MEMORY(float, y), MEMORY(float, a), MEMORY(float, b), const layout l) {
+__kernel void add(MEMORY(real, y), MEMORY(real, a), MEMORY(real, b), const layout l) {
   const long i = get_global_id(0);
-  if (i < l.count) AT(float, y)[place(&l, 0, i)] = AT(float, a)[place(&l, 1, i)] + AT(float, b)[place(&l, 2, i)];
+  if (i >= l.count) return;
+  put(get(AT(real, a) + place(&l, 1, i)) + get(AT(real, b) + place(&l, 2, i)), AT(real, y) + place(&l, 0, i));
 }
 
 #define COPY(T)                                                                         \
@@ -21,21 +22,21 @@ COPY(ulong)
 
 // out[c] = the sum over the rows of x, in their order (+ out).
 __kernel void sum_rows(
-    MEMORY(float, out), MEMORY(float, x), const long rows, const long cols, const long stride, const int accumulate) {
+    MEMORY(float, out), MEMORY(real, x), const long rows, const long cols, const long stride, const int accumulate) {
   const long c = get_global_id(0);
   if (c >= cols) return;
-  __global const float *p = AT(float, x) + c;
+  __global const real *p = AT(real, x) + c;
   float sum = accumulate ? AT(float, out)[c] : 0;
-  for (long r = 0; r < rows; r++) sum += p[r * stride];
+  for (long r = 0; r < rows; r++) sum += get(p + r * stride);
   AT(float, out)[c] = sum;
 }
 
 // Stretches of 4096 elements.
-__kernel void square_parts(MEMORY(double, parts), MEMORY(float, x), const long count) {
+__kernel void square_parts(MEMORY(double, parts), MEMORY(real, x), const long count) {
   const long part = get_global_id(0), begin = part * 4096, end = min(begin + 4096, count);
-  __global const float *p = AT(float, x);
+  __global const real *p = AT(real, x);
   double sum = 0;
-  for (long i = begin; i < end; i++) sum += (double)p[i] * p[i];
+  for (long i = begin; i < end; i++) sum += (double)get(p + i) * get(p + i);
   AT(double, parts)[part] = sum;
 }
 

@@ -1,7 +1,7 @@
-// Products of packed panels: a tile of MR x NR sums stays in registers while a panel of MR rows of a and one of NR
-// columns of b stream past it. The host says which tile it is (opencl/tile.c): one of a single item with its vectors, for
-// CPUs, whose panels are read from the caches; or, with ITEMS, one of ITEMS x ITEMS items that share it, for GPUs, whose
-// panels are read through local memory, DEPTH of k at a time.
+// Products of packed panels, in fp32: a tile of MR x NR sums stays in registers while a panel of MR rows of a and one of
+// NR columns of b stream past it. The host says which tile it is (opencl/tile.c): one of a single item with its vectors,
+// for CPUs, whose panels are read from the caches; or, with ITEMS, one of ITEMS x ITEMS items that share it, for GPUs,
+// whose panels are read through local memory, DEPTH of k at a time.
 
 #ifndef ITEMS
 enum { NR = 2 * LANES };
@@ -13,8 +13,8 @@ static inline long place_in_panel(const long k, const int w, const int width, co
 }
 
 // 8 rows of 8, from rows `across` apart to rows `width` apart, transposed.
-static inline void transpose8(__global float *to, const int width, __global const float *from, const long across) {
-#define LINE(r) const float8 x##r = vload8(0, from + r * across);
+static inline void transpose8(__global float *to, const int width, __global const real *from, const long across) {
+#define LINE(r) const float8 x##r = get8(from + r * across);
   LINE(0) LINE(1) LINE(2) LINE(3) LINE(4) LINE(5) LINE(6) LINE(7)
 #define PAIRS(p, a, b)                                                                                \
   const float8 p##l = (float8)(a.s0, b.s0, a.s1, b.s1, a.s4, b.s4, a.s5, b.s5);                      \
@@ -32,27 +32,27 @@ static inline void transpose8(__global float *to, const int width, __global cons
 
 // Panels of `width` rows of x, 64 of k to an item; rows beyond `extent` are 0.
 __kernel void gemm_pack(
-    MEMORY(float, out), MEMORY(float, x), const long batch, const long across, const long along, const long extent,
+    MEMORY(float, out), MEMORY(real, x), const long batch, const long across, const long along, const long extent,
     const long k, const long stride, const int width, const int group) {
   const long panel = get_global_id(0), z = get_global_id(2);
   const long begin = get_global_id(1) * 64, end = min(begin + 64, k);
-  __global const float *from = AT(float, x) + z * batch + panel * width * across;
+  __global const real *from = AT(real, x) + z * batch + panel * width * across;
   __global float *to = AT(float, out) + (z * get_global_size(0) + panel) * stride * width;
   const int there = min((long)width, extent - panel * width);
   long i = begin;
   if (group == 4 && along == 1) {
     for (; i + 4 <= end; i += 4) {
       for (int w = 0; w < width; w++) {
-        vstore4(w < there ? vload4(0, from + w * across + i) : (float4)(0), 0, to + i * width + w * 4);
+        vstore4(w < there ? get4(from + w * across + i) : (float4)(0), 0, to + i * width + w * 4);
       }
     }
   } else if (group == 1 && across == 1 && there == width && width % 16 == 0) {
     for (; i < end; i++) {
-      for (int w = 0; w < width; w += 16) vstore16(vload16(0, from + i * along + w), 0, to + i * width + w);
+      for (int w = 0; w < width; w += 16) vstore16(get16(from + i * along + w), 0, to + i * width + w);
     }
   } else if (group == 1 && across == 1 && panel * width + width + 2 <= extent && width == 6) {
     // Two elements of the next line come along, which that then overwrites.
-    for (; i + 1 < end; i++) vstore8(vload8(0, from + i * along), 0, to + i * 6);
+    for (; i + 1 < end; i++) vstore8(get8(from + i * along), 0, to + i * 6);
   } else if (group == 1 && along == 1 && there == width && width % 8 == 0) {
     for (; i + 8 <= end; i += 8) {
       for (int w = 0; w < width; w += 8) transpose8(to + i * width + w, width, from + w * across + i, across);
@@ -60,7 +60,7 @@ __kernel void gemm_pack(
   }
   for (; i < end; i++) {
     for (int w = 0; w < width; w++) {
-      to[place_in_panel(i, w, width, group)] = w < there ? from[w * across + i * along] : 0;
+      to[place_in_panel(i, w, width, group)] = w < there ? get(from + w * across + i * along) : 0;
     }
   }
 }
@@ -90,69 +90,61 @@ typedef struct {
   int activation, accumulate, plain;  // `plain`: there is nothing but sums
 } product;
 
-// What c, bias and so on are at a place: `pre` and others are addresses, 0 for none.
-#define FINISH(T, LOAD, STORE)                                        \
-  sum *= g->alpha;                                                    \
-  if (bias) sum += LOAD(bias);                                        \
-  if (pre) STORE(sum, pre);                                           \
-  if (at) sum *= act_slope(g->activation, (T)LOAD(at));               \
-  else if (g->activation) sum = act_value(g->activation, sum);        \
-  if (residual) sum += LOAD(residual);                                \
-  if (g->accumulate) sum += LOAD(c);                                  \
-  STORE(sum, c);
-
-#define LOAD1(p) (*(p))
-#define STORE1(x, p) (*(p) = (x))
-
-static inline void finish1(
-    const product *g, float sum, __global float *c, __global const float *bias, __global const float *residual,
-    __global float *pre, __global const float *at) {
-  FINISH(float, LOAD1, STORE1)
-}
+// What c, bias and so on are at a place: `pre` and others are addresses, 0 for none. Always inline: pocl does not align
+// a vector of 16 that goes into a call.
+#define FINISH(name, T, GET, PUT, BIAS)                                                                          \
+  __attribute__((always_inline)) static inline void name(                                                        \
+      const product *g, T sum, __global real *c, __global const float *bias, __global const real *residual,      \
+      __global real *pre, __global const real *at) {                                                             \
+    sum *= g->alpha;                                                                                             \
+    if (bias) sum += BIAS;                                                                                       \
+    if (pre) PUT(sum, pre);                                                                                      \
+    if (at) sum *= act_slope(g->activation, GET(at));                                                            \
+    else if (g->activation) sum = act_value(g->activation, sum);                                                 \
+    if (residual) sum += GET(residual);                                                                          \
+    if (g->accumulate) sum += GET(c);                                                                            \
+    PUT(sum, c);                                                                                                 \
+  }
+FINISH(finish1, float, get, put, *bias)
 
 // The addresses of element (i, n) of batch z, of what there is.
 #define PLACES(i, n)                                                                                           \
-  __global float *to = AT(float, c) + z * g.c.batch + (i) * g.c.row + (n);                                     \
+  __global real *to = AT(real, c) + z * g.c.batch + (i) * g.c.row + (n);                                       \
   __global const float *with = bias_memory ? AT(float, bias) + (n) : 0;                                        \
-  __global const float *plus =                                                                                 \
-      residual_memory ? AT(float, residual) + z * g.residual.batch + (i) * g.residual.row + (n) : 0;           \
-  __global float *before =                                                                                     \
-      pre_memory ? AT(float, pre) + z * g.preactivation.batch + (i) * g.preactivation.row + (n) : 0;           \
-  __global const float *slope =                                                                                \
-      gradient_memory ? AT(float, gradient) + z * g.gradient_at.batch + (i) * g.gradient_at.row + (n) : 0;
+  __global const real *plus =                                                                                  \
+      residual_memory ? AT(real, residual) + z * g.residual.batch + (i) * g.residual.row + (n) : 0;            \
+  __global real *before =                                                                                      \
+      pre_memory ? AT(real, pre) + z * g.preactivation.batch + (i) * g.preactivation.row + (n) : 0;           \
+  __global const real *slope =                                                                                 \
+      gradient_memory ? AT(real, gradient) + z * g.gradient_at.batch + (i) * g.gradient_at.row + (n) : 0;
 
 #define ARGUMENTS                                                                                              \
-  MEMORY(float, c), MEMORY(float, a), MEMORY(float, b), MEMORY(float, bias), MEMORY(float, residual),          \
-      MEMORY(float, pre), MEMORY(float, gradient), const product g
+  MEMORY(real, c), MEMORY(float, a), MEMORY(float, b), MEMORY(float, bias), MEMORY(real, residual),            \
+      MEMORY(real, pre), MEMORY(real, gradient), const product g
 
 #ifndef ITEMS
 
 #if LANES == 4
 typedef float4 lanes;
 #define LOADS(i, p) vload4(i, p)
-#define STORES(x, i, p) vstore4(x, i, p)
+#define GETS get4
+#define PUTS put4
 #elif LANES == 8
 typedef float8 lanes;
 #define LOADS(i, p) vload8(i, p)
-#define STORES(x, i, p) vstore8(x, i, p)
+#define GETS get8
+#define PUTS put8
 #else
 typedef float16 lanes;
 #define LOADS(i, p) vload16(i, p)
-#define STORES(x, i, p) vstore16(x, i, p)
+#define GETS get16
+#define PUTS put16
 #endif
 
 #if LANES != 8
 ACTIVATIONS(lanes)
 #endif
-
-#define LOADV(p) LOADS(0, p)
-#define STOREV(x, p) STORES(x, 0, p)
-
-static inline void finish_lanes(
-    const product *g, lanes sum, __global float *c, __global const float *bias, __global const float *residual,
-    __global float *pre, __global const float *at) {
-  FINISH(lanes, LOADV, STOREV)
-}
+FINISH(finish_lanes, lanes, GETS, PUTS, LOADS(0, bias))
 
 #define ROWS6(F) F(0) F(1) F(2) F(3) F(4) F(5)
 #if MR == 12
@@ -175,20 +167,16 @@ static inline void finish_lanes(
 // Sums that are all there is to a product are stored at once.
 #define FINISH_ROW(r)                                                    \
   if (strip * MR + r < g.m && whole && g.plain) {                        \
-    __global float *to = AT(float, c) + z * g.c.batch + (strip * MR + r) * g.c.row + j; \
-    STORES(c##r##0 * g.alpha + (g.accumulate ? LOADS(0, to) : (lanes)(0)), 0, to);      \
-    STORES(c##r##1 * g.alpha + (g.accumulate ? LOADS(1, to) : (lanes)(0)), 1, to);      \
+    __global real *to = AT(real, c) + z * g.c.batch + (strip * MR + r) * g.c.row + j;   \
+    PUTS(c##r##0 * g.alpha + (g.accumulate ? GETS(to) : (lanes)(0)), to);               \
+    PUTS(c##r##1 * g.alpha + (g.accumulate ? GETS(to + LANES) : (lanes)(0)), to + LANES); \
   } else if (strip * MR + r < g.m) {                                     \
-    float sums[NR];                                                      \
-    if (!whole) {                                                        \
-      STORES(c##r##0, 0, sums);                                          \
-      STORES(c##r##1, 1, sums);                                          \
-    }                                                                    \
+    const lanes sums[2] = {c##r##0, c##r##1};                            \
     for (int w = 0; w < NR; w += whole ? LANES : 1) {                    \
       if (j + w >= g.n) break;                                           \
       PLACES(strip * MR + r, j + w)                                      \
       if (whole) finish_lanes(&g, w ? c##r##1 : c##r##0, to, with, plus, before, slope); \
-      else finish1(&g, sums[w], to, with, plus, before, slope);          \
+      else finish1(&g, ((const float *)sums)[w], to, with, plus, before, slope); \
     }                                                                    \
   }
 

@@ -1,11 +1,11 @@
 // Softmax cross-entropy: a row for a work group. A target that is neither a column nor `ignore` gives a loss that is no
 // number.
 
-static float8 spread(__global const float *x, const long i, const long v) {
+static float8 spread(__global const real *x, const long i, const long v) {
   float8 r;
-  if (i + 8 <= v) return vload8(0, x + i);
+  if (i + 8 <= v) return get8(x + i);
   float rest[8];
-  for (int k = 0; k < 8; k++) rest[k] = i + k < v ? x[i + k] : -INFINITY;
+  for (int k = 0; k < 8; k++) rest[k] = i + k < v ? get(x + i + k) : -INFINITY;
   return vload8(0, rest);
 }
 
@@ -16,11 +16,11 @@ static inline float largest(float8 v) {
 
 // dlogits may be the logits, or NULL.
 __kernel void loss_rows(
-    MEMORY(float, dlogits), MEMORY(float, logits), MEMORY(int, targets), MEMORY(float, losses), MEMORY(double, terms),
+    MEMORY(real, dlogits), MEMORY(real, logits), MEMORY(int, targets), MEMORY(float, losses), MEMORY(double, terms),
     const long v, const long lddlogits, const long ldlogits, const float scale, const int ignore) {
   __local float shared[GROUP];
   const long row = get_group_id(0), item = get_local_id(0);
-  __global const float *x = AT(float, logits) + row * ldlogits;
+  __global const real *x = AT(real, logits) + row * ldlogits;
   const int target = AT(int, targets)[row];
   float8 most = -INFINITY;
   for (long i = item * 8; i < v; i += GROUP * 8) most = max(most, spread(x, i, v));
@@ -29,7 +29,7 @@ __kernel void loss_rows(
   for (long i = item * 8; i < v; i += GROUP * 8) sums += exp(spread(x, i, v) - top);
   const float sum = group_sum(sum_of(sums), shared);
   const bool counts = target != ignore;
-  const float chosen = !counts ? 0 : target >= 0 && target < v ? x[target] : NAN;
+  const float chosen = !counts ? 0 : target >= 0 && target < v ? get(x + target) : NAN;
   if (item == 0) {
     const float loss = counts ? log(sum) + (top - chosen) : 0;
     AT(double, terms)[row] = loss;
@@ -39,18 +39,19 @@ __kernel void loss_rows(
 #if GROUP > 1
   barrier(CLK_GLOBAL_MEM_FENCE);
 #endif
-  __global float *d = AT(float, dlogits) + row * lddlogits;
+  __global real *d = AT(real, dlogits) + row * lddlogits;
   const float factor = counts ? scale / sum : 0;
   for (long i = item * 8; i < v; i += GROUP * 8) {
-    const float8 p = counts ? exp(spread(x, i, v) - top) * factor : (float8)(0);
+    float8 p = counts ? exp(spread(x, i, v) - top) * factor : (float8)(0);
+    const int8 is_target = (int8)(0, 1, 2, 3, 4, 5, 6, 7) == (int)(target - i);
+    if (counts) p = select(p, p - scale, is_target);
     if (i + 8 <= v) {
-      vstore8(p, 0, d + i);
+      put8(p, d + i);
     } else {
       float rest[8];
       vstore8(p, 0, rest);
-      for (int k = 0; i + k < v; k++) d[i + k] = rest[k];
+      for (int k = 0; i + k < v; k++) put(rest[k], d + i + k);
     }
-    if (counts && target >= i && target < i + 8 && target < v) d[target] -= scale;
   }
 }
 

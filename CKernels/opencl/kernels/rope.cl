@@ -18,14 +18,14 @@ typedef struct {
 
 // A plane for an item; rows are b * t, heads the third dimension.
 __kernel void rope_rotate(
-    MEMORY(float, y), MEMORY(float, x), MEMORY(float, cosines), MEMORY(float, sines), const heads a) {
+    MEMORY(real, y), MEMORY(real, x), MEMORY(float, cosines), MEMORY(float, sines), const heads a) {
   const long i = get_global_id(0), row = get_global_id(1), head = get_global_id(2);
   if (i >= a.half_of) return;
   const long b = row / a.t, t = row % a.t;
-  __global const float *from = AT(float, x) + b * a.x_b + t * a.x_t + head * a.x_h;
-  __global float *to = AT(float, y) + b * a.y_b + t * a.y_t + head * a.y_h;
+  __global const real *from = AT(real, x) + b * a.x_b + t * a.x_t + head * a.x_h;
+  __global real *to = AT(real, y) + b * a.y_b + t * a.y_t + head * a.y_h;
   const float c = AT(float, cosines)[t * a.half_of + i], s = AT(float, sines)[t * a.half_of + i];
-  const float lower = from[i], upper = from[i + a.half_of];
-  to[i] = lower * c - upper * s;
-  to[i + a.half_of] = upper * c + lower * s;
+  const float lower = get(from + i), upper = get(from + i + a.half_of);
+  put(lower * c - upper * s, to + i);
+  put(upper * c + lower * s, to + i + a.half_of);
 }
