@@ -206,7 +206,8 @@ static kiln_status run_opencl(kiln_context *ctx, const kiln__job *job, kiln__rul
   static const char *const names[KILN_RULES] = {KILN_EACH_RULE(NAME)};
 #undef NAME
   kiln__rule_traits traits = kiln__traits(rule);
-  int64_t stretch = traits.sums ? KILN_SPAN_ELEMENTS : 1, items = kiln__ceil_div(job->count, stretch);
+  enum { AT_A_TIME = 8 };
+  int64_t stretch = traits.sums ? KILN_SPAN_ELEMENTS : AT_A_TIME, items = kiln__ceil_div(job->count, stretch);
   kiln__cl_update u = kiln__update_rounded(&job->u);
   bool is_8bit = traits.states > 0 && job->u.state[0].codec == KILN_CODEC_8BIT;
   if (is_8bit) return run_opencl_8bit(ctx, job, rule, &u);

@@ -8,7 +8,12 @@ kiln_status kiln__cast_opencl(kiln_context *ctx, const kiln_tensor *y, const kil
   KILN_TRY(kiln__cl_takes(ctx, narrows ? x->dtype : y->dtype));
   if (!narrows && !widens) KILN_TRY(kiln__cl_takes(ctx, x->dtype));
   kiln__spans spans = kiln__spans_strided((const kiln_tensor *[]){y, x}, 2);
-  kiln__narrow_type t = kiln__narrow_type_of(narrows ? y->dtype : x->dtype);
+  kiln_dtype narrow = narrows ? y->dtype : x->dtype;
+  if (kiln__is_narrow(narrow) && !scale && !random) {
+    return kiln__cl_map(ctx, kiln__cl_of(KILN_CL_ELEMENTWISE, narrow), narrows ? "narrow" : "widen", &spans, 8, NULL,
+                        0);
+  }
+  kiln__narrow_type t = kiln__narrow_type_of(narrow);
   const kiln__random words = random ? *random : (kiln__random){0};
   const kiln__cl_arg args[] = {CL_AT(scale), CL_STRUCT(t), CL_RANDOM(words), CL_INT(random != NULL)};
   if (narrows) {

@@ -16,8 +16,9 @@ enum {
 static const char source[] =
     "#pragma OPENCL FP_CONTRACT ON\n"
     "__kernel void chains(__global float *out, const int rounds) {\n"
-    "  const float8 x = 1e-4f;\n"
-    "  float8 a = x, b = x, c = x, d = x, e = x, f = x, g = x, h = x;\n"
+    // No two lanes, chains or items have the same numbers: a compiler would keep one for all.
+    "  const float8 x = 1e-4f * ((float8)(1, 2, 3, 4, 5, 6, 7, 8) + 9 * (float)get_global_id(0));\n"
+    "  float8 a = x, b = 2 * x, c = 3 * x, d = 4 * x, e = 5 * x, f = 6 * x, g = 7 * x, h = 8 * x;\n"
     "  for (int i = 0; i < rounds; i++) {\n"
     "    a = fma(a, x, x); b = fma(b, x, x); c = fma(c, x, x); d = fma(d, x, x);\n"
     "    e = fma(e, x, x); f = fma(f, x, x); g = fma(g, x, x); h = fma(h, x, x);\n"

@@ -16,7 +16,7 @@ typedef ushort real;
 static inline float get(__global const real *p) { return as_float((uint)*p << 16); }
 static inline void put(const float x, __global real *p) {
   const uint bits = as_uint(x);
-  *p = isnan(x) ? 0x7fc0 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+  *p = isnan(x) ? bits >> 16 | 0x7fc0 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 #define REALS(n)                                                                                                 \
   static inline float##n get##n(__global const real *p) {                                                        \
@@ -24,7 +24,7 @@ static inline void put(const float x, __global real *p) {
   }                                                                                                              \
   static inline void put##n(const float##n x, __global real *p) {                                                \
     const uint##n bits = as_uint##n(x), rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;                      \
-    vstore##n(convert_ushort##n(isnan(x) ? (uint##n)(0x7fc0) : rounded), 0, p);                                  \
+    vstore##n(convert_ushort##n(isnan(x) ? bits >> 16 | 0x7fc0 : rounded), 0, p);                                \
   }
 #elif defined(F16)
 typedef half real;
@@ -52,6 +52,24 @@ static inline void put(const float x, __global real *p) { *p = x; }
 REALS(4)
 REALS(8)
 REALS(16)
+
+// The first `there` of 8 side by side; `rest` is read for the others.
+static inline float8 get8_of(__global const real *p, const long there, const float rest) {
+  if (there >= 8) return get8(p);
+  float v[8];
+  for (int k = 0; k < 8; k++) v[k] = k < there ? get(p + k) : rest;
+  return vload8(0, v);
+}
+
+static inline void put8_of(const float8 x, __global real *p, const long there) {
+  if (there >= 8) {
+    put8(x, p);
+    return;
+  }
+  float v[8];
+  vstore8(x, 0, v);
+  for (int k = 0; k < there; k++) put(v[k], p + k);
+}
 
 // How up to 6 views of one shape lie: `rank` dimensions, the last one first to run.
 typedef struct {
@@ -107,6 +125,14 @@ static inline float sum_of(float8 v) {
   const float4 a = v.lo + v.hi;
   return a.x + a.y + (a.z + a.w);
 }
+
+// In fp64, whose sum is that of the squares of 8.
+static inline double4 squares_of(float8 v) {
+  const double4 a = convert_double4(v.lo), b = convert_double4(v.hi);
+  return a * a + b * b;
+}
+
+static inline double sum_of_4(double4 v) { return v.x + v.y + (v.z + v.w); }
 
 // kiln_activation.
 enum { NONE, RELU, GELU_TANH, GELU_ERF, SILU };

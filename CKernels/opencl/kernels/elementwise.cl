@@ -6,6 +6,29 @@ __kernel void add(MEMORY(real, y), MEMORY(real, a), MEMORY(real, b), const layou
   put(get(AT(real, a) + place(&l, 1, i)) + get(AT(real, b) + place(&l, 2, i)), AT(real, y) + place(&l, 0, i));
 }
 
+// From fp32 and to it, 8 elements for an item.
+static bool lies_dense(const layout *l, const long i) {
+  return l->rank == 1 && l->strides[0][0] == 1 && l->strides[1][0] == 1 && i + 8 <= l->count;
+}
+
+__kernel void narrow(MEMORY(real, y), MEMORY(float, x), const layout l) {
+  const long i = get_global_id(0) * 8;
+  if (lies_dense(&l, i)) {
+    put8(vload8(0, AT(float, x) + i), AT(real, y) + i);
+    return;
+  }
+  for (long k = i; k < min(i + 8, l.count); k++) put(AT(float, x)[place(&l, 1, k)], AT(real, y) + place(&l, 0, k));
+}
+
+__kernel void widen(MEMORY(float, y), MEMORY(real, x), const layout l) {
+  const long i = get_global_id(0) * 8;
+  if (lies_dense(&l, i)) {
+    vstore8(get8(AT(real, x) + i), 0, AT(float, y) + i);
+    return;
+  }
+  for (long k = i; k < min(i + 8, l.count); k++) AT(float, y)[place(&l, 0, k)] = get(AT(real, x) + place(&l, 1, k));
+}
+
 #define COPY(T)                                                                         \
   __kernel void copy_##T(MEMORY(T, y), MEMORY(T, x), const layout l) {                  \
     const long i = get_global_id(0);                                                    \
@@ -35,9 +58,9 @@ __kernel void sum_rows(
 __kernel void square_parts(MEMORY(double, parts), MEMORY(real, x), const long count) {
   const long part = get_global_id(0), begin = part * 4096, end = min(begin + 4096, count);
   __global const real *p = AT(real, x);
-  double sum = 0;
-  for (long i = begin; i < end; i++) sum += (double)get(p + i) * get(p + i);
-  AT(double, parts)[part] = sum;
+  double4 sums = 0;
+  for (long i = begin; i < end; i += 8) sums += squares_of(get8_of(p + i, end - i, 0));
+  AT(double, parts)[part] = sum_of_4(sums);
 }
 
 __kernel void square_sum(MEMORY(double, out), MEMORY(double, parts), const long count, const int accumulate) {

@@ -72,8 +72,12 @@ __kernel void gemm_sums(
   const long i = get_global_id(0);
   if (i >= extent) return;
   __global const float *p = AT(float, packed) + i / width * stride * width;
-  float sum = 0;
-  for (long j = 0; j < k; j++) sum += p[place_in_panel(j, i % width, width, group)];
+#define ELEMENT(j) p[place_in_panel(j, i % width, width, group)]
+  float4 sums = 0;  // side by side, since one would wait for itself
+  long j = 0;
+  for (; j + 4 <= k; j += 4) sums += (float4)(ELEMENT(j), ELEMENT(j + 1), ELEMENT(j + 2), ELEMENT(j + 3));
+  float sum = sums.x + sums.y + (sums.z + sums.w);
+  for (; j < k; j++) sum += ELEMENT(j);
   AT(float, out)[i] = accumulate ? AT(float, out)[i] + alpha * sum : alpha * sum;
 }
 

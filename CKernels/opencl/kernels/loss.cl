@@ -1,14 +1,6 @@
 // Softmax cross-entropy: a row for a work group. A target that is neither a column nor `ignore` gives a loss that is no
 // number.
 
-static float8 spread(__global const real *x, const long i, const long v) {
-  float8 r;
-  if (i + 8 <= v) return get8(x + i);
-  float rest[8];
-  for (int k = 0; k < 8; k++) rest[k] = i + k < v ? get(x + i + k) : -INFINITY;
-  return vload8(0, rest);
-}
-
 static inline float largest(float8 v) {
   const float4 a = max(v.lo, v.hi);
   return max(max(a.x, a.y), max(a.z, a.w));
@@ -23,10 +15,10 @@ __kernel void loss_rows(
   __global const real *x = AT(real, logits) + row * ldlogits;
   const int target = AT(int, targets)[row];
   float8 most = -INFINITY;
-  for (long i = item * 8; i < v; i += GROUP * 8) most = max(most, spread(x, i, v));
+  for (long i = item * 8; i < v; i += GROUP * 8) most = max(most, get8_of(x + i, v - i, -INFINITY));
   const float top = group_max(largest(most), shared);
   float8 sums = 0;
-  for (long i = item * 8; i < v; i += GROUP * 8) sums += exp(spread(x, i, v) - top);
+  for (long i = item * 8; i < v; i += GROUP * 8) sums += exp(get8_of(x + i, v - i, -INFINITY) - top);
   const float sum = group_sum(sum_of(sums), shared);
   const bool counts = target != ignore;
   const float chosen = !counts ? 0 : target >= 0 && target < v ? get(x + target) : NAN;
@@ -42,16 +34,10 @@ __kernel void loss_rows(
   __global real *d = AT(real, dlogits) + row * lddlogits;
   const float factor = counts ? scale / sum : 0;
   for (long i = item * 8; i < v; i += GROUP * 8) {
-    float8 p = counts ? exp(spread(x, i, v) - top) * factor : (float8)(0);
+    float8 p = counts ? exp(get8_of(x + i, v - i, -INFINITY) - top) * factor : (float8)(0);
     const int8 is_target = (int8)(0, 1, 2, 3, 4, 5, 6, 7) == (int)(target - i);
     if (counts) p = select(p, p - scale, is_target);
-    if (i + 8 <= v) {
-      put8(p, d + i);
-    } else {
-      float rest[8];
-      vstore8(p, 0, rest);
-      for (int k = 0; i + k < v; k++) put(rest[k], d + i + k);
-    }
+    put8_of(p, d + i, v - i);
   }
 }
 
