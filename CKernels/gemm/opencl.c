@@ -4,7 +4,7 @@
 #include "opencl/launch.h"
 
 enum {
-  STRIPS = 32,                  // that an item goes through, so that its panel of b stays in a cache
+  STRIPS = 32,                  // that an item goes through at most, so that its panel of b stays in a cache
   PACK_K = 64,
   OF_4 = 4,                     // k side by side in a panel, where they are so in the matrix
   LONG_K = 4096, RUN_K = 2048,  // a longer k goes in runs, so that panels stay in the caches
@@ -51,9 +51,10 @@ kiln_status kiln__gemm_opencl(kiln_context *ctx, const kiln__gemm_args *g) {
   KILN_TRY(pack(ctx, &a, &g->a, g->a_dtype, g->a.row, g->a.col, g));
   KILN_TRY(pack(ctx, &b, &g->b, g->b_dtype, g->b.col, g->b.row, g));
   const kiln__gemm_finish *f = &g->finish;
-  // Enough groups for every unit several times over.
-  int64_t groups = 4 * ctx->cl->info.compute_units, tiles = tile->items == 0 ? STRIPS : 1;
-  while (tiles > 1 && kiln__ceil_div(a.count, tiles) * b.count * g->batches < groups) tiles /= 2;
+  // Parts of as many strips each, and enough groups for every unit several times over.
+  int64_t groups = 4 * ctx->cl->info.compute_units, parts = kiln__ceil_div(a.count, tile->items == 0 ? STRIPS : 1);
+  while (parts < a.count && parts * b.count * g->batches < groups) parts *= 2;
+  int64_t tiles = kiln__ceil_div(a.count, parts);
   product p = {.m = g->m, .n = g->n, .stride = a.stride, .tiles = tiles, .c = {f->c.batch, f->c.row},
                .residual = {f->residual.batch, f->residual.row},
                .preactivation = {f->preactivation.batch, f->preactivation.row},

@@ -1,4 +1,4 @@
-// Matrix products at the shapes of GPT-2 124M, and the skinny ones of generation.
+// Matrix products at the shapes of GPT-2 124M, the square that others measure, and the skinny ones of generation.
 
 import Harness
 import Kiln
@@ -13,7 +13,7 @@ enum GemmFamily: Family {
     Job.DType.floats.flatMap { dtype in
       [256, 4096].flatMap { m in
         weights.flatMap { n, k in Product.Operand.allCases.map { large(setup, $0, m, n, k, dtype) } }
-      } + skinny(setup, dtype)
+      } + [large(setup, .fwd, 1024, 1024, 1024, dtype)] + skinny(setup, dtype)
     }
   }
 

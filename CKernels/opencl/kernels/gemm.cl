@@ -71,13 +71,16 @@ __kernel void gemm_sums(
     const int group, const float alpha, const int accumulate) {
   const long i = get_global_id(0);
   if (i >= extent) return;
-  __global const float *p = AT(float, packed) + i / width * stride * width;
-#define ELEMENT(j) p[place_in_panel(j, i % width, width, group)]
-  float4 sums = 0;  // side by side, since one would wait for itself
+  __global const float *panel = AT(float, packed) + i / width * stride * width;
+  const int w = i % width;
+  float4 sums = 0;
   long j = 0;
-  for (; j + 4 <= k; j += 4) sums += (float4)(ELEMENT(j), ELEMENT(j + 1), ELEMENT(j + 2), ELEMENT(j + 3));
+  for (; j + 4 <= k; j += 4) {
+    __global const float *p = panel + j * width + w * group;
+    sums += group == 4 ? vload4(0, p) : (float4)(p[0], p[width], p[2 * width], p[3 * width]);
+  }
   float sum = sums.x + sums.y + (sums.z + sums.w);
-  for (; j < k; j++) sum += ELEMENT(j);
+  for (; j < k; j++) sum += panel[place_in_panel(j, w, width, group)];
   AT(float, out)[i] = accumulate ? AT(float, out)[i] + alpha * sum : alpha * sum;
 }
 
