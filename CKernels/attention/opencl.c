@@ -80,8 +80,9 @@ kiln_status kiln__attention_bwd_opencl(kiln_context *ctx, kiln_dtype dtype, cons
   attention p = describe(&a, heads, key_heads);
   KILN_TRY(KILN_CL_LAUNCH(ctx, program, "attention_delta", ((kiln__cl_grid){a.tq, heads, b, 1}), CL_AT(delta),
                           CL_AT(a.o.data), CL_AT(a.d_o.data), CL_STRUCT(p)));
-  KILN_TRY(KILN_CL_LAUNCH(ctx, program, "attention_dq", ((kiln__cl_grid){queries, heads, b, 1}), CL_AT(a.dq.data), CL_AT(a.q.data), CL_AT(a.k.data), CL_AT(a.v.data), CL_AT(a.d_o.data),
-                          CL_AT(a.lse.data), CL_AT(delta), CL_AT(a.offsets), CL_AT(scratch), CL_STRUCT(p)));
+  KILN_TRY(KILN_CL_LAUNCH(ctx, program, "attention_dq", ((kiln__cl_grid){queries, heads, b, 1}), CL_AT(a.dq.data),
+                          CL_AT(a.q.data), CL_AT(a.k.data), CL_AT(a.v.data), CL_AT(a.d_o.data), CL_AT(a.lse.data),
+                          CL_AT(delta), CL_AT(a.offsets), CL_AT(scratch), CL_STRUCT(p)));
   return KILN_CL_LAUNCH(ctx, program, "attention_dkv", ((kiln__cl_grid){keys, key_heads, b, 1}), CL_AT(a.dk.data),
                         CL_AT(a.dv.data), CL_AT(a.q.data), CL_AT(a.k.data), CL_AT(a.v.data), CL_AT(a.d_o.data),
                         CL_AT(a.lse.data), CL_AT(delta), CL_AT(a.offsets), CL_AT(scratch), CL_STRUCT(p));

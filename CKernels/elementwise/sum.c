@@ -24,9 +24,11 @@ void kiln__sum_rows(const kiln_context *ctx, kiln_dtype dtype, void *out, const 
   kiln__parallel_for(ctx, kiln__ceil_div(x->cols, t.strip), sum_strip, &t);
 }
 
-kiln_status kiln__sum_rows_opencl(kiln_context *ctx, kiln_dtype dtype, void *out, const kiln__rows *x, bool accumulate) {
+kiln_status kiln__sum_rows_opencl(kiln_context *ctx, kiln_dtype dtype, void *out, const kiln__rows *x,
+                                  bool accumulate) {
   kiln__cl_program program = kiln__cl_of(KILN_CL_ELEMENTWISE, dtype);
-  return KILN_CL_LAUNCH(ctx, program, "sum_rows", kiln__cl_each(x->cols, 1, 1), CL_AT(out), CL_AT(x->data), CL_LONG(x->rows), CL_LONG(x->cols), CL_LONG(x->stride), CL_INT(accumulate));
+  return KILN_CL_LAUNCH(ctx, program, "sum_rows", kiln__cl_each(x->cols, 1, 1), CL_AT(out), CL_AT(x->data),
+                        CL_LONG(x->rows), CL_LONG(x->cols), CL_LONG(x->stride), CL_INT(accumulate));
 }
 
 enum { SQUARES_BLOCK = 4096, SQUARES_BLOCKS_PER_CHUNK = 16 };
@@ -51,8 +53,8 @@ static void squares_chunk(void *arg, int64_t chunk, int thread) {
 static kiln_status squares_opencl(kiln_context *ctx, const squares_task *t, void *out, kiln_dtype dtype,
                                   bool accumulate) {
   KILN_TRY(kiln__cl_takes_real(ctx, dtype));
-  KILN_TRY(KILN_CL_LAUNCH(ctx, kiln__cl_of(KILN_CL_ELEMENTWISE, dtype), "square_parts", ((kiln__cl_grid){t->blocks, 1, 1, 1}),
-                          CL_AT(t->partial), CL_AT(t->x), CL_LONG(t->count)));
+  KILN_TRY(KILN_CL_LAUNCH(ctx, kiln__cl_of(KILN_CL_ELEMENTWISE, dtype), "square_parts",
+                          ((kiln__cl_grid){t->blocks, 1, 1, 1}), CL_AT(t->partial), CL_AT(t->x), CL_LONG(t->count)));
   return KILN_CL_LAUNCH(ctx, KILN_CL_ELEMENTWISE, "square_sum", ((kiln__cl_grid){1, 1, 1, 1}), CL_AT(out),
                         CL_AT(t->partial), CL_LONG(t->blocks), CL_INT(accumulate));
 }

@@ -67,8 +67,8 @@ static kiln_status fwd_opencl(kiln_context *ctx, const embedding_task *t, kiln_d
   const kiln__embedding_args *a = &t->args;
   kiln__cl_grid grid = kiln__cl_each(t->y.cols, t->y.rows, 1);
   const char *name = a->wide_table ? "embedding_fwd_wide" : "embedding_fwd";
-  return KILN_CL_LAUNCH(ctx, kiln__cl_of(KILN_CL_EMBEDDING, dtype), name, grid, CL_AT(t->y.data),
-                        CL_AT(t->table.data), CL_AT(a->ids), CL_LONG(a->ids_count), CL_LONG(t->y.cols), CL_LONG(t->y.stride),
+  return KILN_CL_LAUNCH(ctx, kiln__cl_of(KILN_CL_EMBEDDING, dtype), name, grid, CL_AT(t->y.data), CL_AT(t->table.data),
+                        CL_AT(a->ids), CL_LONG(a->ids_count), CL_LONG(t->y.cols), CL_LONG(t->y.stride),
                         CL_LONG(t->table.stride), CL_LONG(t->table.rows), CL_INT(a->accumulate));
 }
 

@@ -33,8 +33,8 @@ static kiln_status pack(kiln_context *ctx, panels *p, const kiln__matrix *x, kil
                          (void **)&p->data));
   kiln__cl_grid grid = {p->count, kiln__ceil_div(g->k, PACK_K), g->batches, 1};
   return KILN_CL_LAUNCH(ctx, kiln__cl_of(KILN_CL_GEMM, dtype), "gemm_pack", grid, CL_AT(p->data), CL_AT(x->data),
-                        CL_LONG(x->batch), CL_LONG(across), CL_LONG(along), CL_LONG(p->extent), CL_LONG(g->k), CL_LONG(p->stride),
-                        CL_INT(p->width), CL_INT(p->group));
+                        CL_LONG(x->batch), CL_LONG(across), CL_LONG(along), CL_LONG(p->extent), CL_LONG(g->k),
+                        CL_LONG(p->stride), CL_INT(p->width), CL_INT(p->group));
 }
 
 static kiln_status bias_gradient(kiln_context *ctx, const kiln__gemm_args *g, const panels *p) {
@@ -69,8 +69,9 @@ kiln_status kiln__gemm_opencl(kiln_context *ctx, const kiln__gemm_args *g) {
   int64_t run = p.plain && f->dtype == KILN_F32 && g->k > LONG_K ? RUN_K : kiln__max(g->k, 1);
   for (p.first_k = 0; p.first_k < kiln__max(g->k, 1); p.first_k += run, p.accumulate = 1) {
     p.last_k = kiln__min(p.first_k + run, g->k);
-    KILN_TRY(KILN_CL_LAUNCH(ctx, program, name, grid, CL_AT(f->c.data), CL_AT(a.data), CL_AT(b.data), CL_AT(f->bias), CL_AT(f->residual.data), CL_AT(f->preactivation.data),
-                            CL_AT(f->gradient_at.data), CL_STRUCT(p)));
+    KILN_TRY(KILN_CL_LAUNCH(ctx, program, name, grid, CL_AT(f->c.data), CL_AT(a.data), CL_AT(b.data), CL_AT(f->bias),
+                            CL_AT(f->residual.data), CL_AT(f->preactivation.data), CL_AT(f->gradient_at.data),
+                            CL_STRUCT(p)));
   }
   return g->bias_gradient ? bias_gradient(ctx, g, g->bias_gradient_of_b ? &b : &a) : KILN_OK;
 }

@@ -11,9 +11,10 @@ kiln_status kiln__loss_rows_opencl(kiln_context *ctx, const kiln__loss_call *cal
   float *losses = kiln__data(call->options.losses);
   kiln__cl_grid grid = {logits->rows, 1, 1, ctx->cl->group};
   return KILN_CL_LAUNCH(ctx, kiln__cl_of(KILN_CL_LOSS, dtype), "loss_rows", grid, CL_AT(dlogits->data),
-                        CL_AT(logits->data), CL_AT(call->targets ? call->targets + first : NULL), CL_AT(losses ? losses + first : NULL),
-                        CL_AT(call->terms ? call->terms + first : NULL), CL_LONG(call->v), CL_LONG(dlogits->stride),
-                        CL_LONG(logits->stride), CL_FLOAT(call->options.scale), CL_INT(call->options.ignore));
+                        CL_AT(logits->data), CL_AT(call->targets ? call->targets + first : NULL),
+                        CL_AT(losses ? losses + first : NULL), CL_AT(call->terms ? call->terms + first : NULL),
+                        CL_LONG(call->v), CL_LONG(dlogits->stride), CL_LONG(logits->stride),
+                        CL_FLOAT(call->options.scale), CL_INT(call->options.ignore));
 }
 
 kiln_status kiln__loss_end_opencl(kiln_context *ctx, const kiln__loss_call *call) {

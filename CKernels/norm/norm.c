@@ -84,8 +84,8 @@ static kiln_status rows_opencl(kiln_context *ctx, const norm_task *t, void *dx, 
   const kiln__norm_args *a = &t->args;
   kiln__cl_grid grid = {a->c ? t->rows : 0, 1, 1, ctx->cl->group};
   return KILN_CL_LAUNCH(ctx, kiln__cl_of(KILN_CL_NORM, t->dtype), "norm_bwd", grid, CL_AT(dx), CL_AT(stats),
-                        CL_AT(a->dy), CL_AT(a->x), CL_AT(a->gain), CL_LONG(a->c), CL_LONG(a->lddx), CL_LONG(a->lddy), CL_LONG(a->ldx),
-                        CL_FLOAT(a->eps), CL_INT(a->center), CL_INT(a->accumulate_dx));
+                        CL_AT(a->dy), CL_AT(a->x), CL_AT(a->gain), CL_LONG(a->c), CL_LONG(a->lddx), CL_LONG(a->lddy),
+                        CL_LONG(a->ldx), CL_FLOAT(a->eps), CL_INT(a->center), CL_INT(a->accumulate_dx));
 }
 
 // The sums for gain and bias over the rows of each chunk, and those of the chunks. Then dx, which may take dy's place.
@@ -96,9 +96,9 @@ static kiln_status bwd_opencl(kiln_context *ctx, const norm_task *t, bool has_pa
     KILN_TRY(kiln__scratch(ctx, (size_t)t->rows * 2 * sizeof(float), &stats));
     KILN_TRY(rows_opencl(ctx, t, NULL, stats));
     kiln__cl_grid grid = kiln__cl_each(a->c, t->chunks, 1);
-    KILN_TRY(KILN_CL_LAUNCH(ctx, kiln__cl_of(KILN_CL_NORM, t->dtype), "norm_params", grid,
-                            CL_AT(t->partial_gain), CL_AT(t->partial_bias), CL_AT(stats), CL_AT(a->dy), CL_AT(a->x), CL_LONG(a->c), CL_LONG(a->lddy), CL_LONG(a->ldx),
-                            CL_LONG(t->rows), CL_LONG(t->rows_per_chunk)));
+    KILN_TRY(KILN_CL_LAUNCH(ctx, kiln__cl_of(KILN_CL_NORM, t->dtype), "norm_params", grid, CL_AT(t->partial_gain),
+                            CL_AT(t->partial_bias), CL_AT(stats), CL_AT(a->dy), CL_AT(a->x), CL_LONG(a->c),
+                            CL_LONG(a->lddy), CL_LONG(a->ldx), CL_LONG(t->rows), CL_LONG(t->rows_per_chunk)));
     kiln__rows partial = {t->partial_gain, t->chunks, a->c, a->c};
     if (t->dgain) KILN_TRY(kiln__sum_rows_opencl(ctx, KILN_F32, t->dgain, &partial, t->accumulate_params));
     partial.data = t->partial_bias;

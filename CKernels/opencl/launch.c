@@ -46,12 +46,14 @@ kiln_status kiln__cl_launch(kiln_context *ctx, kiln__cl_program program, const c
 
 kiln_status kiln__cl_takes(kiln_context *ctx, kiln_dtype dtype) {
   if (dtype == KILN_F32) return KILN_OK;
-  return kiln__fail(ctx, KILN_ERR_DTYPE, "OpenCL has a kernel for f32 alone, so far, not for %s", kiln_dtype_name(dtype));
+  return kiln__fail(ctx, KILN_ERR_DTYPE, "OpenCL has a kernel for f32 alone, so far, not for %s",
+                    kiln_dtype_name(dtype));
 }
 
 kiln_status kiln__cl_takes_real(kiln_context *ctx, kiln_dtype dtype) {
   if (dtype == KILN_F32 || kiln__is_narrow(dtype)) return KILN_OK;
-  return kiln__fail(ctx, KILN_ERR_DTYPE, "OpenCL has kernels for f32, bf16 and f16, not for %s", kiln_dtype_name(dtype));
+  return kiln__fail(ctx, KILN_ERR_DTYPE, "OpenCL has kernels for f32, bf16 and f16, not for %s",
+                    kiln_dtype_name(dtype));
 }
 
 kiln_status kiln__cl_map(kiln_context *ctx, kiln__cl_program program, const char *name, const kiln__spans *spans,

@@ -234,7 +234,7 @@ public struct KernelCase {
     }
   }
 
-  /// The OpenCL device, if there is one and kernels for it; for those that share rows in a group, also as a GPU is used.
+  /// The OpenCL device, if there is one and kernels for it; for those that share rows in a group, as a GPU is used, too.
   private var devices: [TestContext] {
     guard let function = name.split(separator: " ").first, Self.onOpenCL.contains(function), TestContext.hasOpenCL
     else { return [] }

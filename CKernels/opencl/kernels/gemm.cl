@@ -1,7 +1,7 @@
-// Products of packed panels, in fp32: a tile of MR x NR sums stays in registers while a panel of MR rows of a and one of
-// NR columns of b stream past it. The host says which tile it is (opencl/tile.c): one of a single item with its vectors,
-// for CPUs, whose panels are read from the caches; or, with ITEMS, one of ITEMS x ITEMS items that share it, for GPUs,
-// whose panels are read through local memory, DEPTH of k at a time.
+// Products of packed panels, in fp32: a tile of MR x NR sums stays in registers while a panel of MR rows of a and one
+// of NR columns of b stream past it. The host says which tile it is (opencl/tile.c): one of a single item with its
+// vectors, for CPUs, whose panels are read from the caches; or, with ITEMS, one of ITEMS x ITEMS items that share it,
+// for GPUs, whose panels are read through local memory, DEPTH of k at a time.
 
 #ifndef ITEMS
 enum { NR = 2 * LANES };

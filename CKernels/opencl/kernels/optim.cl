@@ -33,7 +33,8 @@ static inline void add_squares(double2 *sums, float8 x, float8 y) {
 }
 
 // What a rule gives for weights p, their gradients d and states; `squares` are the two sums.
-static inline float8 apply(const int rule, const update *u, float8 p, float8 d, float8 *s0, float8 *s1, double2 *squares) {
+static inline float8 apply(
+    const int rule, const update *u, float8 p, float8 d, float8 *s0, float8 *s1, double2 *squares) {
   switch (rule) {
     case DESCENT: return prox(u, u->decay * p - u->lr * d);
     case MOMENTUM:
