@@ -25,7 +25,7 @@ enum RunReport {
     else { return nil }
     let prompt = corpus[0..<min(32, limit / 2, corpus.count)]
     let generator = Generator(
-      trainer.model, precision: trainer.keptPrecision, context: trainer.context, store: trainer.store)
+      trainer.model, precision: trainer.keptPrecision, context: trainer.storeContext, store: trainer.store)
     let tokens = try generator.generate(
       after: prompt, count: 400, sampling: Sampling(temperature: 0.8, seed: trainer.configuration.seed))
     return trainer.tokenizer.text(of: prompt + tokens)

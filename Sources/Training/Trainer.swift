@@ -57,6 +57,8 @@ public final class Trainer {
   public let firstStep: Int
   public let plan: TrainingPlan
   public let context: Context
+  /// Whose kernels reach the store: the host's where updates are made there.
+  public let storeContext: Context
 
   private let inputs: Inputs
   private let metricsURL: URL
@@ -110,8 +112,8 @@ public final class Trainer {
     let arena = try Storage(byteCount: plan.arenaBytes, on: context)
     let device = ParameterStore(on: context, limit: configuration.deviceMemory.map { $0 - arena.byteCount })
     let store = host?.store ?? device
-    let home = host != nil && context.hasOwnMemory ? try Context(threads: options.threads) : context
-    try inputs.fill(store, seed: configuration.seed, precision: kept, context: home)
+    storeContext = host != nil && context.hasOwnMemory ? try Context(threads: options.threads) : context
+    try inputs.fill(store, seed: configuration.seed, precision: kept, context: storeContext)
     scaler = configuration.precision.scalesLoss ? try RunState.lossScaler(resuming: point) : nil
     noise = plan.microBatch < configuration.batch ? try RunState.noiseScale(resuming: point) : nil
     numericPlan = NumericPlan(

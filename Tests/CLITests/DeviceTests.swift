@@ -29,6 +29,13 @@ private let hasDevice = ((try? Context.openCLDevices()) ?? []).isEmpty == false
     #expect(host.status == 1 && host.errors.contains("the device cpu has no tiles to choose from"))
   }
 
+  /// Weights that are the host's in the end, which a device's kernels do not reach.
+  @Test func updatesOnTheHostEndInAReport() throws {
+    let result = try kiln.run(try arguments(steps: 2) + ["--offload", "optimizer", "--quiet", "--out", "run"])
+    #expect(result.status == 0, "\(result.errors)")
+    #expect(String(decoding: try kiln.read("run/report.html"), as: UTF8.self).contains("<h2>Sample</h2>"))
+  }
+
   #if os(Linux)
     @Test func withoutADriverOneLineSaysSo() throws {
       let none = try kiln.run(
