@@ -19,12 +19,12 @@ typedef struct kiln__cl_buffer {
 typedef enum kiln__cl_program {
   KILN_CL_ACTIVATION, KILN_CL_ATTENTION, KILN_CL_ELEMENTWISE, KILN_CL_EMBEDDING, KILN_CL_GEMM, KILN_CL_LOSS,
   KILN_CL_NORM, KILN_CL_OPTIM, KILN_CL_QUANT, KILN_CL_ROPE, KILN_CL_FAMILIES,
-  KILN_CL_PROGRAMS = 3 * KILN_CL_FAMILIES  // in F32, BF16 and F16
+  KILN_CL_PROGRAMS = 4 * KILN_CL_FAMILIES  // in F32, BF16, F16 and U8
 } kiln__cl_program;
 
-// The program of a family for tensors of F32, BF16 or F16.
+// The program of a family for tensors of F32, BF16 or F16; of updates, for states in 8 bits as well.
 static inline kiln__cl_program kiln__cl_of(kiln__cl_program family, kiln_dtype dtype) {
-  int type = dtype == KILN_BF16 ? 1 : dtype == KILN_F16 ? 2 : 0;
+  int type = dtype == KILN_BF16 ? 1 : dtype == KILN_F16 ? 2 : dtype == KILN_U8 ? 3 : 0;
   return (kiln__cl_program)(type * KILN_CL_FAMILIES + family);
 }
 

@@ -92,7 +92,7 @@ static kiln_status refuse(kiln_context *ctx, cl_program program, const char *nam
 
 static kiln_status build(kiln_context *ctx, kiln__cl_program id, cl_program *out) {
   const kiln__cl *cl = ctx->cl;
-  static const char *const types[] = {"", " -DBF16", " -DF16"};
+  static const char *const types[] = {"", " -DBF16", " -DF16", " -DU8"};
   kiln__cl_program family = (kiln__cl_program)(id % KILN_CL_FAMILIES);
   const kiln__cl_source *source = &kiln__cl_sources[family];
   char options[OPTIONS], path[KILN_CL_FILE];

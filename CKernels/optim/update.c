@@ -178,10 +178,10 @@ static kiln_status run_opencl_8bit(kiln_context *ctx, const kiln__job *job, kiln
     return kiln__fail(ctx, KILN_ERR_DTYPE, "OpenCL keeps both states in 8 bits, or none");
   }
   int64_t blocks = kiln__ceil_div(job->count, KILN_QUANT_BLOCK);
-  return KILN_CL_LAUNCH(ctx, KILN_CL_OPTIM, names[rule], ((kiln__cl_grid){kiln__ceil_div(blocks, GROUP), 1, 1, GROUP}),
-                        CL_AT(job->u.w.values), CL_AT(job->u.g), CL_AT(job->u.out), CL_AT(m->values), CL_AT(v->values),
-                        CL_AT(m->scales), CL_AT(v->scales), CL_AT(m->map), CL_AT(v->map), CL_LONG(job->count),
-                        CL_STRUCT(*u));
+  return KILN_CL_LAUNCH(ctx, kiln__cl_of(KILN_CL_OPTIM, KILN_U8), names[rule],
+                        ((kiln__cl_grid){kiln__ceil_div(blocks, GROUP), 1, 1, GROUP}), CL_AT(job->u.w.values),
+                        CL_AT(job->u.g), CL_AT(job->u.out), CL_AT(m->values), CL_AT(v->values), CL_AT(m->scales),
+                        CL_AT(v->scales), CL_AT(m->map), CL_AT(v->map), CL_LONG(job->count), CL_STRUCT(*u));
 }
 
 // Adds pairs to two sums, in their order.

@@ -6,6 +6,7 @@ __kernel void add(MEMORY(real, y), MEMORY(real, a), MEMORY(real, b), const layou
   put(get(AT(real, a) + place(&l, 1, i)) + get(AT(real, b) + place(&l, 2, i)), AT(real, y) + place(&l, 0, i));
 }
 
+#if defined(BF16) || defined(F16)
 // From fp32 and to it, 8 elements for an item.
 static bool lies_dense(const layout *l, const long i) {
   return l->rank == 1 && l->strides[0][0] == 1 && l->strides[1][0] == 1 && i + 8 <= l->count;
@@ -29,6 +30,8 @@ __kernel void widen(MEMORY(float, y), MEMORY(real, x), const layout l) {
   for (long k = i; k < min(i + 8, l.count); k++) AT(float, y)[place(&l, 0, k)] = get(AT(real, x) + place(&l, 1, k));
 }
 
+#else
+// Of elements of so many bytes, whatever they are.
 #define COPY(T)                                                                         \
   __kernel void copy_##T(MEMORY(T, y), MEMORY(T, x), const layout l) {                  \
     const long i = get_global_id(0);                                                    \
@@ -42,6 +45,7 @@ COPY(uchar)
 COPY(ushort)
 COPY(uint)
 COPY(ulong)
+#endif
 
 // out[c] = the sum over the rows of x, in their order (+ out).
 __kernel void sum_rows(

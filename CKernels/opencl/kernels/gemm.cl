@@ -97,10 +97,9 @@ typedef struct {
   int activation, accumulate, plain;  // `plain`: there is nothing but sums
 } product;
 
-// What c, bias and so on are at a place: `pre` and others are addresses, 0 for none. Always inline: pocl does not align
-// a vector of 16 that goes into a call.
+// What c, bias and so on are at a place: `pre` and others are addresses, 0 for none.
 #define FINISH(name, T, GET, PUT, BIAS)                                                                          \
-  __attribute__((always_inline)) static inline void name(                                                        \
+  static inline void name(                                                                                       \
       const product *g, T sum, __global real *c, __global const float *bias, __global const real *residual,      \
       __global real *pre, __global const real *at) {                                                             \
     sum *= g->alpha;                                                                                             \

@@ -81,6 +81,41 @@ static inline float8 apply(
   }
 }
 
+#ifdef U8
+// States in 8 bits. An item has a block, so that its largest magnitude is known before a code is written.
+
+#define RULE_8BIT(NAME, STATES)                                                                                     \
+  __kernel void update8_##NAME(                                                                                     \
+      MEMORY(float, w), MEMORY(float, g), MEMORY(float, out), MEMORY(uchar, m), MEMORY(uchar, v),                   \
+      MEMORY(float, m_scales), MEMORY(float, v_scales), MEMORY(dynamic_map, m_map), MEMORY(dynamic_map, v_map),     \
+      const long count, const update u) {                                                                           \
+    const long block = get_global_id(0), begin = block * BLOCK;                                                     \
+    const int n = min((long)BLOCK, count - begin);                                                                  \
+    if (n <= 0) return;                                                                                             \
+    float s0[BLOCK], s1[BLOCK];                                                                                     \
+    double2 squares = 0;                                                                                            \
+    decode(s0, AT(uchar, m) + begin, AT(float, m_scales)[block], AT(dynamic_map, m_map), n);                        \
+    if (STATES > 1) decode(s1, AT(uchar, v) + begin, AT(float, v_scales)[block], AT(dynamic_map, v_map), n);      \
+    for (int i = 0; i < n; i += 8) {                                                                                \
+      const float8 p = get8_of(AT(float, w) + begin + i, n - i, 0);                                                 \
+      const float8 d = u.grad_scale * get8_of(AT(float, g) + begin + i, n - i, 0) + u.l2 * p;                       \
+      float8 m8 = vload8(0, s0 + i), v8 = STATES > 1 ? vload8(0, s1 + i) : (float8)(0);                             \
+      const float8 result = apply(NAME, &u, p, d, &m8, &v8, &squares);                                              \
+      vstore8(m8, 0, s0 + i);                                                                                       \
+      if (STATES > 1) vstore8(v8, 0, s1 + i);                                                                       \
+      put8_of(result, (out_memory ? AT(float, out) : AT(float, w)) + begin + i, n - i);                             \
+    }                                                                                                               \
+    encode(AT(uchar, m) + begin, AT(float, m_scales) + block, s0, AT(dynamic_map, m_map), n);                       \
+    if (STATES > 1) encode(AT(uchar, v) + begin, AT(float, v_scales) + block, s1, AT(dynamic_map, v_map), n);     \
+  }
+RULE_8BIT(MOMENTUM, 1)
+RULE_8BIT(HEAVY_BALL, 1)
+RULE_8BIT(LION, 1)
+RULE_8BIT(ADAM, 2)
+RULE_8BIT(MUON_DIRECTION, 1)
+
+#else
+
 #define ARGUMENTS                                                                                                    \
   MEMORY(float, w), MEMORY(float, g), MEMORY(float, out), MEMORY(float, m), MEMORY(float, v), MEMORY(double2, sums), \
       const long count, const long stretch, const update u
@@ -119,38 +154,6 @@ RULE(SECOND_MOMENT, 1, 0, 1, 0)
 RULE(NORMALIZED_SUMS, 1, 0, 0, 1)
 RULE(NORMALIZED_APPLY, 1, 1, 0, 0)
 RULE(MUON_DIRECTION, 1, 1, 1, 0)
-
-// States in 8 bits. An item has a block, so that its largest magnitude is known before a code is written.
-
-#define RULE_8BIT(NAME, STATES)                                                                                     \
-  __kernel void update8_##NAME(                                                                                     \
-      MEMORY(float, w), MEMORY(float, g), MEMORY(float, out), MEMORY(uchar, m), MEMORY(uchar, v),                   \
-      MEMORY(float, m_scales), MEMORY(float, v_scales), MEMORY(dynamic_map, m_map), MEMORY(dynamic_map, v_map),     \
-      const long count, const update u) {                                                                           \
-    const long block = get_global_id(0), begin = block * BLOCK;                                                     \
-    const int n = min((long)BLOCK, count - begin);                                                                  \
-    if (n <= 0) return;                                                                                             \
-    float s0[BLOCK], s1[BLOCK];                                                                                     \
-    double2 squares = 0;                                                                                            \
-    decode(s0, AT(uchar, m) + begin, AT(float, m_scales)[block], AT(dynamic_map, m_map), n);                        \
-    if (STATES > 1) decode(s1, AT(uchar, v) + begin, AT(float, v_scales)[block], AT(dynamic_map, v_map), n);      \
-    for (int i = 0; i < n; i += 8) {                                                                                \
-      const float8 p = get8_of(AT(float, w) + begin + i, n - i, 0);                                                 \
-      const float8 d = u.grad_scale * get8_of(AT(float, g) + begin + i, n - i, 0) + u.l2 * p;                       \
-      float8 m8 = vload8(0, s0 + i), v8 = STATES > 1 ? vload8(0, s1 + i) : (float8)(0);                             \
-      const float8 result = apply(NAME, &u, p, d, &m8, &v8, &squares);                                              \
-      vstore8(m8, 0, s0 + i);                                                                                       \
-      if (STATES > 1) vstore8(v8, 0, s1 + i);                                                                       \
-      put8_of(result, (out_memory ? AT(float, out) : AT(float, w)) + begin + i, n - i);                             \
-    }                                                                                                               \
-    encode(AT(uchar, m) + begin, AT(float, m_scales) + block, s0, AT(dynamic_map, m_map), n);                       \
-    if (STATES > 1) encode(AT(uchar, v) + begin, AT(float, v_scales) + block, s1, AT(dynamic_map, v_map), n);     \
-  }
-RULE_8BIT(MOMENTUM, 1)
-RULE_8BIT(HEAVY_BALL, 1)
-RULE_8BIT(LION, 1)
-RULE_8BIT(ADAM, 2)
-RULE_8BIT(MUON_DIRECTION, 1)
 
 // The group lasso: each row is brought nearer to 0 by `threshold`, in the Euclidean norm.
 __kernel void shrink_rows(MEMORY(float, w), const long cols, const double threshold) {
@@ -210,3 +213,4 @@ __kernel void diagonal_add(MEMORY(float, a), const long side, const float x) {
   const long i = get_global_id(0);
   if (i < side) AT(float, a)[i * (side + 1)] += x;
 }
+#endif
