@@ -195,11 +195,14 @@ public struct KernelCase {
   /// each narrow type, whose results may differ by one rounding to it more, and by `narrowUlps` roundings of the
   /// largest element where an intermediate is kept in it.
   public func check(ulps: Double = 8, narrowUlps: Double = 0) {
-    checkWide(ulps: ulps)
-    for type in hasNarrow ? Narrow.all : [] { rounded(to: type).check(in: type, ulps: ulps, narrowUlps: narrowUlps) }
+    let devices = devices
+    checkWide(ulps: ulps, on: devices)
+    for type in hasNarrow ? Narrow.all : [] {
+      rounded(to: type).check(in: type, ulps: ulps, narrowUlps: narrowUlps, on: devices)
+    }
   }
 
-  private func checkWide(ulps: Double) {
+  private func checkWide(ulps: Double, on devices: [TestContext]) {
     let exact = run(TestContext(device: KILN_DEVICE_REF), KILN_F64).map(\.values)
     let plain = run(TestContext(device: KILN_DEVICE_REF), KILN_F32).map(\.values)
     for (index, values) in exact.enumerated() where !values.isEmpty {
@@ -234,7 +237,7 @@ public struct KernelCase {
     }
   }
 
-  /// The OpenCL device, if there is one and kernels for it; for those that share rows in a group, as a GPU is used, too.
+  /// The OpenCL device, if there is one and kernels for it; where rows are shared in a group, as a GPU is used, too.
   private var devices: [TestContext] {
     guard let function = name.split(separator: " ").first, Self.onOpenCL.contains(function), TestContext.hasOpenCL
     else { return [] }
@@ -242,7 +245,7 @@ public struct KernelCase {
     return [nil, "32x32/8"].prefix(sharesRows ? 2 : 1).map { TestContext(device: KILN_DEVICE_OPENCL, tile: $0) }
   }
 
-  private func check(in type: Narrow, ulps: Double, narrowUlps: Double) {
+  private func check(in type: Narrow, ulps: Double, narrowUlps: Double, on devices: [TestContext]) {
     let exact = run(TestContext(device: KILN_DEVICE_REF), KILN_F64).map(\.values)
     let plain = run(TestContext(device: KILN_DEVICE_REF), KILN_F32).map(\.values)
     func check(_ results: [TestTensor], _ label: String) {
