@@ -142,6 +142,9 @@ kiln_status kiln__gemm(kiln_context *ctx, const kiln_tensor *c, const kiln_tenso
 
 void kiln__workspace_end(kiln_context *ctx);
 
+// Memory of the host, which free() takes: large blocks ask for huge pages. NULL if there is none to be had.
+void *kiln__allocate_host(size_t bytes);
+
 static inline int64_t kiln__min(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t kiln__max(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t kiln__ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }

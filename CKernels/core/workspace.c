@@ -15,8 +15,8 @@ typedef struct kiln__block {
 
 enum { HUGE_PAGE = 2 << 20 };
 
-// Large blocks ask for huge pages: streaming through packed panels in pages of 4 KiB costs several percent of a product.
-static void *allocate_host(size_t bytes) {
+// Streaming through packed panels in pages of 4 KiB costs several percent of a product.
+void *kiln__allocate_host(size_t bytes) {
   void *p = NULL;
   bool large = bytes >= 2 * HUGE_PAGE;
   if (posix_memalign(&p, large ? HUGE_PAGE : KILN_ALIGNMENT, bytes) != 0) return NULL;
@@ -32,7 +32,7 @@ static void *allocate(kiln_context *ctx, size_t bytes) {
   if (ctx->cl) {
     kiln__cl_alloc(ctx, bytes, &p);
   } else {
-    p = allocate_host(bytes);
+    p = kiln__allocate_host(bytes);
     if (!p) kiln__fail(ctx, KILN_ERR_MEMORY, "%zu bytes of scratch could not be had", bytes);
   }
   return p;

@@ -4,74 +4,88 @@
 #include "opencl/launch.h"
 
 enum {
-  STRIPS = 32,                  // that an item goes through at most, so that its panel of b stays in a cache
-  PACK_K = 64,
-  OF_4 = 4,                     // k side by side in a panel, where they are so in the matrix
-  LONG_K = 4096, RUN_K = 2048,  // a longer k goes in runs, so that panels stay in the caches
+  OF_K = 4,     // side by side in a strip of a
+  OF_SUMS = 8,  // of bias_gradient, to an item
 };
 
-// As `product` of gemm.cl has it.
+// As gemm.cl has them: element (w, i), with w across the tile and i along k.
+typedef struct operand {
+  int64_t batch, across, along;
+  int32_t type;
+} operand;
+
+typedef struct place {
+  int64_t batch, row;
+} place;
+
 typedef struct product {
-  int64_t m, n, stride, tiles, first_k, last_k;
-  struct { int64_t batch, row; } c, residual, preactivation, gradient_at;
+  int64_t m, n, k, row, block, strips, depth;
+  operand a, b;
+  place c, residual, preactivation, gradient_at;
   float alpha;
   int32_t activation, accumulate, plain;
 } product;
 
-// Rows of a or columns of b, in panels as wide as the tile.
-typedef struct panels {
-  float *data;
-  int64_t extent, count, stride;
-  int32_t width, group;
-} panels;
+static place place_of(const kiln__matrix *x) { return (place){x->batch, x->row}; }
 
-static kiln_status pack(kiln_context *ctx, panels *p, const kiln__matrix *x, kiln_dtype dtype, int64_t across,
-                        int64_t along, const kiln__gemm_args *g) {
-  p->count = kiln__ceil_div(p->extent, p->width);
-  p->stride = kiln__round_up(g->k, OF_4);
-  KILN_TRY(kiln__scratch(ctx, (size_t)(g->batches * p->count * p->width * p->stride) * sizeof(float),
-                         (void **)&p->data));
-  kiln__cl_grid grid = {p->count, kiln__ceil_div(g->k, PACK_K), g->batches, 1};
-  return KILN_CL_LAUNCH(ctx, kiln__cl_of(KILN_CL_GEMM, dtype), "gemm_pack", grid, CL_AT(p->data), CL_AT(x->data),
-                        CL_LONG(x->batch), CL_LONG(across), CL_LONG(along), CL_LONG(p->extent), CL_LONG(g->k),
-                        CL_LONG(p->stride), CL_INT(p->width), CL_INT(p->group));
+static kiln_status multiply(kiln_context *ctx, const kiln__gemm_args *g, const product *p, const void *a,
+                            kiln__cl_grid grid) {
+  const kiln__gemm_finish *f = &g->finish;
+  return KILN_CL_LAUNCH(ctx, kiln__cl_of(KILN_CL_GEMM, f->dtype), "gemm_tiles", grid, CL_AT(f->c.data), CL_AT(a),
+                        CL_AT(g->b.data), CL_AT(f->bias), CL_AT(f->residual.data), CL_AT(f->preactivation.data),
+                        CL_AT(f->gradient_at.data), CL_STRUCT(*p));
 }
 
-static kiln_status bias_gradient(kiln_context *ctx, const kiln__gemm_args *g, const panels *p) {
-  return KILN_CL_LAUNCH(ctx, KILN_CL_GEMM, "gemm_sums", kiln__cl_each(p->extent, 1, 1), CL_AT(g->bias_gradient),
-                        CL_AT(p->data), CL_LONG(p->extent), CL_LONG(g->k), CL_LONG(p->stride), CL_INT(p->width),
-                        CL_INT(p->group), CL_FLOAT(g->finish.alpha), CL_INT(g->finish.accumulate));
+static kiln_status bias_gradient(kiln_context *ctx, const kiln__gemm_args *g, const product *p) {
+  bool of_b = g->bias_gradient_of_b;
+  int64_t extent = of_b ? g->n : g->m;
+  kiln__cl_grid grid = {kiln__ceil_div(extent, OF_SUMS * ctx->cl->group), 1, 1, ctx->cl->group};
+  operand x = of_b ? p->b : p->a;
+  return KILN_CL_LAUNCH(ctx, KILN_CL_GEMM, "gemm_sums", grid, CL_AT(g->bias_gradient),
+                        CL_AT(of_b ? g->b.data : g->a.data), CL_STRUCT(x), CL_LONG(extent), CL_LONG(g->k),
+                        CL_FLOAT(g->finish.alpha), CL_INT(g->finish.accumulate));
+}
+
+// `count` in parts as even as can be, of no more than `most`.
+static int64_t even(int64_t count, int64_t most) { return kiln__ceil_div(count, kiln__ceil_div(count, most)); }
+
+// For CPUs, rows go in blocks whose panels are packed and then multiplied, so that they stay in the caches.
+static kiln_status blocks(kiln_context *ctx, const kiln__gemm_args *g, product *p) {
+  const kiln__cl_tile *tile = ctx->cl->tile;
+  int64_t k = kiln__max(g->k, 1), panels = kiln__ceil_div(g->n, tile->columns);
+  int64_t strips = kiln__ceil_div(g->m, tile->rows), block = even(strips, KILN_CL_BLOCK_ROWS / tile->rows);
+  p->depth = kiln__round_up(even(k, tile->depth), OF_K);
+  // Enough groups for every unit several times over.
+  int64_t groups = kiln__ceil_div(4 * ctx->cl->info.compute_units, panels * g->batches);
+  p->strips = kiln__ceil_div(block, kiln__min(groups, block));
+  float *packed;
+  KILN_TRY(kiln__scratch(ctx, (size_t)(g->batches * block * tile->rows * kiln__round_up(g->k, OF_K)) * sizeof *packed,
+                         (void **)&packed));
+  for (; p->row < g->m; p->row += block * tile->rows) {
+    int64_t count = kiln__min(block, kiln__ceil_div(g->m - p->row, tile->rows));
+    kiln__cl_grid across = {count, kiln__ceil_div(k, p->depth), g->batches, 1};
+    KILN_TRY(KILN_CL_LAUNCH(ctx, KILN_CL_GEMM, "gemm_pack", across, CL_AT(packed), CL_AT(g->a.data), CL_STRUCT(p->a),
+                            CL_LONG(p->row), CL_LONG(g->m), CL_LONG(g->k), CL_LONG(p->depth)));
+    p->block = count;
+    kiln__cl_grid grid = {panels, kiln__ceil_div(count, p->strips), g->batches, 1};
+    KILN_TRY(multiply(ctx, g, p, packed, grid));
+  }
+  return KILN_OK;
 }
 
 kiln_status kiln__gemm_opencl(kiln_context *ctx, const kiln__gemm_args *g) {
   const kiln__cl_tile *tile = ctx->cl->tile;
-  bool of_4 = tile->items == 0 && g->a.col == 1;
-  panels a = {.extent = g->m, .width = tile->rows, .group = of_4 ? OF_4 : 1};
-  panels b = {.extent = g->n, .width = tile->columns, .group = 1};
-  KILN_TRY(pack(ctx, &a, &g->a, g->a_dtype, g->a.row, g->a.col, g));
-  KILN_TRY(pack(ctx, &b, &g->b, g->b_dtype, g->b.col, g->b.row, g));
   const kiln__gemm_finish *f = &g->finish;
-  // Parts of as many strips each, and enough groups for every unit several times over.
-  int64_t groups = 4 * ctx->cl->info.compute_units, parts = kiln__ceil_div(a.count, tile->items == 0 ? STRIPS : 1);
-  while (parts < a.count && parts * b.count * g->batches < groups) parts *= 2;
-  int64_t tiles = kiln__ceil_div(a.count, parts);
-  product p = {.m = g->m, .n = g->n, .stride = a.stride, .tiles = tiles, .c = {f->c.batch, f->c.row},
-               .residual = {f->residual.batch, f->residual.row},
-               .preactivation = {f->preactivation.batch, f->preactivation.row},
-               .gradient_at = {f->gradient_at.batch, f->gradient_at.row}, .alpha = f->alpha,
-               .activation = f->activation, .accumulate = f->accumulate,
+  product p = {.m = g->m, .n = g->n, .k = g->k, .a = {g->a.batch, g->a.row, g->a.col, g->a_dtype},
+               .b = {g->b.batch, g->b.col, g->b.row, g->b_dtype}, .c = place_of(&f->c),
+               .residual = place_of(&f->residual), .preactivation = place_of(&f->preactivation),
+               .gradient_at = place_of(&f->gradient_at), .alpha = f->alpha, .activation = f->activation,
+               .accumulate = f->accumulate,
                .plain = !f->bias && !f->residual.data && !f->preactivation.data && !f->gradient_at.data &&
                         !f->activation};
-  kiln__cl_grid grid = {b.count, kiln__ceil_div(a.count, tiles), g->batches, kiln__max(1, tile->items * tile->items)};
-  const char *name = of_4 ? "gemm_tiles_of_4" : "gemm_tiles";
-  // Only sums can go on in c, and only where it does not round them.
-  kiln__cl_program program = kiln__cl_of(KILN_CL_GEMM, f->dtype);
-  int64_t run = p.plain && f->dtype == KILN_F32 && g->k > LONG_K ? RUN_K : kiln__max(g->k, 1);
-  for (p.first_k = 0; p.first_k < kiln__max(g->k, 1); p.first_k += run, p.accumulate = 1) {
-    p.last_k = kiln__min(p.first_k + run, g->k);
-    KILN_TRY(KILN_CL_LAUNCH(ctx, program, name, grid, CL_AT(f->c.data), CL_AT(a.data), CL_AT(b.data), CL_AT(f->bias),
-                            CL_AT(f->residual.data), CL_AT(f->preactivation.data), CL_AT(f->gradient_at.data),
-                            CL_STRUCT(p)));
-  }
-  return g->bias_gradient ? bias_gradient(ctx, g, g->bias_gradient_of_b ? &b : &a) : KILN_OK;
+  if (g->bias_gradient) KILN_TRY(bias_gradient(ctx, g, &p));
+  if (tile->items == 0) return blocks(ctx, g, &p);
+  kiln__cl_grid grid = {kiln__ceil_div(g->n, tile->columns), kiln__ceil_div(g->m, tile->rows), g->batches,
+                        tile->items * tile->items};
+  return multiply(ctx, g, &p, g->a.data, grid);
 }

@@ -14,6 +14,7 @@ typedef struct kiln__cl_buffer {
   char *base;
   size_t size;
   cl_mem memory;
+  void *pages;  // of the host, in which a CPU has its bytes; NULL for the driver's own
 } kiln__cl_buffer;
 
 typedef enum kiln__cl_program {
@@ -76,6 +77,7 @@ const kiln__cl_buffer *kiln__cl_find(const kiln__cl *cl, const void *address);
 
 kiln_status kiln__cl_alloc(kiln_context *ctx, size_t bytes, void **out);
 kiln_status kiln__cl_release(kiln_context *ctx, void *address);
+void kiln__cl_free_all(kiln__cl *cl);
 
 // Memory that lasts as long as the context, with some bytes of the host in it; `*place` is NULL until then.
 kiln_status kiln__cl_constant(kiln_context *ctx, void **place, const void *bytes, size_t size);

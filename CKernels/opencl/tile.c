@@ -4,9 +4,9 @@
 
 static const kiln__cl_tile tiles[] = {
     // In registers, for CPUs: as many vectors of sums as hide the latency of a multiply-add.
-    {"6x8", 6, 8, 4, 0, 0},
-    {"6x16", 6, 16, 8, 0, 0},
-    {"12x32", 12, 32, 16, 0, 0},
+    {"6x8", 6, 8, 4, 0, 256},
+    {"6x16", 6, 16, 8, 0, 256},
+    {"12x32", 12, 32, 16, 0, 256},
     // Through local memory, for GPUs.
     {"32x32/8", 32, 32, 0, 8, 16},
     {"64x64/16", 64, 64, 0, 16, 16},
@@ -30,7 +30,10 @@ const kiln__cl_tile *kiln__cl_tile_of_class(int is_cpu, uint32_t vector_width, s
 }
 
 int kiln__cl_tile_options(const kiln__cl_tile *tile, char *text, size_t size) {
-  if (tile->items == 0) return snprintf(text, size, " -DMR=%d -DLANES=%d", tile->rows, tile->lanes);
+  if (tile->items == 0) {
+    return snprintf(text, size, " -DMR=%d -DLANES=%d -DDEPTH=%d -DSTRIPS=%d", tile->rows, tile->lanes, tile->depth,
+                    KILN_CL_BLOCK_ROWS / tile->rows);
+  }
   return snprintf(text, size, " -DMR=%d -DNR=%d -DITEMS=%d -DDEPTH=%d", tile->rows, tile->columns, tile->items,
                   tile->depth);
 }

@@ -7,12 +7,15 @@
 
 #pragma GCC visibility push(hidden)
 
-// A tile of `rows` x `columns` sums belongs to one item, in vectors of `lanes`; or to a group of `items` x `items` that
-// share `depth` of k in local memory.
+// A tile of `rows` x `columns` sums belongs to one item, in vectors of `lanes`; or to a group of `items` x `items`.
+// `depth` of k are in local memory.
 typedef struct kiln__cl_tile {
   const char *name;
   int32_t rows, columns, lanes, items, depth;
 } kiln__cl_tile;
+
+// Of a, so many are packed at a time for the tiles of CPUs.
+enum { KILN_CL_BLOCK_ROWS = 768 };
 
 // NULL beyond the table, or for a name that is not in it.
 const kiln__cl_tile *kiln__cl_tile_at(int32_t index);
