@@ -33,6 +33,10 @@ public protocol Operation: Sendable {
   /// has waited for it. Nil for an operation that is over when it returns.
   var background: ActivationStore? { get }
 
+  /// Whether it goes on reading its inputs when it has returned: until the next operation of this kind has begun, which
+  /// waits for that, or the run is over.
+  var holdsInputs: Bool { get }
+
   /// Whether the forward makes a gradient in this place already, as a loss does.
   func isGradient(output: Int) -> Bool
 
@@ -50,6 +54,7 @@ extension Operation {
   public var passesGradient: Bool { false }
   public var rearrangesWeight: Bool { false }
   public var background: ActivationStore? { nil }
+  public var holdsInputs: Bool { false }
   public func isGradient(output: Int) -> Bool { false }
   public func recomputation(of output: Int, node: Node) -> (operation: any Operation, inputs: [Value], output: Int)? {
     nil

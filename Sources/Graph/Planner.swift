@@ -79,14 +79,19 @@ private struct Lifetimes {
   init(_ graph: Graph, _ order: [Int], outputs: [Value]) {
     made = [Int](repeating: Int.max, count: graph.types.count)
     lastUse = [Int](repeating: -1, count: graph.types.count)
+    var held: [Value] = []
     for (time, index) in order.enumerated() {
+      if graph.nodes[index].operation.holdsInputs {
+        for value in held { lastUse[value.id] = time }
+        held = graph.nodes[index].inputs
+      }
       for output in graph.nodes[index].outputs {
         made[output.id] = time
         lastUse[output.id] = time
       }
       for input in graph.nodes[index].inputs { lastUse[input.id] = time }
     }
-    for output in outputs { lastUse[output.id] = order.count }
+    for value in outputs + held { lastUse[value.id] = order.count }
     for input in graph.inputValues.values where lastUse[input.id] >= 0 {
       made[input.id] = 0
       lastUse[input.id] = order.count

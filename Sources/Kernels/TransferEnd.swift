@@ -1,4 +1,5 @@
 import CKernels
+import Dispatch
 
 /// The end of a transfer that lies in a storage: memory of the host, or of a device, whose bytes pass through a buffer of
 /// the host beside the kernels.
@@ -35,8 +36,29 @@ struct TransferEnd: @unchecked Sendable {
     }
   }
 
+  /// Gives all bytes at once.
+  func send(_ count: Int, to bytes: UnsafeMutableRawPointer) throws(KilnError) {
+    guard let transfer else { return bytes.copyMemory(from: storage.base, byteCount: count) }
+    try transfer.read(0..<count, into: bytes)
+  }
+
   private static func pieces(of count: Int, _ buffer: Storage) -> some Sequence<Range<Int>> {
     stride(from: 0, to: count, by: buffer.byteCount).lazy.map { $0..<min($0 + buffer.byteCount, count) }
+  }
+}
+
+extension Tensor {
+  /// Begins to copy a dense tensor to one like it in the host's memory, beside what its context does from now on.
+  /// - Parameter queue: whose thread waits for the bytes. Until then nobody writes either tensor.
+  public func read(into target: Tensor, on queue: DispatchQueue) throws(KilnError) -> Background {
+    precondition(isDense && target.isDense && shape == target.shape && dtype == target.dtype)
+    guard let storage, let destination = target.storage, destination.device == nil else {
+      preconditionFailure("a tensor is read that has no data, or to no memory of the host")
+    }
+    let count = shape.count * dtype.size
+    let end = try TransferEnd(Storage(part: byteOffset..<byteOffset + count, of: storage))
+    let part = Storage(part: target.byteOffset..<target.byteOffset + count, of: destination)
+    return Background(on: queue) { () throws(KilnError) in try end.send(count, to: part.base) }
   }
 }
 

@@ -16,7 +16,10 @@ public final class HostUpdates: Optimizer, @unchecked Sendable {
   public let delayedFrom: Int?
   private let jobs: [String: Job]
   private let queue = DispatchQueue(label: "kiln.host")
+  private let reads = DispatchQueue(label: "kiln.host.read")
   private var context: Context?
+  /// The last gradient on its way to the host, and what is done when it is there.
+  private var arriving: (read: Background, update: () -> Void)?
 
   /// A weight on its way: its gradient comes, its new content goes.
   private final class Job: @unchecked Sendable {
@@ -85,16 +88,30 @@ public final class HostUpdates: Optimizer, @unchecked Sendable {
     guard w.weight.storage != nil else { return }
     guard let context, let memory = job.memory else { preconditionFailure("the host is used before it is opened") }
     try publish(job, to: w.weight, by: w.context)
-    try w.context.copy(memory.gradient, w.gradient)
     job.isPending = true
     // For the queue alone, whose context nobody else uses.
     nonisolated(unsafe) let update = WeightUpdate(
       context: context, parameter: job.weight, weight: memory.weight, gradient: memory.gradient, states: memory.states,
       options: w.options)
-    job.work = Background(on: queue) { [base] () throws(KilnError) in
-      try base.update(update)
-      try update.context.copy(memory.content, update.weight)
-    }
+    arriving = (
+      try w.gradient.read(into: memory.gradient, on: reads),
+      { [base, queue] in
+        job.work = Background(on: queue) { () throws(KilnError) in
+          try base.update(update)
+          try update.context.copy(memory.content, update.weight)
+        }
+      }
+    )
+  }
+
+  /// A gradient is read beside the device's next work.
+  public var holdsGradient: Bool { true }
+
+  public func releaseGradient() throws(KilnError) {
+    guard let (read, update) = arriving else { return }
+    arriving = nil
+    try read.wait()
+    update()
   }
 
   /// Gives the device what the host has made of a weight.

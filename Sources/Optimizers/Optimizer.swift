@@ -15,6 +15,11 @@ public protocol Optimizer: Sendable {
   /// Updates a weight and its states, in place.
   func update(_ w: WeightUpdate) throws(KilnError)
 
+  /// Whether the gradient of an update is still read when the update has returned. `releaseGradient` waits for that; it is
+  /// called before the next update and at the end of the step.
+  var holdsGradient: Bool { get }
+  func releaseGradient() throws(KilnError)
+
   /// Whether something is to be done when all weights have been updated, which `endStep` does.
   var endsStep: Bool { get }
   func endStep(_ step: StepContext, _ weights: [(parameter: Parameter, tensor: Tensor)]) throws(KilnError)
@@ -71,6 +76,8 @@ public struct EvaluatedWeight {
 extension Optimizer {
   public var format: StateFormat { .fp32 }
   public var isElementwise: Bool { false }
+  public var holdsGradient: Bool { false }
+  public func releaseGradient() throws(KilnError) {}
   public var endsStep: Bool { false }
   public func endStep(_ step: StepContext, _ weights: [(parameter: Parameter, tensor: Tensor)]) throws(KilnError) {}
   public var name: String { String(describing: type(of: self)) }
@@ -98,7 +105,7 @@ extension Optimizer {
 
   /// Records what is done after the updates of all weights.
   public func recordEnd(of weights: [Parameter], in graph: Graph) throws(KilnError) {
-    guard endsStep else { return }
+    guard endsStep || holdsGradient else { return }
     try graph.record(EndOfStep(optimizer: self, weights: weights), weights.map { graph[$0] })
   }
 }
@@ -110,8 +117,10 @@ struct EndOfStep: Operation {
 
   func outputs(for inputs: [TensorType]) throws(KilnError) -> [TensorType] { [] }
   var mutated: [Int] { Array(weights.indices) }
+  var holdsInputs: Bool { optimizer.holdsGradient }
 
   func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
+    try optimizer.releaseGradient()
     try optimizer.endStep(step, zip(weights, inputs).map { ($0, $1) })
   }
 }
@@ -127,6 +136,7 @@ struct Update: Operation {
 
   var mutated: [Int] { [0] + (4..<4 + stateCount) }
   var isEager: Bool { true }
+  var holdsInputs: Bool { optimizer.holdsGradient }
   var label: String { optimizer.name }
 
   func run(in step: StepContext, inputs: [Tensor], outputs: [Tensor]) throws(KilnError) {
@@ -135,6 +145,7 @@ struct Update: Operation {
     options.step = step.step + 1
     // In query mode nothing has data: the kernel then tells what scratch it takes.
     if inputs[0].storage != nil {
+      try optimizer.releaseGradient()
       guard inputs[3].scalar != 0 else { return }
       (options.lr, options.gradientScale) = (inputs[2].scalar, inputs[3].scalar)
     }

@@ -101,6 +101,13 @@ import Testing
       try store.read(0..<storage.byteCount, into: storage).wait()
       #expect(x.floats().allSatisfy { $0 == 3 } && y.floats().allSatisfy { $0 == 6 })
     }
+    let part = try Tensor(zeros: [4, 5], .float32)
+    try device.fill(x, 7)
+    let read = try Tensor([4, 5], .float32, in: storage, at: 64).read(into: part, on: DispatchQueue(label: "reads"))
+    try device.add(y, x, x)
+    try read.wait()
+    #expect(part.floats().allSatisfy { $0 == 7 })
+    try device.fill(x, 3)
     var transfer: OpaquePointer?
     #expect(kiln_transfer_begin(device.handle, storage.base, storage.byteCount + 1, &transfer) == KILN_ERR_OPTION)
     #expect(transfer == nil)
