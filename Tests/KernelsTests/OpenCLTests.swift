@@ -104,7 +104,7 @@ import Testing
     let part = try Tensor(zeros: [4, 5], .float32)
     try device.fill(x, 7)
     let read = try Tensor([4, 5], .float32, in: storage, at: 64).read(into: part, on: DispatchQueue(label: "reads"))
-    try device.add(y, x, x)
+    try device.fill(try Tensor(zeros: [count], .float32, on: device), 5)
     try read.wait()
     #expect(part.floats().allSatisfy { $0 == 7 })
     try device.fill(x, 3)
