@@ -213,6 +213,7 @@ static kiln_status arguments(kiln_context *ctx, const kiln_tensor *c, const kiln
   if (!scales_blocks) f->col_scale = scales_of(o->b_scales, &f->alpha);
   f->activation = o->activation;
   f->accumulate = o->accumulate;
+  f->plain = !o->bias && !o->residual && !o->preactivation && !o->gradient_at && !o->activation;
   f->dtype = c->dtype;
   g->a = x.matrix;
   g->b = y.matrix;

@@ -35,6 +35,7 @@ typedef struct kiln__gemm_finish {
   float alpha;
   kiln_activation activation;
   bool accumulate;
+  bool plain;  // sums are all there is: of operands, not of their data, and so the same in query mode
 } kiln__gemm_finish;
 
 // c [m, n] of a [m, k] and b [k, n], both of any strides.

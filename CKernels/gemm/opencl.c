@@ -81,7 +81,7 @@ static kiln_status blocks(kiln_context *ctx, const kiln__gemm_args *g, product p
 
 // A long k goes in runs, which go on in c where there are only sums and c does not round them.
 static kiln_status runs(kiln_context *ctx, const kiln__gemm_args *g, product *p) {
-  int64_t run = p->plain && g->finish.dtype == KILN_F32 ? even(kiln__max(g->k, 1), RUN_K) : g->k;
+  int64_t run = g->finish.plain && g->finish.dtype == KILN_F32 ? even(kiln__max(g->k, 1), RUN_K) : g->k;
   size_t elements = (size_t)(g->batches * block_of(ctx, g) * ctx->cl->tile->rows * kiln__round_up(run, OF_K));
   float *packed;
   KILN_TRY(kiln__scratch(ctx, elements * sizeof *packed, (void **)&packed));
@@ -102,9 +102,7 @@ kiln_status kiln__gemm_opencl(kiln_context *ctx, const kiln__gemm_args *g) {
                .b = {g->b.batch, g->b.col, g->b.row, g->b_dtype}, .c = place_of(&f->c),
                .residual = place_of(&f->residual), .preactivation = place_of(&f->preactivation),
                .gradient_at = place_of(&f->gradient_at), .alpha = f->alpha, .activation = f->activation,
-               .accumulate = f->accumulate,
-               .plain = !f->bias && !f->residual.data && !f->preactivation.data && !f->gradient_at.data &&
-                        !f->activation};
+               .accumulate = f->accumulate, .plain = f->plain};
   if (g->bias_gradient) KILN_TRY(bias_gradient(ctx, g, &p));
   if (tile->items == 0) return runs(ctx, g, &p);
   kiln__cl_grid grid = {kiln__ceil_div(g->n, tile->columns), kiln__ceil_div(g->m, tile->rows), g->batches,

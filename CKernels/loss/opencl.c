@@ -33,7 +33,7 @@ static kiln_status product(kiln_context *ctx, const kiln_tensor *c, operand a, o
   kiln__gemm_args g = {.a = matrix_of(a), .b = matrix_of(b), .a_dtype = a.t->dtype, .b_dtype = b.t->dtype,
                        .batches = 1, .m = c->shape[0], .n = c->shape[1], .k = a.t->shape[!a.transposed],
                        .finish = {.c = matrix_of((operand){c, false}), .dtype = c->dtype, .alpha = 1,
-                                  .accumulate = accumulate}};
+                                  .accumulate = accumulate, .plain = true}};
   if (g.m == 0 || g.n == 0) return KILN_OK;
   size_t mark = kiln__scratch_mark(ctx);
   kiln_status status = kiln__gemm_opencl(ctx, &g);

@@ -152,6 +152,34 @@ import Testing
     #expect(error?.message == "there is no tile '7x7'; the first of them is '\(Context.openCLTiles[0])'")
   }
 
+  /// In blocks of rows and runs of k, with the scratch that a query without data tells of.
+  @Test(arguments: [false, true]) func largeProductsTakeWhatTheyTell(hasEpilogue: Bool) throws {
+    let (m, n, k) = (900, 20, 5000)
+    func product(_ context: Context) throws -> [Float] {
+      func tensor(_ shape: Shape, seed: UInt64) throws -> Tensor {
+        let tensor = try Tensor(zeros: shape, .float32, on: context)
+        tensor.copy(from: pseudoRandom(shape.count, seed: seed).map(Float.init))
+        return tensor
+      }
+      let (a, b, c) = (try tensor([m, k], seed: 1), try tensor([n, k], seed: 2), try tensor([m, n], seed: 3))
+      var options = Context.GemmOptions()
+      (options.transposeB, options.accumulate) = (true, true)
+      if hasEpilogue { (options.bias, options.activation) = (try tensor([n], seed: 4), .relu) }
+      var empty = options
+      if hasEpilogue { empty.bias = Tensor([n], .float32, in: nil) }
+      let told = try context.measuringWorkspace { () throws(KilnError) in
+        try context.gemm(
+          Tensor([m, n], .float32, in: nil), Tensor([m, k], .float32, in: nil), Tensor([n, k], .float32, in: nil), empty
+        )
+      }
+      try context.setWorkspace(try Storage(byteCount: told, on: context.device == .cpu ? nil : context))
+      try context.gemm(c, a, b, options)
+      return c.floats()
+    }
+    let (host, device) = (try product(Context(threads: 2)), try product(Context(device: .opencl(0))))
+    #expect(zip(host, device).allSatisfy { abs($0 - $1) < 1e-2 })
+  }
+
   @Test func kernelsAreTimed() throws {
     let device = try Context(device: .opencl(0))
     let x = try Tensor(zeros: [1000], .float32, on: device)
