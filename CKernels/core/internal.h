@@ -145,6 +145,11 @@ void kiln__workspace_end(kiln_context *ctx);
 // Memory of the host, which free() takes: large blocks ask for huge pages. NULL if there is none to be had.
 void *kiln__allocate_host(size_t bytes);
 
+// Elements from `at` on of data of that type.
+static inline void *kiln__at(const void *data, kiln_dtype dtype, int64_t at) {
+  return (char *)data + at * (int64_t)kiln_dtype_size(dtype);
+}
+
 static inline int64_t kiln__min(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t kiln__max(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t kiln__ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }

@@ -2,12 +2,11 @@
 #include "gemm/gemm.h"
 
 #include "opencl/launch.h"
-#include "quant/block.h"
 
 enum {
-  OF_K = 4,     // side by side in a strip of a
-  OF_SUMS = 8,  // of bias_gradient, to an item
-  RUN_K = 2048, // no more of k at a time, so that b stays in a cache from panel to panel
+  OF_K = 4,      // side by side in a strip of a
+  OF_SUMS = 8,   // of bias_gradient, to an item
+  RUN_K = 2048,  // no more of k at a time, so that b stays in a cache from panel to panel
 };
 
 // As gemm.cl has them: element (w, i), with w across the tile and i along k.

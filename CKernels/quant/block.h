@@ -15,11 +15,6 @@ static inline bool kiln__is_floating(kiln_dtype dtype) {
   return dtype == KILN_F32 || dtype == KILN_F64 || kiln__is_short(dtype);
 }
 
-// Elements from `at` on of data of that type.
-static inline void *kiln__at(const void *data, kiln_dtype dtype, int64_t at) {
-  return (char *)data + at * (int64_t)kiln_dtype_size(dtype);
-}
-
 // n <= KILN_QUANT_BLOCK elements as fp32: where they lie, or in `buffer`.
 static inline const float *kiln__read_block(const kiln__quant_kernels *kernels, float *buffer, const void *x,
                                             kiln_dtype dtype, int64_t n) {

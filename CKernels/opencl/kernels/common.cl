@@ -9,18 +9,31 @@
 #define MEMORY(T, x) __global T *x##_memory, ulong x##_at
 #define AT(T, x) ((__global T *)((__global char *)x##_memory + x##_at))
 
+// fp32 from bits of bf16, and from several of fp16 by way of an aligned vector, since pocl takes half vectors to be.
+static inline float __attribute__((overloadable)) from_bf16(const ushort bits) { return as_float((uint)bits << 16); }
+#define WIDENED(n)                                                                       \
+  static inline float##n __attribute__((overloadable)) from_bf16(const ushort##n bits) { \
+    return as_float##n(convert_uint##n(bits) << 16);                                     \
+  }                                                                                      \
+  static inline float##n __attribute__((overloadable)) from_f16(const ushort##n bits) {  \
+    return vload_half##n(0, (const half *)&bits);                                        \
+  }
+WIDENED(4)
+WIDENED(8)
+WIDENED(16)
+
 // Tensors are kept as `real`, which is float, or in 16 bits, BF16 or F16, and are floats in registers: get and put one,
 // get8 and put8 as many side by side.
 #if defined(BF16)
 typedef ushort real;
-static inline float get(__global const real *p) { return as_float((uint)*p << 16); }
+static inline float get(__global const real *p) { return from_bf16(*p); }
 static inline void put(const float x, __global real *p) {
   const uint bits = as_uint(x);
   *p = isnan(x) ? bits >> 16 | 0x7fc0 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 #define REALS(n)                                                                                                 \
   static inline float##n get##n(__global const real *p) {                                                        \
-    return as_float##n(convert_uint##n(vload##n(0, p)) << 16);                                                   \
+    return from_bf16(vload##n(0, p));                                                                            \
   }                                                                                                              \
   static inline void put##n(const float##n x, __global real *p) {                                                \
     const uint##n bits = as_uint##n(x), rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;                      \
@@ -30,11 +43,9 @@ static inline void put(const float x, __global real *p) {
 typedef half real;
 static inline float get(__global const real *p) { return vload_half(0, p); }
 static inline void put(const float x, __global real *p) { vstore_half_rte(x, 0, p); }
-// By way of a vector that is aligned, since pocl takes half vectors to be.
 #define REALS(n)                                                         \
   static inline float##n get##n(__global const real *p) {                \
-    const ushort##n bits = vload##n(0, (__global const ushort *)p);      \
-    return vload_half##n(0, (const half *)&bits);                        \
+    return from_f16(vload##n(0, (__global const ushort *)p));              \
   }                                                                      \
   static inline void put##n(const float##n x, __global real *p) {        \
     ushort##n bits;                                                      \

@@ -7,16 +7,16 @@
 enum { FROM_F32 = 0, FROM_F16 = 2, FROM_BF16 = 3 };
 
 static inline float load1(__global const void *x, const long i, const int type) {
-  if (type == FROM_BF16) return as_float((uint)((__global const ushort *)x)[i] << 16);
+  if (type == FROM_BF16) return from_bf16(((__global const ushort *)x)[i]);
   if (type == FROM_F16) return vload_half(i, (__global const half *)x);
   return ((__global const float *)x)[i];
 }
 
-// 8 side by side from element i; half precision by way of a vector that is aligned, since pocl takes it to be.
+// 8 side by side from element i.
 static inline float8 load8(__global const void *x, const long i, const int type) {
   if (type == FROM_F32) return vload8(0, (__global const float *)x + i);
   const ushort8 bits = vload8(0, (__global const ushort *)x + i);
-  return type == FROM_BF16 ? as_float8(convert_uint8(bits) << 16) : vload_half8(0, (const half *)&bits);
+  return type == FROM_BF16 ? from_bf16(bits) : from_f16(bits);
 }
 
 // An operand: element (w, i), with w across the tile and i along k, is at w * across + i * along.

@@ -146,14 +146,12 @@ __kernel void dynamic_dequantize(
   if (i < count) AT(float, y)[i] = AT(dynamic_map, map)->value[AT(uchar, codes)[i]] * AT(float, scales)[i / BLOCK];
 }
 
-static float from_bf16(const ushort h) { return as_float((uint)h << 16); }
-
 // The scale and the low end of a group: quant/group_scale.h.
 static ushort2 group_scale(const float low, const float high, const float levels, const float most) {
   const ushort2 fault = (ushort2)(0x7fc0, 0x7fc0);
   if (!(most <= 0x1.fep127f)) return fault;
   const uint l = as_uint(low + 0.0f), below = (l >> 16) + (l >> 31 && l & 0xffff ? 1 : 0);
-  const uint s = as_uint((high - from_bf16(below)) / levels + 0.0f);
+  const uint s = as_uint((high - from_bf16((ushort)below)) / levels + 0.0f);
   const uint above = (s >> 16) + (!(s >> 31) && s & 0xffff ? 1 : 0);
   return above < 0x7f80 ? (ushort2)(above, below) : fault;
 }
